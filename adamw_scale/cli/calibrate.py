@@ -1,0 +1,144 @@
+"""adamw-scale calibrate: short probe trainings that measure the optimal timescale."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adamw_scale.cli.run_options import Given, fields_from, run_options
+
+if TYPE_CHECKING:
+    from adamw_scale.spec import Calibration
+
+
+@run_options
+def calibrate(
+    given: Given,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            help="Folder for probes.jsonl and calibration.json; an interrupted calibration goes on.",
+            metavar="DIR",
+        ),
+    ] = None,
+    task: Annotated[
+        str, typer.Option("--task", help="What the probes train: char-lm, a small GPT on bytes.", metavar="NAME")
+    ] = "char-lm",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="Your text file; by default the sources of Python's standard library.", metavar="FILE"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda", metavar="NAME")] = "cpu",
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="Common seeds: more give a narrower and surer interval.", metavar="N")
+    ] = 3,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", help="Probes at a time; by default one per core, on cuda one.", metavar="N", min=1),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would run and what it costs, and run nothing.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="The calibration (or the plan) as one JSON document on stdout.")
+    ] = False,
+) -> None:
+    """Measure the optimal timescale with short trainings on this machine, about 20 of them by default.
+
+    adamw-scale calibrate --out my-calibration
+
+    Probes share seeds and differ in weight decay, half octave by half octave around the lowest
+    held-out loss. Run options change what the probes train (--lr, --width, --epochs, ...); by default
+    that takes about a minute on two cores. Kill it and run it again: it goes on where it was.
+
+    Exit status 1 means that no optimum was located: the loss is flat, or lowest at the edge.
+    """
+    from adamw_scale.errors import MissingInputError, UnknownNameError
+    from adamw_scale.probe.plan import DEVICES
+
+    if device not in DEVICES:
+        raise UnknownNameError("device", device, DEVICES)
+    fields = fields_from(given)
+    if plan:
+        _show_plan(task, data, device, seeds, fields, json)
+        return
+    if out is None:
+        raise MissingInputError("calibrate needs a folder for its results: pass --out DIR (or --plan to run nothing)")
+    from adamw_scale.calibration import calibrate as run_calibration
+    from adamw_scale.cli.progress import Display
+
+    with Display() as display:
+        result = run_calibration(
+            out, task, data, run=fields, device=device, seeds=seeds, jobs=jobs, watcher=display.watcher()
+        )
+    if json:
+        print(result.to_json(), end="")
+    else:
+        _render(result, out)
+    if not result.constants:
+        raise typer.Exit(1)
+
+
+def _show_plan(task: str, data: str | None, device: str, seeds: int, fields: dict[str, Any], json: bool) -> None:
+    from adamw_scale.calibration import plan
+    from adamw_scale.probe.plan import describe_cost
+
+    sweep = plan(task, data, run=fields, device=device, seeds=seeds)
+    cost, run = describe_cost(sweep), sweep.run
+    if json:
+        import json as encoder
+
+        document = {
+            "schema": "adamw-scale/plan/1",
+            "task": sweep.task,
+            "device": device,
+            "seeds": seeds,
+            "coarse_log2_tau_run": sweep.coarse,
+            **cost,
+            "run": run.model_dump(mode="json", exclude_none=True),
+        }
+        print(encoder.dumps(document))
+        return
+    print(
+        f"{run.num_params:,.0f} parameters, {run.dataset_size:g} {run.unit} x {run.epochs:g} epochs, lr {run.peak_lr:g}, {run.schedule}"
+    )
+    print(
+        f"{cost['probes_likely']} probes likely, of {cost['steps_per_probe']} steps each, {cost['flops_likely']:.2g} floating-point operations in all"
+    )
+    print(f"first: timescale 2^{', 2^'.join(f'{x:g}' for x in sweep.coarse)} of the run on one seed,")
+    print(f"then around the lowest loss on {seeds} seeds")
+
+
+def _render(calibration: "Calibration", out: str) -> None:
+    from adamw_scale.calibration import CALIBRATION_FILE
+    from adamw_scale.timescale import weight_decay
+    from adamw_scale.units import format_count, format_percent, format_significant
+
+    optimum = calibration.optima[0]
+    tau, run = optimum.timescale, optimum.run
+    low, high = (2.0**end for end in optimum.log2_interval)
+    probes = calibration.probes
+    print(
+        f"optimum {optimum.status}: {probes['count']} probes, {probes['seeds']} seeds, {format_count(run.num_params or 0)} parameters, lr {run.peak_lr:g}"
+    )
+    if optimum.status != "located":
+        reason = (
+            "the loss does not tell timescales apart within an octave of the lowest"
+            if optimum.status == "flat"
+            else f"the lowest loss lies at the end of what was probed ({format_percent(tau.run)} of the run)"
+        )
+        print(f"{reason}; nothing was fitted.", file=sys.stderr)
+        print("Train the probes longer on fewer data (--epochs, --dataset-size), or add --seeds.", file=sys.stderr)
+        return
+    best = weight_decay(run.peak_lr, tau.iters)
+    print(
+        f"  timescale  {format_percent(tau.run)} of the run (80 % interval {format_percent(low)} to {format_percent(high)}) = {tau.epochs:.3g} epochs"
+    )
+    print(f"  λ          {format_significant(best)} for the probed run; held-out loss {optimum.loss:.4f}")
+    print(
+        f"  rule       {calibration.rule} with {', '.join(f'{name} = {value:.3g}' for name, value in calibration.constants.items())}"
+    )
+    print(f"\nUse it: adamw-scale recommend --calibration {out}/{CALIBRATION_FILE} [run options]")

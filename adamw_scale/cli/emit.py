@@ -1,0 +1,66 @@
+"""adamw-scale emit: the advice as a framework's config."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adamw_scale.cli.recommend import recommendation_from
+from adamw_scale.cli.run_options import Given, read_text, run_options
+
+if TYPE_CHECKING:
+    from adamw_scale.spec import Recommendation
+
+MAX_RECOMMENDATION_BYTES = 1 << 20
+
+
+@run_options
+def emit(
+    given: Given,
+    framework: Annotated[str, typer.Argument(help="pytorch, huggingface or megatron", metavar="FRAMEWORK")],
+    rule: Annotated[
+        str | None,
+        typer.Option("--rule", help="Use this rule instead of the default of the run's regime.", metavar="NAME"),
+    ] = None,
+    calibration: Annotated[
+        str | None, typer.Option("--calibration", help="Use constants measured by calibrate.", metavar="FILE")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout that holds the snippet.")] = False,
+) -> None:
+    """A config snippet for a framework, in its own unit, schedule names and exclusions.
+
+    adamw-scale emit huggingface --params 1.3B --tokens 26B --batch-size 524288 --sequence-length 2048 --lr 3e-4
+
+    adamw-scale recommend --json ... | adamw-scale emit pytorch
+    """
+    from adamw_scale.frameworks import FRAMEWORKS
+
+    target = FRAMEWORKS[framework]()
+    if given or rule or calibration:
+        recommendation = recommendation_from(given, rule, calibration)
+    else:
+        recommendation = _recommendation_from_stdin()
+    snippet = target.emit(recommendation)
+    if json:
+        print(snippet.model_dump_json(by_alias=True))
+        return
+    print(snippet.text, end="")
+    for caution in (*recommendation.cautions, *snippet.cautions):
+        print(f"caution {caution.code}: {caution.message}. {caution.fix}", file=sys.stderr)
+
+
+def _recommendation_from_stdin() -> "Recommendation":
+    from adamw_scale.errors import SpecError
+    from adamw_scale.spec import Recommendation
+
+    if sys.stdin is None or sys.stdin.isatty():
+        raise SpecError("nothing to emit: pass the run's options, or pipe in `adamw-scale recommend --json ...`")
+    text = read_text("-", MAX_RECOMMENDATION_BYTES)
+    if not text.strip():
+        raise SpecError("stdin is empty: pass the run's options, or pipe in `adamw-scale recommend --json ...`")
+    try:
+        return Recommendation.model_validate_json(text)
+    except SpecError as error:
+        raise SpecError(
+            f"stdin is not a recommendation ({error}): pipe in `adamw-scale recommend --json ...`"
+        ) from None

@@ -1,0 +1,80 @@
+"""The app, and the single place where errors become messages and exit codes.
+
+0 answer · 1 the answer is a problem · 2 bad input or usage · 130 interrupted. The answer goes to
+stdout, everything else to stderr. A traceback is a bug.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, NoReturn
+
+import typer
+
+from adamw_scale import __version__
+from adamw_scale.errors import AdamWScaleError
+
+# Only the command that is asked for is imported; help and unknown names need them all.
+COMMANDS = {
+    "recommend": "adamw_scale.cli.recommend:recommend",
+    "emit": "adamw_scale.cli.emit:emit",
+    "calibrate": "adamw_scale.cli.calibrate:calibrate",
+}
+
+app = typer.Typer(
+    name="adamw-scale",
+    help="Which weight decay to use with AdamW, why, and how sure that is.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Which weight decay to use with AdamW, why, and how sure that is.
+
+    AdamW's weights are a moving average of its updates over 1/(lr·λ) steps. That timescale is what
+    transfers between runs; recommend turns your run into a timescale and the timescale into λ,
+    calibrate measures it on your data, emit writes it as your framework's config.
+    """
+    if version:
+        print(f"adamw-scale {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    for name in [asked] if asked in COMMANDS else COMMANDS:
+        module, function = COMMANDS[name].split(":")
+        app.command(name)(getattr(import_module(module), function))
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except AdamWScaleError as error:
+        _fail(str(error))
+    except typer.TyperException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        command = f"{asked} " if asked in COMMANDS else ""
+        _fail(f"{_one_line(message)} Try: adamw-scale {command}--help" if message else "")
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        # The reader left; python would complain while flushing stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'input/output'}: {error.strerror or error}")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int = 2) -> NoReturn:
+    if message:
+        print(f"adamw-scale: {_one_line(message)}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())

@@ -1,0 +1,78 @@
+"""What a calibration looks like while it runs."""
+
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from adamw_scale.calibration import Watcher
+from adamw_scale.probe.engines.engine import Progress
+from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+
+
+class Display:
+    """Live progress on a terminal's stderr; one line per finished probe where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.bars: Bars | None = None
+        self.total: TaskID | None = None
+        self.running: dict[str, TaskID] = {}
+        self.done = 0
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+            )
+            self.bars = Bars(*columns, console=self.console, transient=True)
+            self.bars.start()
+            self.total = self.bars.add_task("starting", total=None, note="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bars is not None:
+            self.bars.stop()
+
+    def watcher(self) -> Watcher:
+        """What a calibration reports to."""
+        return Watcher(stage=self.stage, progress=self.progress, result=self.result, notice=self.notice)
+
+    def notice(self, text: str) -> None:
+        """A message that stays on the screen."""
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    def stage(self, configs: list[ProbeConfig], done: int) -> None:
+        """The next probes are known."""
+        if done and not self.done:
+            self.notice(f"{done} probes of this calibration are already in the folder")
+        self.done = done
+        if self.bars is not None and self.total is not None:
+            self.bars.update(self.total, description="probes", total=done + len(configs), completed=done, note="")
+
+    def progress(self, news: Progress) -> None:
+        """A probe got further."""
+        if self.bars is None:
+            return
+        key = news.config.key
+        if key not in self.running:
+            self.running[key] = self.bars.add_task(_label(news.config), total=news.steps, note="")
+        self.bars.update(self.running[key], completed=news.step, note=f"training loss {news.loss:.3f}")
+
+    def result(self, result: ProbeResult) -> None:
+        """A probe is done."""
+        self.done += 1
+        loss = "diverged" if result.loss is None else f"held-out loss {result.loss:.4f}"
+        self.notice(f"{_label(result.config)}  {loss}  {result.seconds:.1f} s")
+        if self.bars is not None and self.total is not None:
+            if result.key in self.running:
+                self.bars.remove_task(self.running.pop(result.key))
+            self.bars.advance(self.total)
+
+
+def _label(config: ProbeConfig) -> str:
+    return f"seed {config.seed}  tau 2^{config.log2_tau:+.1f} of the run  λ {config.run.current_weight_decay:.3g}"

@@ -1,0 +1,56 @@
+"""What can go wrong, as types.
+
+AdamWScaleError
+├── SpecError            the input contradicts itself or leaves the possible range
+│   ├── UnknownNameError     no rule, schedule, framework ... of that name
+│   └── MissingInputError    a needed value was not given
+├── CalibrationError     a calibration cannot be read or cannot be fitted
+├── ProbeError           a probe training could not be run at all
+└── MissingExtraError    an optional dependency is not installed
+
+Every message is one line: what is wrong with its value, why, and what to pass instead. All of them
+mean "the caller must change something"; the command line ends with status 2. A *scientific* failure
+(no optimum located, a diverged probe, a run outside a rule's domain) is a value, never an exception.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AdamWScaleError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class SpecError(AdamWScaleError):
+    """The description of a run contradicts itself or leaves the possible range."""
+
+
+class UnknownNameError(SpecError):
+    """A name is not registered; the message carries the nearest match and the whole list."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(f"unknown {kind} {name!r}: {guess}known: {', '.join(names)}")
+
+
+class MissingInputError(SpecError):
+    """A needed value was not given; the message names the option that gives it."""
+
+
+class CalibrationError(AdamWScaleError):
+    """A calibration, or its store of probes, cannot be read or cannot be used."""
+
+
+class ProbeError(AdamWScaleError):
+    """A probe training could not be run at all (a diverged one is a result, not an error)."""
+
+
+class MissingExtraError(AdamWScaleError):
+    """An optional dependency is not installed; the message is the command that installs it."""
+
+    def __init__(self, package: str, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs {package}, which is not installed. Run: pip install 'adamw-scale[{extra}]'"
+        )

@@ -1,0 +1,94 @@
+"""What every framework is: one file that knows how it applies, excludes, schedules and names things."""
+
+from typing import ClassVar, Literal, Protocol
+
+from pydantic import Field
+
+from adamw_scale.conventions import CONVENTIONS
+from adamw_scale.spec import Caution, Noun, ParamGroup, Recommendation, TrainingRun
+from adamw_scale.units import format_count, format_significant
+
+
+class Snippet(Noun):
+    """A config fragment in a framework's own language and unit."""
+
+    schema_: Literal["adamw-scale/snippet/1"] = Field("adamw-scale/snippet/1", alias="schema")
+    framework: str
+    language: Literal["python", "shell"]
+    text: str
+    cautions: tuple[Caution, ...] = ()
+
+
+class Framework(Protocol):
+    """A training framework; constructed without arguments."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    convention: ClassVar[str]
+    undecayed_by_default: ClassVar[str]
+
+    def emit(self, recommendation: Recommendation) -> Snippet:
+        """The recommendation as this framework's config."""
+        ...
+
+
+def value(number: float) -> str:
+    """A number for a config: eight significant digits, enough for 1e-7 and short enough to read."""
+    return f"{number:.8g}"
+
+
+def total_steps(run: TrainingRun) -> int:
+    """Optimizer steps of the run, whole."""
+    return round(run.total_steps)
+
+
+def warmup_steps(run: TrainingRun) -> int:
+    """Warm-up steps of the run, whole."""
+    return round(run.warmup_share * run.total_steps)
+
+
+def decay_steps(run: TrainingRun) -> int:
+    """Steps over which the learning rate falls at the end of the run, whole."""
+    return min(total_steps(run) - warmup_steps(run), round(run.lr_schedule.falling_fraction * run.total_steps))
+
+
+def groups(recommendation: Recommendation) -> dict[str, ParamGroup]:
+    """The recommendation's parameter groups by name."""
+    return {group.group: group for group in recommendation.param_groups}
+
+
+def header(recommendation: Recommendation, framework: Framework) -> str:
+    """Comment lines that say what the numbers below are worth; every emitter starts with them."""
+    low, high = (format_significant(end) for end in recommendation.weight_decay_range)
+    tau = recommendation.timescale
+    lines = [
+        f"AdamW for {framework.title}: weight decay {format_significant(recommendation.weight_decay)}, range {low} to {high}.",
+        f"Rule {recommendation.rule} ({recommendation.companions.get('source', 'no source')}).",
+        f"Timescale {format_count(round(tau.iters))} steps = {tau.epochs:.3g} epochs = {tau.run:.3g} of the run.",
+        f"Convention {framework.convention}: {CONVENTIONS[framework.convention].formula}.",
+        *(f"Caution ({caution.code}): {caution.message}." for caution in recommendation.cautions),
+    ]
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def global_batch(run: TrainingRun) -> tuple[int | None, tuple[Caution, ...]]:
+    """The batch in sequences or samples, which is what frameworks count; None where it cannot be told."""
+    if run.unit == "samples":
+        return round(run.batch_size), ()
+    if run.sequence_length is None:
+        caution = Caution(
+            code="batch-in-tokens",
+            message=f"the batch of {format_count(run.batch_size)} tokens could not be written in sequences, so the snippet does not set it",
+            fix="pass --sequence-length",
+        )
+        return None, (caution,)
+    sequences = run.batch_size / run.sequence_length
+    whole = max(1, round(sequences))
+    if abs(whole / sequences - 1) < 1e-9:
+        return whole, ()
+    caution = Caution(
+        code="batch-rounded",
+        message=f"{format_count(run.batch_size)} tokens are {sequences:.2f} sequences of {run.sequence_length:g}; {whole} were written",
+        fix=f"recommend again with --batch-size {whole * run.sequence_length:.0f}",
+    )
+    return whole, (caution,)

@@ -1,0 +1,114 @@
+"""Hugging Face Trainer: torch AdamW; decays all but LayerNorms, biases and norm-like names (trainer.py).
+
+Embeddings and the output are decayed, as in the recommendation's groups. `warmup_ratio` is gone
+since transformers 5.3, so warm-up is written in steps, which 4.x reads too. "linear" has no floor:
+a linear schedule that ends above zero is written as a polynomial of power 1.
+"""
+
+from typing import Any, ClassVar
+
+from adamw_scale.frameworks.framework import (
+    Snippet,
+    decay_steps,
+    global_batch,
+    header,
+    total_steps,
+    value,
+    warmup_steps,
+)
+from adamw_scale.frameworks.pytorch import param_groups_source
+from adamw_scale.spec import Recommendation, TrainingRun
+
+
+class HuggingFace:
+    """TrainingArguments, and a ready-made optimizer where one λ does not serve all groups."""
+
+    name: ClassVar[str] = "huggingface"
+    title: ClassVar[str] = "Hugging Face Trainer (transformers 4.x and 5.x)"
+    convention: ClassVar[str] = "pytorch"
+    undecayed_by_default: ClassVar[str] = "LayerNorm modules, biases, names like norm; embeddings do decay"
+
+    def emit(self, recommendation: Recommendation) -> Snippet:
+        """Python that builds TrainingArguments as `training_args`."""
+        run = recommendation.run
+        batch, cautions = global_batch(run)
+        scheduler, kwargs = _scheduler(run)
+        rows = {
+            "output_dir": '"out"',
+            "max_steps": str(total_steps(run)),
+            **({} if batch is None else _batch_rows()),
+            "learning_rate": value(run.peak_lr),
+            "weight_decay": value(recommendation.weight_decay),
+            "adam_beta1": value(run.betas[0]),
+            "adam_beta2": value(run.betas[1]),
+            "adam_epsilon": value(run.eps),
+            "optim": '"adamw_torch"',
+            "lr_scheduler_type": f'"{scheduler}"',
+            **({"lr_scheduler_kwargs": repr(kwargs).replace("'", '"')} if kwargs else {}),
+            "warmup_steps": str(warmup_steps(run)),
+        }
+        by_width = run.parametrization != "standard"
+        arguments = "".join(f"    {key}={text},\n" for key, text in rows.items())
+        text = (
+            header(recommendation, self)
+            + ("import os\n\n" if batch is not None else "")
+            + ("import torch\nfrom torch import nn\n" if by_width else "")
+            + "from transformers import TrainingArguments\n\n"
+            + (
+                _batch_source(batch)
+                if batch is not None
+                else f"# Keep the global batch at {run.batch_size:g} {run.unit}.\n"
+            )
+            + f"training_args = TrainingArguments(\n{arguments})\n"
+            + (_optimizer_source(recommendation) if by_width else "")
+        )
+        return Snippet(framework=self.name, language="python", text=text, cautions=cautions)
+
+
+def _scheduler(run: TrainingRun) -> tuple[str, dict[str, Any]]:
+    """lr_scheduler_type and its kwargs; every schedule of a run has an exact counterpart."""
+    floor = run.lr_schedule.final_lr_fraction
+    if run.schedule == "constant":
+        return "constant_with_warmup", {}
+    if run.schedule == "wsd":
+        return "warmup_stable_decay", {
+            "num_decay_steps": decay_steps(run),
+            "decay_type": "linear",
+            "min_lr_ratio": floor,
+        }
+    if run.schedule == "cosine":
+        return ("cosine_with_min_lr", {"min_lr_rate": floor}) if floor else ("cosine", {})
+    return ("polynomial", {"power": 1.0, "lr_end": float(value(run.peak_lr * floor))}) if floor else ("linear", {})
+
+
+def _batch_rows() -> dict[str, str]:
+    return {
+        "per_device_train_batch_size": "PER_DEVICE_BATCH_SIZE",
+        "gradient_accumulation_steps": "GLOBAL_BATCH_SIZE // (PER_DEVICE_BATCH_SIZE * WORLD_SIZE)",
+    }
+
+
+def _batch_source(batch: int) -> str:
+    return f"""GLOBAL_BATCH_SIZE = {batch}
+PER_DEVICE_BATCH_SIZE = 1  # as much as fits in memory; times the world size it must divide the global batch
+WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))
+
+"""
+
+
+def _optimizer_source(recommendation: Recommendation) -> str:
+    """TrainingArguments hold one lr and one λ; groups go in as an optimizer, the Trainer adds the schedule."""
+    run = recommendation.run
+    return f"""
+
+{param_groups_source(recommendation)}
+
+def build_optimizer(model: nn.Module, output_layer: nn.Module) -> torch.optim.AdamW:
+    \"\"\"Pass it on: Trainer(model, training_args, optimizers=(build_optimizer(model, model.lm_head), None), ...).\"\"\"
+    return torch.optim.AdamW(
+        param_groups(model, output_layer),
+        lr={value(run.peak_lr)},
+        betas=({value(run.betas[0])}, {value(run.betas[1])}),
+        eps={value(run.eps)},
+    )
+"""

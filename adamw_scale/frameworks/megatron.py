@@ -1,0 +1,73 @@
+"""Megatron-LM: decoupled, times the scheduled lr; biases and 1-D tensors excluded, embeddings decayed.
+
+`--start-weight-decay` and `--end-weight-decay` would override `--weight-decay` every step
+(core/optimizer_param_scheduler.py), so the snippet sets the constant style and leaves them out.
+"""
+
+from typing import ClassVar
+
+from adamw_scale.frameworks.framework import (
+    Snippet,
+    decay_steps,
+    global_batch,
+    groups,
+    header,
+    total_steps,
+    value,
+    warmup_steps,
+)
+from adamw_scale.parametrizations import HIDDEN
+from adamw_scale.spec import Caution, Recommendation
+from adamw_scale.units import format_significant
+
+_STYLE = {"constant": "constant", "linear": "linear", "cosine": "cosine", "wsd": "WSD"}
+
+
+class Megatron:
+    """Command-line arguments of pretrain_gpt.py and its siblings, as a bash array."""
+
+    name: ClassVar[str] = "megatron"
+    title: ClassVar[str] = "Megatron-LM"
+    convention: ClassVar[str] = "pytorch"
+    undecayed_by_default: ClassVar[str] = "biases and tensors of one dimension; embeddings do decay"
+
+    def emit(self, recommendation: Recommendation) -> Snippet:
+        """Arguments for the command line; append "${ADAMW_ARGS[@]}" to the launch."""
+        run = recommendation.run
+        batch, cautions = global_batch(run)
+        hidden = groups(recommendation)[HIDDEN]
+        steps = total_steps(run)
+        rows = [
+            "--optimizer adam",
+            f"--lr {value(run.peak_lr)}",
+            f"--min-lr {value(run.peak_lr * (1.0 if run.schedule == 'constant' else run.lr_schedule.final_lr_fraction))}",
+            f"--weight-decay {value(hidden.weight_decay)}",
+            "--weight-decay-incr-style constant",
+            f"--adam-beta1 {value(run.betas[0])}",
+            f"--adam-beta2 {value(run.betas[1])}",
+            f"--adam-eps {value(run.eps)}",
+            f"--lr-decay-style {_STYLE[run.schedule]}",
+            *(
+                [f"--lr-wsd-decay-style linear --lr-wsd-decay-iters {decay_steps(run)}"]
+                if run.schedule == "wsd"
+                else []
+            ),
+            f"--lr-decay-iters {steps}",
+            f"--lr-warmup-iters {warmup_steps(run)}",
+            f"--train-iters {steps}",
+            *([f"--global-batch-size {batch}"] if batch is not None else []),
+            *([f"--seq-length {run.sequence_length:.0f}"] if run.sequence_length else []),
+        ]
+        if run.parametrization != "standard":
+            cautions += (
+                Caution(
+                    code="one-weight-decay",
+                    message=f"Megatron-LM's muP divides the hidden lr by the width ratio but has one weight decay; "
+                    f"{format_significant(hidden.weight_decay)} is that of the hidden matrices, so embeddings and output "
+                    f"decay {run.width_ratio:.3g} times faster than recommended",
+                    fix="set muP with Megatron's own flags, and give embeddings a weight-decay multiplier if yours has one",
+                ),
+            )
+        notes = "".join(f"# Caution ({caution.code}): {caution.message}.\n" for caution in cautions)
+        text = header(recommendation, self) + notes + "ADAMW_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n"
+        return Snippet(framework=self.name, language="shell", text=text, cautions=cautions)

@@ -1,0 +1,120 @@
+"""PyTorch: torch.optim.AdamW, `param.mul_(1 - lr * weight_decay)` with the scheduled lr (torch/optim/adam.py)."""
+
+from typing import ClassVar
+
+from adamw_scale.frameworks.framework import Snippet, groups, header, total_steps, value
+from adamw_scale.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.spec import Recommendation, TrainingRun
+
+_FALL = {
+    "constant": "1.0",
+    "linear": "1.0 - u",
+    "cosine": "0.5 * (1.0 + math.cos(math.pi * u))",
+    "wsd": "1.0 - u",
+}
+
+
+class PyTorch:
+    """AdamW with explicit parameter groups, and the run's schedule as a LambdaLR."""
+
+    name: ClassVar[str] = "pytorch"
+    title: ClassVar[str] = "PyTorch"
+    convention: ClassVar[str] = "pytorch"
+    undecayed_by_default: ClassVar[str] = "nothing: every parameter of a group decays"
+
+    def emit(self, recommendation: Recommendation) -> Snippet:
+        """A module with build_optimizer(model); run as a script, it shows itself on a tiny model."""
+        run = recommendation.run
+        by_width = run.parametrization != "standard"
+        arguments = "model, output_layer" if by_width else "model"
+        text = f'''{header(recommendation, self)}import math
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+TOTAL_STEPS = {total_steps(run)}
+
+
+{multiplier_source(run)}
+
+{param_groups_source(recommendation)}
+
+def build_optimizer({_signature(by_width)}) -> tuple[torch.optim.AdamW, LambdaLR]:
+    """Call optimizer.step() and then scheduler.step(), once per step of the run."""
+    optimizer = torch.optim.AdamW(
+        param_groups({arguments}),
+        lr={value(run.peak_lr)},
+        betas=({value(run.betas[0])}, {value(run.betas[1])}),
+        eps={value(run.eps)},
+    )
+    return optimizer, LambdaLR(optimizer, lr_multiplier)
+
+
+if __name__ == "__main__":
+    model = nn.Sequential(nn.Embedding(256, 64), nn.LayerNorm(64), nn.Linear(64, 64), nn.Linear(64, 256))
+    optimizer, scheduler = build_optimizer({"model, model[-1]" if by_width else "model"})
+    for group in optimizer.param_groups:
+        print({{key: group[key] for key in ("name", "initial_lr", "weight_decay")}}, len(group["params"]), "tensors")
+'''
+        return Snippet(framework=self.name, language="python", text=text)
+
+
+def multiplier_source(run: TrainingRun) -> str:
+    """Source of lr_multiplier(step): the schedule at the middle of each step."""
+    schedule = run.lr_schedule
+    warmup = ""
+    if schedule.warmup_fraction:
+        warmup = f"    if progress < {value(schedule.warmup_fraction)}:\n        return progress / {value(schedule.warmup_fraction)}\n"
+    start, final = 1.0 - schedule.falling_fraction, schedule.final_lr_fraction
+    fall = _FALL[schedule.name]
+    if run.schedule == "constant":
+        body = "    return 1.0\n"
+    else:
+        shape = fall if final == 0 else f"{value(final)} + {value(1.0 - final)} * ({fall})"
+        since = (
+            "progress" if start == 0 else f"max(0.0, progress - {value(start)}) / {value(schedule.falling_fraction)}"
+        )
+        body = f"    u = {since}\n    return {shape}\n"
+    return f'''def lr_multiplier(step: int) -> float:
+    """Learning rate over peak at a step, counted from 0."""
+    progress = min(1.0, (step + 0.5) / TOTAL_STEPS)
+{warmup}{body}'''
+
+
+def param_groups_source(recommendation: Recommendation) -> str:
+    """Source of param_groups(model): decay by dimension, or by width where lr and λ depend on it."""
+    by_name = groups(recommendation)
+    if recommendation.run.parametrization == "standard":
+        return f'''def param_groups(model: nn.Module) -> list[dict]:
+    """Matrices and embeddings decay; gains and biases (one dimension) do not."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {{"name": "decayed", "params": [p for p in trained if p.ndim >= 2], "weight_decay": {value(by_name[HIDDEN].weight_decay)}}},
+        {{"name": "{NORM_AND_BIAS}", "params": [p for p in trained if p.ndim < 2], "weight_decay": {value(by_name[NORM_AND_BIAS].weight_decay)}}},
+    ]
+'''
+    rows = ",\n        ".join(
+        f'{{"name": "{name}", "params": [p for p in trained if kind(p) == "{name}"], '
+        f'"lr": {value(group.peak_lr)}, "weight_decay": {value(group.weight_decay)}}}'
+        for name, group in by_name.items()
+    )
+    return f'''def param_groups(model: nn.Module, output_layer: nn.Module) -> list[dict]:
+    """Learning rate and decay by group; initialise and scale the model for {recommendation.run.parametrization} yourself."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    embeddings = {{p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}}
+    outputs = set(output_layer.parameters())
+
+    def kind(p: nn.Parameter) -> str:
+        if p.ndim < 2:
+            return "{NORM_AND_BIAS}"
+        return "{EMBEDDING}" if p in embeddings else "{OUTPUT}" if p in outputs else "{HIDDEN}"
+
+    return [
+        {rows},
+    ]
+'''
+
+
+def _signature(by_width: bool) -> str:
+    return "model: nn.Module, output_layer: nn.Module" if by_width else "model: nn.Module"

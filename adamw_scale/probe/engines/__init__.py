@@ -1,0 +1,1 @@
+"""Where probes run, one file per engine. `serial` is the reference every other one must equal."""

@@ -1,0 +1,33 @@
+"""One probe after the other, in this process."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Self
+
+from adamw_scale.probe import TASKS
+from adamw_scale.probe.engines.engine import Listener, Progress, TaskSource
+from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.trainer import train
+
+
+class SerialEngine:
+    """The reference: no processes, no order but the given one. `jobs` is ignored."""
+
+    name: ClassVar[str] = "serial"
+
+    def __init__(self, source: TaskSource, jobs: int) -> None:
+        self.task = TASKS[source.name](source.data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, configs: Sequence[ProbeConfig], listener: Listener) -> Iterator[ProbeResult]:
+        """Train each configuration in turn."""
+        for config in configs:
+            yield train(
+                self.task,
+                config,
+                lambda step, steps, loss, config=config: listener(Progress(config, step, steps, loss)),  # type: ignore[misc]
+            )

@@ -1,0 +1,156 @@
+"""Which probes to run: configurations as values, and the design that says which are missing.
+
+The design is a pure function of what has been measured, so a calibration that was killed continues
+exactly as if it had not been.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from adamw_scale.errors import SpecError
+from adamw_scale.spec import Noun, TrainingRun
+from adamw_scale.timescale import weight_decay
+
+DEVICES = ("cpu", "cuda")
+
+
+class ProbeConfig(Noun):
+    """One short training: a run with its weight decay, a task, a seed, a device.
+
+    The seed fixes initialisation and data order; probes that share it differ in weight decay only
+    (common random numbers), which makes their loss differences several times less noisy.
+    """
+
+    task: dict[str, str]
+    run: TrainingRun
+    seed: int
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def key(self) -> str:
+        """Name of this content: equal configurations have equal keys, on every machine.
+
+        Defaults are left out, so a field added later does not orphan what was measured before.
+        """
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def log2_tau(self) -> float:
+        """log2 of the timescale as a fraction of the run."""
+        return math.log2(self.run.timescale_of(self.run.current_weight_decay).run)
+
+
+class ProbeResult(Noun):
+    """What a probe measured. A diverged probe is a result: its loss is None."""
+
+    schema_: Literal["adamw-scale/probe/1"] = Field("adamw-scale/probe/1", alias="schema")
+    key: str
+    config: ProbeConfig
+    status: Literal["done", "diverged"]
+    loss: float | None
+    seconds: float
+
+    @property
+    def value(self) -> float:
+        """Held-out loss, infinite where the probe diverged."""
+        return math.inf if self.loss is None else self.loss
+
+
+class Sweep(Noun):
+    """A search over log2(tau_run), on common seeds: every second octave, refine, replicate.
+
+    1. The first seed probes `coarse`. While the lowest loss lies at an end, that end moves out by
+       two octaves, as far as `limits`.
+    2. The neighbours of the lowest loss, one octave away, until both are known.
+    3. On every seed: the window of half octaves from one octave below it to one above.
+
+    Nine probes of the first seed usually suffice for 1 and 2; the window on three seeds gives the
+    fit 15 points and a measured noise.
+    """
+
+    task: dict[str, str]
+    run: TrainingRun
+    device: Literal["cpu", "cuda"] = "cpu"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    coarse: tuple[float, ...] = (-6.0, -4.0, -2.0, 0.0, 2.0)
+    limits: tuple[float, float] = (-10.0, 4.0)
+    min_tau_iter: float = 20.0
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_be_fitted(self) -> Self:
+        if len(set(self.seeds)) < 2:
+            raise SpecError(
+                f"seeds = {len(set(self.seeds))}: noise is measured between seeds, at least 2 are needed. Change --seeds"
+            )
+        if self.low > self.coarse[-2]:
+            raise SpecError(
+                f"a probe of {self.run.total_steps:.4g} steps is too short to sweep its timescale (at least "
+                f"{self.min_tau_iter:g} steps): raise --epochs or lower --batch-size"
+            )
+        return self
+
+    @property
+    def low(self) -> float:
+        """Shortest timescale that is probed: by `limits`, and no shorter than min_tau_iter steps."""
+        return max(self.limits[0], math.ceil(math.log2(self.min_tau_iter / self.run.total_steps)))
+
+    def config(self, seed: int, log2_tau: float) -> ProbeConfig:
+        """The probe at one point of the sweep."""
+        tau = self.run.timescale(run=2.0**log2_tau)
+        run = self.run.model_copy(update={"weight_decay": weight_decay(self.run.peak_lr, tau.iters)})
+        return ProbeConfig(task=self.task, run=run, seed=seed, device=self.device)
+
+    def missing(self, results: Mapping[str, ProbeResult]) -> list[ProbeConfig]:
+        """The next probes to run, given all results by key; empty when the sweep is complete."""
+        stage = [self.config(self.seeds[0], x) for x in self._first_seed(results)]
+        stage = stage or [self.config(seed, x) for seed in self.seeds for x in self.window(results)]
+        return [config for config in stage if config.key not in results]
+
+    def observed(self, results: Mapping[str, ProbeResult], seed: int) -> dict[float, float]:
+        """Loss by log2(tau) of this sweep's probes on one seed, on the half-octave grid."""
+        grid = [self.low + i / 2 for i in range(int(2 * (self.limits[1] - self.low)) + 1)]
+        configs = {x: self.config(seed, x).key for x in sorted({*grid, *self.coarse})}
+        return {x: results[key].value for x, key in configs.items() if key in results}
+
+    def at_edge(self, results: Mapping[str, ProbeResult]) -> bool:
+        """The lowest loss lies at the end of everything that may be probed."""
+        observed = self.observed(results, self.seeds[0])
+        best = min(observed, key=lambda x: observed[x])
+        return best <= self.low or best >= self.limits[1]
+
+    def window(self, results: Mapping[str, ProbeResult]) -> list[float]:
+        """Half octaves within one octave of the first seed's lowest whole octave."""
+        observed = {x: loss for x, loss in self.observed(results, self.seeds[0]).items() if x == int(x)}
+        best = min(observed, key=lambda x: observed[x])
+        return [x for x in (best + half / 2 for half in (-2, -1, 0, 1, 2)) if self.low <= x <= self.limits[1]]
+
+    def _first_seed(self, results: Mapping[str, ProbeResult]) -> list[float]:
+        """Points of steps 1 and 2 that the first seed lacks."""
+        observed = {x: loss for x, loss in self.observed(results, self.seeds[0]).items() if x == int(x)}
+        wanted = [x for x in self.coarse if x >= self.low and x not in observed]
+        if wanted:
+            return wanted
+        best = min(observed, key=lambda x: observed[x])
+        outward = {min(observed): max(self.low, best - 2), max(observed): min(self.limits[1], best + 2)}.get(best, best)
+        if outward not in observed:
+            return [outward]
+        return [x for x in (best - 1, best + 1) if self.low <= x <= self.limits[1] and x not in observed]
+
+
+def describe_cost(sweep: Sweep) -> dict[str, Any]:
+    """What a sweep costs before it starts: probes, steps, and floating-point operations (6·N·D)."""
+    likely = len(sweep.coarse) + 4 + 5 * (len(sweep.seeds) - 1)
+    flops = 6.0 * (sweep.run.num_params or 0.0) * sweep.run.total_units
+    return {
+        "probes_likely": likely,
+        "steps_per_probe": round(sweep.run.total_steps),
+        f"{sweep.run.unit}_per_probe": sweep.run.total_units,
+        "flops_per_probe": flops,
+        "flops_likely": flops * likely,
+    }

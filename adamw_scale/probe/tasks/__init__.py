@@ -1,0 +1,1 @@
+"""What probes train on: data, model and loss, one file per task."""

@@ -1,0 +1,104 @@
+"""One probe, plainly: torch.optim.AdamW on a torch.nn.Module. The reference for every faster engine.
+
+On the CPU a probe runs on one thread with seeded generators, so the same configuration gives the
+same bits on the same machine, whichever process runs it. On CUDA, float32 matrices are multiplied in
+float32 (no TF32) with deterministic kernels where torch has them.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from adamw_scale.errors import ProbeError
+from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.tasks.task import Task
+
+Progress = Callable[[int, int, float], None]
+REPORTS_PER_PROBE = 20
+
+
+def train(task: Task, config: ProbeConfig, progress: Progress = lambda step, steps, loss: None) -> ProbeResult:
+    """Train one probe to the end of its schedule and evaluate it on held-out data.
+
+    Step t of S uses the multiplier at the middle of its stretch of the schedule, (t + 1/2) / S.
+    Weight decay acts on tensors of two and more dimensions.
+
+    Args:
+        task: Data, model and loss.
+        config: What to train.
+        progress: Called now and then with (steps done, steps in all, training loss).
+
+    Raises:
+        ProbeError: the device is not there, or the task's data are not those of the configuration.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ProbeError("--device cuda: torch finds no CUDA device here. Use --device cpu, or a CUDA build of torch")
+    if task.identity(config.run) != config.task:
+        raise ProbeError(f"the data at hand are not those of the probe ({config.task}): calibrate into another --out")
+    started = time.perf_counter()
+    with _reproducible(config.seed):
+        model = task.model(config.run).to(config.device)
+        loss = _optimize(task, config, model, progress)
+        if math.isfinite(loss):
+            with torch.no_grad():
+                loss = task.held_out_loss(model, config.run)
+    finite = math.isfinite(loss)
+    return ProbeResult(
+        key=config.key,
+        config=config,
+        status="done" if finite else "diverged",
+        loss=loss if finite else None,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _optimize(task: Task, config: ProbeConfig, model: nn.Module, progress: Progress) -> float:
+    """Run every step; returns the last training loss, or the first one that is not finite."""
+    run, schedule = config.run, config.run.lr_schedule
+    optimizer = torch.optim.AdamW(
+        _param_groups(model, run.current_weight_decay), betas=run.betas, eps=run.eps, fused=True
+    )
+    steps = round(run.total_steps)
+    batches = task.batches(run, config.seed, config.device)
+    every = max(1, steps // REPORTS_PER_PROBE)
+    value = math.inf
+    for step in range(steps):
+        lr = run.peak_lr * schedule.multiplier((step + 0.5) / steps)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        loss = task.loss(model, next(batches))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves Tensor.backward untyped
+        optimizer.step()
+        if (step + 1) % every == 0 or step + 1 == steps:
+            value = loss.item()
+            if not math.isfinite(value):
+                return value
+            progress(step + 1, steps, value)
+    return value
+
+
+def _param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """Seed torch and pin what would change the bits; give the caller its settings back."""
+    threads = torch.get_num_threads()
+    tf32 = torch.backends.cuda.matmul.allow_tf32
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = tf32

@@ -1,0 +1,57 @@
+"""Wang & Aitchison's rule: the timescale in epochs stays put (arXiv:2405.13698)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from adamw_scale.rules.rule import Bounds, geometric_mean
+from adamw_scale.spec import Optimum, Timescale, TrainingRun
+
+
+@dataclass(frozen=True)
+class ConstantTauEpoch:
+    """tau_epoch = constant over model and data size, at a fixed number of epochs.
+
+    Use it when: an optimum in epochs is known for this kind of training (from a calibration).
+    Do not use it when: nothing but the default constant is known. It was read off one figure, for a
+    124M language model trained for 4 epochs.
+
+    Known: best λ of NanoGPT 124M on 25, 50 and 100 % of OpenWebText, 4 epochs: 0.25, 0.125, 0.0625,
+    which is 1.45 epochs each (grid of factor 2, lr fixed).
+    Disputed: Power Lines finds, in single passes, tau falling with tokens per parameter.
+
+    Source: Wang & Aitchison 2024, arXiv:2405.13698, figure 2.
+    """
+
+    name: ClassVar[str] = "constant-tau-epoch"
+    title: ClassVar[str] = "constant timescale in epochs"
+    formula: ClassVar[str] = "tau_epoch = 1.45"
+    source: ClassVar[str] = "Wang & Aitchison 2024, arXiv:2405.13698"
+    certainty: ClassVar[str] = "published claim; constant read off one figure"
+    fitted_on: ClassVar[str] = "a 124M language model, 4 epochs, cosine to 10 %"
+    fitted_schedule_mean: ClassVar[float | None] = 0.55
+    fitted_parametrization: ClassVar[str | None] = None
+    spread: ClassVar[float] = 2.0
+    spread_outside: ClassVar[float] = 3.0
+
+    tau_epoch: float = 1.45
+    epochs_fitted: ClassVar[Bounds] = Bounds(3, 6)
+
+    def target_timescale(self, run: TrainingRun) -> Timescale:
+        """The constant number of epochs."""
+        return run.timescale(epochs=self.tau_epoch)
+
+    def derivation(self, run: TrainingRun) -> str:
+        """The constant, in epochs and in steps."""
+        return f"tau = {self.tau_epoch:.3g} epochs of {run.steps_per_epoch:.4g} steps"
+
+    def outside_domain(self, run: TrainingRun) -> list[str]:
+        """Another number of epochs than the constant was measured at, or another kind of data."""
+        return [
+            *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
+            *(["samples are not tokens"] if run.unit != "tokens" else []),
+        ]
+
+    def fit(self, optima: Sequence[Optimum]) -> Self:
+        """The constant as the geometric mean of measured optima in epochs."""
+        return replace(self, tau_epoch=geometric_mean([o.timescale.epochs for o in optima]))

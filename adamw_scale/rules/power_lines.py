@@ -1,0 +1,72 @@
+"""Power Lines: the timescale as a power law of tokens per parameter (arXiv:2505.13738)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from adamw_scale.rules.rule import Bounds, geometric_mean, tokens_per_param
+from adamw_scale.spec import Optimum, Timescale, TrainingRun
+
+
+@dataclass(frozen=True)
+class PowerLines:
+    """tau_run = coefficient * tokens_per_param ** exponent, at most 1.
+
+    Use it when: pretraining a language model in one or two passes at 20 to 1280 tokens per parameter.
+    Do not use it when: data repeat many times (it decays far too little), or the batch is beyond the
+    critical batch size (the optimum drifts).
+
+    Known: coefficient and exponent, from about 400 runs at 111M to 3.3B parameters (R² 0.975).
+    Assumed: num_params counts all parameters; peak_lr is the lr applied to hidden matrices.
+    Unverified: standard parametrization, WSD, mixture of experts.
+
+    Source: Bergsma et al. 2025, arXiv:2505.13738, equations 2 to 4.
+    """
+
+    name: ClassVar[str] = "power-lines"
+    title: ClassVar[str] = "power law in tokens per parameter"
+    formula: ClassVar[str] = "tau_run = 1.084 * (tokens / param)^-0.527"
+    source: ClassVar[str] = "Bergsma et al. 2025, arXiv:2505.13738"
+    certainty: ClassVar[str] = "published law, decay tuned"
+    fitted_on: ClassVar[str] = "GPT-2-like models of 111M–3.3B, SlimPajama, muP, linear decay to zero"
+    fitted_schedule_mean: ClassVar[float | None] = 0.5
+    fitted_parametrization: ClassVar[str | None] = "mup"
+    spread: ClassVar[float] = 1.7
+    spread_outside: ClassVar[float] = 3.0
+
+    coefficient: float = 1.084
+    exponent: float = -0.527
+    tokens_per_param_fitted: ClassVar[Bounds] = Bounds(20, 1280)
+    epochs_fitted: ClassVar[Bounds] = Bounds(0, 2)
+
+    def tau_run(self, tokens_per_param: float) -> float:
+        """The published law, before it is clamped: fraction of the run at a tokens-per-parameter ratio.
+
+        Example:
+            >>> round(PowerLines().tau_run(20), 5)
+            0.22356
+        """
+        return float(self.coefficient * tokens_per_param**self.exponent)
+
+    def target_timescale(self, run: TrainingRun) -> Timescale:
+        """The law's timescale, at most the run itself (below 1.2 tokens per parameter it would be longer)."""
+        return run.timescale(run=min(1.0, self.tau_run(tokens_per_param(self.name, run))))
+
+    def derivation(self, run: TrainingRun) -> str:
+        """The law with this run's tokens per parameter."""
+        tpp = tokens_per_param(self.name, run)
+        clamp = ", clamped to the run" if self.tau_run(tpp) > 1 else ""
+        return f"tau = {self.coefficient:.4g} · {tpp:.4g}^{self.exponent:g} = {self.tau_run(tpp):.4g} of the run{clamp}"
+
+    def outside_domain(self, run: TrainingRun) -> list[str]:
+        """Tokens per parameter outside 20–1280, or more than two passes."""
+        return [
+            *self.tokens_per_param_fitted.describe_outside(tokens_per_param(self.name, run), "tokens per parameter"),
+            *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
+            *(["samples are not tokens"] if run.unit != "tokens" else []),
+        ]
+
+    def fit(self, optima: Sequence[Optimum]) -> Self:
+        """The law through measured optima: the exponent is kept, the coefficient refitted."""
+        ratios = [o.timescale_run / self.tau_run(tokens_per_param(self.name, o.run)) for o in optima]
+        return replace(self, coefficient=self.coefficient * geometric_mean(ratios))

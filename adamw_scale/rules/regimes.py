@@ -1,0 +1,77 @@
+"""Which rule speaks for which training: the one place where the regime is chosen.
+
+    finetuning                                  retention
+    samples (images, speech, ...)               run-fraction
+    tokens, fewer than 4 epochs                 power-lines
+    tokens, 4 epochs or more, and
+        under 5 unique tokens per parameter     tau-epoch-data-limited
+        otherwise                               power-lines, range spans its competitors
+
+The thresholds (4 epochs, 5 unique tokens per parameter) are judgement: Wang & Aitchison's quarter of
+OpenWebText, at 4 epochs and 18 unique tokens per parameter, still wants a third of the run, Kim et
+al.'s optima, at 8 epochs and more and up to 11, want a few hundredths (arXiv:2405.13698, 2509.14786).
+"""
+
+from dataclasses import dataclass
+
+from adamw_scale.errors import MissingInputError
+from adamw_scale.spec import TrainingRun, flag
+
+MANY_EPOCHS = 4.0
+SCARCE_UNIQUE_TOKENS_PER_PARAM = 5.0
+BASELINE = "fixed"  # shown beside every answer: what the copied value would do to this run
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A kind of training: its default rule, the rules it competes with, and what is unsettled.
+
+    `spans_competitors`: published answers disagree so much that the range covers all of them.
+    `calibrate`: the reason to measure instead of believing, or "" where the law suffices.
+    `indifferent_up_to`: weight decays from 0 to this are all in use and none is known to be better.
+    """
+
+    name: str
+    default: str
+    competitors: tuple[str, ...]
+    spans_competitors: bool = False
+    calibrate: str = ""
+    indifferent_up_to: float = 0.0
+
+
+FINETUNING = Regime("finetuning", "retention", (), indifferent_up_to=0.1)
+MULTI_EPOCH = Regime("multi-epoch", "run-fraction", ("loshchilov-hutter",))
+FEW_EPOCH_LM = Regime("few-epoch language model", "power-lines", ("steplaw-refit", "constant-tau-epoch"))
+DATA_LIMITED_LM = Regime(
+    "data-limited language model",
+    "tau-epoch-data-limited",
+    ("run-fraction", "constant-tau-epoch", "power-lines"),
+    calibrate="the optima behind this rule come from one laboratory, and its competitors differ by an order of magnitude",
+)
+MULTI_EPOCH_LM = Regime(
+    "multi-epoch language model",
+    "power-lines",
+    ("constant-tau-epoch", "tau-epoch-data-limited", "steplaw-refit"),
+    spans_competitors=True,
+    calibrate="no law was fitted on language models that repeat plentiful data; published answers differ several-fold",
+)
+
+
+def regime(run: TrainingRun) -> Regime:
+    """The regime of a run.
+
+    Raises:
+        MissingInputError: a language model of 4 epochs or more without num_params.
+    """
+    if run.task == "finetuning":
+        return FINETUNING
+    if run.unit == "samples":
+        return MULTI_EPOCH
+    if run.epochs < MANY_EPOCHS:
+        return FEW_EPOCH_LM
+    if run.unique_tokens_per_param is None:
+        raise MissingInputError(
+            f"with {run.epochs:g} epochs the regime depends on unique tokens per parameter: pass {flag('num_params')}"
+        )
+    scarce = run.unique_tokens_per_param < SCARCE_UNIQUE_TOKENS_PER_PARAM
+    return DATA_LIMITED_LM if scarce else MULTI_EPOCH_LM

@@ -1,0 +1,56 @@
+"""Finetuning: bound how much of the pretrained weights decay may remove."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adamw_scale.spec import Timescale, TrainingRun
+from adamw_scale.timescale import tau_iter, tau_run_for_retention
+
+
+@dataclass(frozen=True)
+class Retention:
+    """The largest decay up to λ = 0.1 that keeps 99 % of the pretrained weights; a decay in use in that range stays.
+
+    Decay pulls toward zero, so in finetuning it erases the pretrained weights: after the run the
+    share exp(-sum lr_t*λ) of them is left. At usual finetuning rates that share is above 99 %
+    whatever λ is: decay is inert and not worth tuning.
+
+    Use it when: finetuning all weights. Do not use it when: training adapters (LoRA), where decay
+    pulls the *adapter* to zero and so toward the base model.
+
+    Known: the retention formula. Known practice: λ from 0 to 0.1, mostly 0 or 0.01, untuned.
+    Assumed: that what was pretrained should stay. No published law gives an optimum.
+
+    Source: retention from the EMA form, arXiv:2405.13698; practice from public finetuning configs.
+    """
+
+    name: ClassVar[str] = "retention"
+    title: ClassVar[str] = "keep the pretrained weights"
+    formula: ClassVar[str] = "exp(-mean lr * λ * steps) >= 0.99, λ <= 0.1"
+    source: ClassVar[str] = "EMA form of arXiv:2405.13698; practice of public finetuning configs"
+    certainty: ClassVar[str] = "judgement: no published law"
+    fitted_on: ClassVar[str] = "nothing was fitted"
+    fitted_schedule_mean: ClassVar[float | None] = None
+    fitted_parametrization: ClassVar[str | None] = None
+    spread: ClassVar[float] = 2.0
+    spread_outside: ClassVar[float] = 2.0
+
+    retention: float = 0.99
+    max_weight_decay: float = 0.1
+
+    def target_timescale(self, run: TrainingRun) -> Timescale:
+        """Today's timescale if its decay is in (0, max], else that of the largest harmless decay."""
+        if 0 < run.current_weight_decay <= self.max_weight_decay:
+            return run.timescale_of(run.current_weight_decay)
+        keeping = run.timescale(run=tau_run_for_retention(run.lr_schedule.mean(), self.retention))
+        return run.timescale(iters=max(keeping.iters, tau_iter(run.peak_lr, self.max_weight_decay)))
+
+    def derivation(self, run: TrainingRun) -> str:
+        """Which of the three cases applied."""
+        if 0 < run.current_weight_decay <= self.max_weight_decay:
+            return f"the decay in use, λ = {run.current_weight_decay:g}, is within 0–{self.max_weight_decay:g}: nothing published asks for another"
+        return f"largest λ up to {self.max_weight_decay:g} that keeps {self.retention:.0%} of the pretrained weights"
+
+    def outside_domain(self, run: TrainingRun) -> list[str]:
+        """Anything but finetuning."""
+        return [] if run.task == "finetuning" else ["this is not finetuning"]

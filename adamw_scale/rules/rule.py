@@ -1,0 +1,88 @@
+"""What every rule is: a frozen value whose fields are its constants."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self
+
+from adamw_scale.errors import MissingInputError
+from adamw_scale.spec import Optimum, Timescale, TrainingRun, flag
+
+
+class Rule(Protocol):
+    """Maps a run to a target timescale, and says where it may be trusted.
+
+    Class attributes describe the law, instance fields hold its constants. `fitted_schedule_mean` is
+    the mean lr multiplier of the schedule behind the constants (None: the rule accounts for the
+    schedule itself); the advisor matches decay mass when a run's schedule has another mean.
+    `spread` is the factor on either side that the range spans inside the domain.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    formula: ClassVar[str]
+    source: ClassVar[str]
+    certainty: ClassVar[str]
+    fitted_on: ClassVar[str]
+    fitted_schedule_mean: ClassVar[float | None]
+    fitted_parametrization: ClassVar[str | None]
+    spread: ClassVar[float]
+    spread_outside: ClassVar[float]
+
+    def target_timescale(self, run: TrainingRun) -> Timescale:
+        """The timescale this rule asks for; MissingInputError if the run lacks an input."""
+        ...
+
+    def derivation(self, run: TrainingRun) -> str:
+        """The formula with this run's numbers in it."""
+        ...
+
+    def outside_domain(self, run: TrainingRun) -> list[str]:
+        """One clause per way in which the run leaves what the rule was fitted on; empty inside."""
+        ...
+
+
+class CalibratableRule(Rule, Protocol):
+    """A rule whose constants can be refitted to measured optima."""
+
+    def fit(self, optima: Sequence[Optimum]) -> Self:
+        """The same rule with constants fitted to located optima (at least one)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Closed interval of a quantity inside which a rule was fitted."""
+
+    low: float
+    high: float
+
+    def describe_outside(self, value: float, what: str) -> list[str]:
+        """Empty inside the bounds, else one clause naming the value and the bounds."""
+        if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9):
+            return []
+        return [f"{what} {value:.3g} is outside {self.low:g}–{self.high:g}"]
+
+
+def needed(rule: str, run: TrainingRun, field: str) -> float:
+    """The run's value of an optional field that a rule cannot do without.
+
+    Raises:
+        MissingInputError: the run does not give it.
+    """
+    value = getattr(run, field)
+    if value is None:
+        raise MissingInputError(f"rule {rule!r} needs {field}, which this run does not give: pass {flag(field)}")
+    return float(value)
+
+
+def tokens_per_param(rule: str, run: TrainingRun) -> float:
+    """Tokens seen in the whole run per parameter, repeats counted; MissingInputError without num_params."""
+    return run.total_units / needed(rule, run, "num_params")
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Geometric mean of positive values."""
+    product = 1.0
+    for value in values:
+        product *= value ** (1.0 / len(values))
+    return product

@@ -1,0 +1,394 @@
+"""The nouns. Read this file first: everything else maps one of these values to another.
+
+    TrainingRun     what the user trains            -> rules, advisor
+    Timescale       one duration, three views       -> what a rule returns
+    Recommendation  weight decay, how sure, why     -> frameworks, the command line
+    Optimum         where a sweep's loss is lowest  -> what calibrating measures
+    Calibration     a rule with measured constants  -> advisor
+
+All are frozen, refuse unknown fields, NaN and infinity, and read numbers as people write them
+("1.3B", "2%"). A field's description states its unit and is also the help of its command-line flag.
+Whatever cannot be is refused with one `SpecError` that names the value, the reason and the fix.
+"""
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from adamw_scale import conventions, parametrizations, schedules
+from adamw_scale import timescale as ema
+from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
+from adamw_scale.units import format_count, parse_quantity
+
+UNITS = ("tokens", "samples")
+TASKS = ("pretraining", "finetuning")
+PARAMS_KINDS = ("total", "non-embedding", "active")
+
+
+def _number(value: Any, info: ValidationInfo) -> Any:
+    """Accept "1.3B" wherever a number is expected, and refuse true and false."""
+    if isinstance(value, bool | str):
+        try:
+            return parse_quantity(str(value))
+        except SpecError as error:
+            raise SpecError(f"{info.field_name}: {error}") from None
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Positive = Annotated[Number, Field(gt=0)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+
+
+def flag(name: str, *, option: str | None = None) -> str:
+    """The command-line flag of a run's field: `peak_lr` -> "--lr"."""
+    field = TrainingRun.model_fields.get(name)
+    extra = field.json_schema_extra if field else None
+    given = extra.get("flag") if isinstance(extra, dict) else None
+    return str(given or option or "--" + name.replace("_", "-"))
+
+
+def _plain(model: type[BaseModel], error: ValidationError) -> SpecError:
+    """The first problem of a pydantic error as one sentence in the words of this package."""
+    problem = error.errors(include_url=False)[0]
+    path = [str(part) for part in problem["loc"]]
+    name = path[0] if path else model.__name__
+    field = ".".join(path) or model.__name__
+    if problem["type"] == "extra_forbidden":
+        return UnknownNameError(f"field of {model.__name__}", name, model.model_fields)
+    if problem["type"] == "missing":
+        return MissingInputError(f"{field} was not given. Pass {flag(name)} ({field} in a file or in Python)")
+    reason = problem["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    return SpecError(f"{field} = {str(problem['input'])[:60]}: {reason}. Change {flag(name)}")
+
+
+class Noun(BaseModel):
+    """A frozen value whose construction fails with `SpecError` and nothing else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, defer_build=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_plainly(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise _plain(cls, error) from None
+
+
+def _flag(name: str) -> dict[str, Any]:
+    return {"flag": name}
+
+
+class Timescale(Noun):
+    """How long the weights remember, at peak learning rate, in three views of one duration."""
+
+    iters: float = Field(gt=0, description="optimizer steps: 1 / (peak_lr * weight_decay)")
+    epochs: float = Field(gt=0, description="passes over the data set: iters / steps_per_epoch")
+    run: float = Field(gt=0, description="fraction of the whole run: iters / total_steps")
+
+
+class TrainingRun(Noun):
+    """One AdamW training: data, batch, duration, schedule, model.
+
+    Every count is in `unit`. Fractions are of the whole run. See the fields for units.
+
+    Raises:
+        SpecError: a value is impossible or two contradict each other.
+        MissingInputError: dataset_size, batch_size or peak_lr is missing.
+        UnknownNameError: unknown field, schedule, parametrization or convention.
+
+    Example:
+        >>> run = TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B")
+        >>> run.total_steps, run.tokens_per_param
+        (52000.0, 20.0)
+    """
+
+    unit: str = Field("tokens", description="what sizes are counted in: tokens (language) or samples (everything else)")
+    dataset_size: Positive = Field(
+        description="unique units in the data set, one epoch; --tokens and --samples set the unit too"
+    )
+    epochs: Positive = Field(1.0, description="passes over the data set")
+    batch_size: Positive = Field(description="global batch per optimizer step, in the same unit as the data set")
+    peak_lr: Positive = Field(description="highest learning rate of the schedule", json_schema_extra=_flag("--lr"))
+    schedule: str = Field("linear", description=f"learning-rate shape after warm-up: {', '.join(schedules.SHAPES)}")
+    warmup_fraction: Fraction | None = Field(
+        None, description="linear warm-up, as a fraction of the run", json_schema_extra=_flag("--warmup")
+    )
+    warmup_steps: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="linear warm-up, in steps", json_schema_extra=_flag("--warmup")
+    )
+    final_lr_fraction: Fraction | None = Field(None, description="final over peak learning rate; 0 decays to zero")
+    decay_fraction: Fraction | None = Field(
+        None, description="wsd only: last part of the run over which the learning rate falls (0.2)"
+    )
+    num_params: Positive | None = Field(
+        None, description="parameters of the model", json_schema_extra=_flag("--params")
+    )
+    num_params_kind: str = Field(
+        "total",
+        description=f"which parameters are counted: {', '.join(PARAMS_KINDS)}",
+        json_schema_extra=_flag("--params-kind"),
+    )
+    width: Positive | None = Field(None, description="hidden size of the model")
+    depth: Positive | None = Field(None, description="layers of the model")
+    parametrization: str = Field(
+        "standard", description=f"how lr and λ depend on width: {', '.join(parametrizations.PARAMETRIZATIONS)}"
+    )
+    base_width: Positive | None = Field(None, description="muP: width at which peak_lr was tuned")
+    base_depth: Positive | None = Field(None, description="depth at which peak_lr was tuned")
+    sequence_length: Positive | None = Field(None, description="tokens per sequence, to write batches in sequences")
+    betas: tuple[Fraction, Fraction] = Field((0.9, 0.95), description="AdamW's betas, as 0.9,0.95")
+    eps: Positive = Field(1e-8, description="AdamW's epsilon")
+    weight_decay: Annotated[Number, Field(ge=0)] | None = Field(None, description="the decay used today, to be judged")
+    convention: str = Field("pytorch", description=f"meaning of weight_decay: {', '.join(conventions.CONVENTIONS)}")
+    task: str = Field("pretraining", description="pretraining or finetuning")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_betas(cls, data: Any) -> Any:
+        """Language models use beta2 = 0.95; elsewhere PyTorch's 0.999 is the habit."""
+        if isinstance(data, dict) and data.get("unit") == "samples" and data.get("betas") is None:
+            return {**data, "betas": (0.9, 0.999)}
+        return data
+
+    @model_validator(mode="after")
+    def _refuse_the_impossible(self) -> Self:
+        for kind, name, known in (
+            ("unit", self.unit, UNITS),
+            ("schedule", self.schedule, schedules.SHAPES),
+            ("parametrization", self.parametrization, parametrizations.PARAMETRIZATIONS),
+            ("convention", self.convention, conventions.CONVENTIONS),
+            ("task", self.task, TASKS),
+            ("num_params_kind", self.num_params_kind, PARAMS_KINDS),
+        ):
+            if name not in known:
+                raise UnknownNameError(kind, name, known)
+        if self.batch_size > self.dataset_size:
+            raise SpecError(
+                f"batch_size = {format_count(self.batch_size)} is larger than the data set of "
+                f"{format_count(self.dataset_size)} {self.unit}: lower --batch-size, or check that both are in {self.unit}"
+            )
+        if self.total_steps < 2:
+            raise SpecError(
+                f"the run has {self.total_steps:.2g} optimizer steps (dataset_size * epochs / batch_size): "
+                "lower --batch-size or raise --epochs"
+            )
+        for beta in self.betas:
+            if beta >= 1:
+                raise SpecError(f"betas = {self.betas}: each must be below 1. Change --betas")
+        self._refuse_contradictory_schedule()
+        if self.parametrization != "standard" and (self.width is None or self.base_width is None):
+            raise MissingInputError(
+                f"parametrization {self.parametrization!r} needs the width ratio: pass --width and --base-width"
+            )
+        if self.weight_decay is not None and self.peak_lr * self.current_weight_decay >= 1:
+            raise SpecError(
+                f"weight_decay = {self.weight_decay:g} at peak_lr = {self.peak_lr:g} in convention {self.convention!r} "
+                "shrinks weights by 100 % or more each step: lower --weight-decay, or name its unit with --convention"
+            )
+        return self
+
+    def _refuse_contradictory_schedule(self) -> None:
+        if self.warmup_fraction is not None and self.warmup_steps is not None:
+            raise SpecError(
+                f"warmup_fraction = {self.warmup_fraction:g} and warmup_steps = {self.warmup_steps:g} were both given: keep one"
+            )
+        if self.warmup_share >= 1:
+            raise SpecError(
+                f"warm-up of {format_count(self.warmup_share * self.total_steps)} steps does not fit in a run of "
+                f"{format_count(self.total_steps)} steps: lower --warmup"
+            )
+        stable = schedules.SHAPES[self.schedule].has_stable_phase
+        if self.decay_fraction is not None and not stable:
+            raise SpecError(
+                f"decay_fraction is for schedule 'wsd', not {self.schedule!r}: drop --decay-fraction or pass --schedule wsd"
+            )
+        if self.decay_fraction == 0:
+            raise SpecError(
+                "decay_fraction = 0 leaves nothing to decay: raise --decay-fraction or pass --schedule constant"
+            )
+        if self.final_lr_fraction is not None and self.schedule == "constant":
+            raise SpecError(
+                "final_lr_fraction contradicts schedule 'constant': drop --final-lr-fraction or choose another --schedule"
+            )
+        _ = self.lr_schedule  # a schedule refuses what does not fit in the run
+
+    @property
+    def total_units(self) -> float:
+        """Units seen in the whole run: dataset_size * epochs."""
+        return self.dataset_size * self.epochs
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Optimizer steps per pass over the data: dataset_size / batch_size, not rounded."""
+        return self.dataset_size / self.batch_size
+
+    @property
+    def total_steps(self) -> float:
+        """Optimizer steps of the run, not rounded."""
+        return self.steps_per_epoch * self.epochs
+
+    @property
+    def tokens_per_param(self) -> float | None:
+        """Units seen in the whole run per parameter, repeats counted; None without num_params."""
+        return None if self.num_params is None else self.total_units / self.num_params
+
+    @property
+    def unique_tokens_per_param(self) -> float | None:
+        """Unique units per parameter; None without num_params."""
+        return None if self.num_params is None else self.dataset_size / self.num_params
+
+    @property
+    def warmup_share(self) -> float:
+        """Warm-up as a fraction of the run, whichever way it was given."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps / self.total_steps
+        return self.warmup_fraction or 0.0
+
+    @property
+    def lr_schedule(self) -> schedules.Schedule:
+        """The learning-rate schedule as a function of progress."""
+        return schedules.Schedule(
+            self.schedule,
+            warmup_fraction=self.warmup_share,
+            final_lr_fraction=self.final_lr_fraction or 0.0,
+            decay_fraction=0.2 if self.decay_fraction is None else self.decay_fraction,
+        )
+
+    @property
+    def width_ratio(self) -> float:
+        """m = width / base_width; 1 where either is not given."""
+        return self.width / self.base_width if self.width and self.base_width else 1.0
+
+    @property
+    def current_weight_decay(self) -> float:
+        """Today's weight decay in PyTorch's convention; 0 where none was given."""
+        return conventions.CONVENTIONS[self.convention].to_pytorch(self.weight_decay or 0.0, self.peak_lr)
+
+    def timescale(
+        self, *, iters: float | None = None, epochs: float | None = None, run: float | None = None
+    ) -> Timescale:
+        """All three views of a timescale from the one that is known (give exactly one).
+
+        Example:
+            >>> TrainingRun(dataset_size=1000, batch_size=10, epochs=4, peak_lr=1e-3).timescale(run=0.5)
+            Timescale(iters=200.0, epochs=2.0, run=0.5)
+        """
+        if iters is None:
+            iters = epochs * self.steps_per_epoch if epochs is not None else (run or 0.0) * self.total_steps
+        return Timescale(
+            iters=iters,
+            epochs=epochs if epochs is not None else iters / self.steps_per_epoch,
+            run=run if run is not None else iters / self.total_steps,
+        )
+
+    def timescale_of(self, weight_decay: float) -> Timescale:
+        """Timescale that a weight decay (PyTorch convention, > 0) gives this run."""
+        return self.timescale(iters=ema.tau_iter(self.peak_lr, weight_decay))
+
+
+class Caution(Noun):
+    """A reason why advice holds less surely, with what to do about it."""
+
+    code: str
+    message: str
+    fix: str
+
+
+class ParamGroup(Noun):
+    """Peak learning rate and weight decay (PyTorch convention) of one parameter group."""
+
+    group: str
+    peak_lr: float
+    weight_decay: float
+
+
+class Alternative(Noun):
+    """What another rule says about the same run."""
+
+    rule: str
+    weight_decay: float
+    timescale: Timescale
+    in_domain: bool
+    source: str
+
+
+class Recommendation(Noun):
+    """A weight decay for a run, in PyTorch's convention at the run's peak learning rate.
+
+    `companions` holds what goes with the number: retention of the initial weights, equilibrium RMS,
+    mean schedule multiplier, the derivation in words, the source and, if the run has a weight decay
+    today, what that one amounts to.
+    """
+
+    schema_: Literal["adamw-scale/recommendation/1"] = Field("adamw-scale/recommendation/1", alias="schema")
+    weight_decay: float
+    weight_decay_range: tuple[float, float]
+    peak_lr: float
+    rule: str
+    timescale: Timescale
+    alternatives: tuple[Alternative, ...]
+    param_groups: tuple[ParamGroup, ...]
+    companions: dict[str, Any]
+    cautions: tuple[Caution, ...]
+    run: TrainingRun
+
+    def to_json(self) -> str:
+        """The document of `recommend --json`, numbers unrounded."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class Optimum(Noun):
+    """Where the loss of a sweep over the timescale is lowest.
+
+    `log2_interval` bounds log2(timescale_run) at 80 %; `status` is "located", "flat" (the loss does
+    not tell) or "edge" (the lowest loss lies at the end of what was probed). Only a located optimum
+    is a measurement.
+    """
+
+    run: TrainingRun
+    timescale_run: float = Field(gt=0)
+    log2_interval: tuple[float, float]
+    status: Literal["located", "flat", "edge"]
+    loss: float
+
+    @property
+    def timescale(self) -> Timescale:
+        """The optimum in all three views."""
+        return self.run.timescale(run=self.timescale_run)
+
+    @property
+    def spread(self) -> float:
+        """Half the interval as a factor: the optimum is timescale_run times or over `spread`."""
+        low, high = self.log2_interval
+        return math.exp2((high - low) / 2)
+
+
+class Calibration(Noun):
+    """A rule whose constants were measured, with the optima they were fitted to.
+
+    `constants` is empty where no optimum was located; then it advises nothing.
+    """
+
+    schema_: Literal["adamw-scale/calibration/1"] = Field("adamw-scale/calibration/1", alias="schema")
+    task: dict[str, Any]
+    rule: str
+    constants: dict[str, float]
+    optima: tuple[Optimum, ...]
+    probes: dict[str, Any]
+
+    def to_json(self) -> str:
+        """The content of calibration.json."""
+        return self.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n"

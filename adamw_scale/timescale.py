@@ -1,0 +1,90 @@
+"""The EMA view of AdamW: weights are an exponential moving average of updates.
+
+With decoupled weight decay, w <- (1 - lr*λ)*w - lr*u is the same as w <- (1 - a)*w + a*(-u/λ)
+with a = lr*λ: an average of past updates -u/λ whose memory is 1/a steps (Wang & Aitchison 2024,
+arXiv:2405.13698). Everything here is floats in, floats out, in the PyTorch convention, where the
+decay λ is multiplied by the learning rate of the step.
+"""
+
+import math
+
+
+def tau_iter(peak_lr: float, weight_decay: float) -> float:
+    """Number of recent optimizer steps AdamW's weights average over, at peak learning rate.
+
+    tau_iter = 1 / (peak_lr * weight_decay)
+
+    Args:
+        peak_lr: Highest scheduled learning rate; > 0.
+        weight_decay: Decoupled decay, multiplied by the learning rate each step (PyTorch); > 0.
+
+    Returns:
+        Timescale in optimizer steps.
+
+    Example:
+        >>> round(tau_iter(1e-3, 0.1), 6)
+        10000.0
+
+    Source: Wang & Aitchison 2024, arXiv:2405.13698. Fails when: lr*λ is not far below 1; then the
+    weights are not an average but the last update.
+    """
+    return 1.0 / (peak_lr * weight_decay)
+
+
+def weight_decay(peak_lr: float, tau_iter: float) -> float:
+    """Decoupled weight decay that gives a timescale of `tau_iter` steps at peak learning rate.
+
+    weight_decay = 1 / (peak_lr * tau_iter), the inverse of `tau_iter`.
+
+    Source: Wang & Aitchison 2024, arXiv:2405.13698.
+    """
+    return 1.0 / (peak_lr * tau_iter)
+
+
+def decay_mass(schedule_mean: float, tau_run: float) -> float:
+    """Decay summed over the run: sum of lr_t*λ = (mean schedule multiplier) / tau_run.
+
+    Args:
+        schedule_mean: Mean over the run of lr_t / peak_lr, in (0, 1].
+        tau_run: Timescale as a fraction of the run, at peak learning rate; > 0.
+
+    Source: follows from the EMA form of arXiv:2405.13698; arXiv:2502.15938 uses it under schedules.
+    """
+    return schedule_mean / tau_run
+
+
+def retention(schedule_mean: float, tau_run: float) -> float:
+    """Share of the initial weights that is still in the final weights, in (0, 1].
+
+    retention = prod(1 - lr_t*λ) ≈ exp(-decay_mass); exact to first order in lr*λ.
+
+    Example:
+        >>> round(retention(0.5, 0.2), 5), round(retention(1.0, 0.2), 5)
+        (0.08208, 0.00674)
+
+    Source: first coefficient of the EMA, arXiv:2405.13698 and arXiv:2502.15938.
+    """
+    return math.exp(-decay_mass(schedule_mean, tau_run))
+
+
+def tau_run_for_retention(schedule_mean: float, retention: float) -> float:
+    """Timescale, as a fraction of the run, after which `retention` of the initial weights is left.
+
+    tau_run = schedule_mean / -ln(retention), the inverse of `retention`; 0 < retention < 1.
+    """
+    return schedule_mean / -math.log(retention)
+
+
+def equilibrium_rms(peak_lr: float, weight_decay: float) -> float:
+    """Root mean square that weights settle at, where gradient noise dominates.
+
+    RMS(w) = sqrt(peak_lr / (2 * weight_decay)), whatever beta1; reached after one to two timescales.
+
+    Example:
+        >>> round(equilibrium_rms(1e-3, 0.1), 7)
+        0.0707107
+
+    Source: Kosson et al. 2024, arXiv:2305.17212. Fails when: gradients are not noise-dominated, or
+    the run is shorter than the timescale.
+    """
+    return math.sqrt(peak_lr / (2.0 * weight_decay))

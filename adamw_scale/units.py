@@ -1,0 +1,59 @@
+"""Numbers as people write them: "1.3B", "512k", "2%", "3e-4" to floats, and back."""
+
+import math
+import re
+
+from adamw_scale.errors import SpecError
+
+_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "%": 1e-2}
+_BINARY = {"ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30, "ti": 2.0**40}
+_QUANTITY = re.compile(r"([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([kmgt]i|[kmbgt%]?)", re.IGNORECASE)
+
+
+def parse_quantity(text: str) -> float:
+    """Read a number with an optional suffix.
+
+    Suffixes: k, M, B (or G), T for powers of a thousand; Ki, Mi, Gi, Ti for powers of 1024; %.
+    Underscores and commas between digits are ignored.
+
+    Raises:
+        SpecError: the text is not such a number.
+
+    Example:
+        >>> parse_quantity("1.3B"), parse_quantity("512k"), parse_quantity("2%")
+        (1300000000.0, 512000.0, 0.02)
+    """
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
+        raise SpecError(f"{text[:60]!r} is not a number: write for example 1.3B, 512k, 3e-4 or 2%")
+    digits, suffix = match.groups()
+    value = float(digits.replace("_", "").replace(",", ""))
+    scale = {**_SUFFIXES, **_BINARY}[suffix.lower()]
+    return value / 100 if suffix == "%" else value * scale
+
+
+def format_count(value: float) -> str:
+    """A count in at most four digits and a suffix, as people write it: 1.3B, 512k, 37,267, 2016."""
+    for scale, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= scale and (scale > 1e3 or abs(value) >= 1e5):
+            return f"{value / scale:.4g}{suffix}"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+
+
+def format_significant(value: float, digits: int = 2) -> str:
+    """A value rounded to significant digits, without trailing noise: 0.0894 -> '0.089'.
+
+    Example:
+        >>> format_significant(0.08944), format_significant(3.216e-05), format_significant(12.0)
+        ('0.089', '3.2e-05', '12')
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    return f"{float(f'{value:.{digits - 1}e}'):g}"
+
+
+def format_percent(fraction: float) -> str:
+    """A fraction as a percentage with two significant digits: 0.2236 -> '22 %'."""
+    if 0.995 <= fraction < 1:
+        return f"{100 * fraction:.4g} %"
+    return f"{format_significant(100 * fraction)} %"
