@@ -31,6 +31,8 @@ from adamw_scale.units import format_count, format_percent, format_significant
 # Largest lr*λ of any AdamW setting that was read in a source: 3.2e-3 (Kim et al., arXiv:2509.14786).
 LARGEST_KNOWN_DECAY_PER_STEP = 5e-3
 INERT_RETENTION = 0.8
+# Published optima were searched on grids of factor 2: each is known to half a grid step.
+GRID_UNCERTAINTY = math.sqrt(2.0)
 # Growth of the range of a calibrated timescale per fourfold change of data or epochs: optima of small
 # trainings drifted by up to 0.6 octave per factor 4 where the timescale in epochs was kept.
 SPREAD_PER_FACTOR_4 = 1.5
@@ -261,7 +263,8 @@ def _range(
     low, high = weight_decay / answer.spread, weight_decay * answer.spread
     if kind and kind.spans_competitors:
         others = [other.weight_decay for other in alternatives if other.rule != BASELINE]
-        low, high = min(low, *others), max(high, *others)
+        low = min([low, *(other / GRID_UNCERTAINTY for other in others)])
+        high = max([high, *(other * GRID_UNCERTAINTY for other in others)])
     if kind and kind.indifferent_up_to:
         low, high = 0.0, max(kind.indifferent_up_to, weight_decay)
     return low, high

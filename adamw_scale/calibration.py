@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from adamw_scale.errors import CalibrationError, MissingExtraError, SpecError
 from adamw_scale.probe import ENGINES, TASKS
-from adamw_scale.probe.engines.engine import Listener, TaskSource
+from adamw_scale.probe.engines.engine import Engine, Listener, TaskSource
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult, Sweep
 from adamw_scale.probe.store import ProbeStore
 from adamw_scale.rules import RULES, CalibratableRule, regime
@@ -82,7 +82,7 @@ def calibrate(
     device: str = "cpu",
     seeds: int = 3,
     jobs: int | None = None,
-    engine: str = "processes",
+    engine: str | type[Engine] = "processes",
     watcher: Watcher = Watcher(),
 ) -> Calibration:
     """Sweep the timescale with short probe trainings, locate its optimum, write it into a folder.
@@ -95,7 +95,7 @@ def calibrate(
         device: "cpu" or "cuda".
         seeds: Number of common seeds, at least 2.
         jobs: Probes at a time; by default one per usable core, on CUDA one.
-        engine: Where probes run, a name from `ENGINES`.
+        engine: Where probes run: a name from `ENGINES`, or an engine class.
         watcher: Told about stages, progress and results.
 
     Returns:
@@ -115,7 +115,8 @@ def calibrate(
     with ProbeStore(folder / PROBES_FILE) as store:
         for notice in store.notices:
             watcher.notice(notice)
-        with ENGINES[engine](source, jobs) as running:
+        start = ENGINES[engine] if isinstance(engine, str) else engine
+        with start(source, jobs) as running:
             while missing := sweep.missing(store.results):
                 watcher.stage(missing, len(_used(sweep, store.results)))
                 for result in running.run(missing, watcher.progress):

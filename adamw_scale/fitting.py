@@ -15,13 +15,15 @@ Floats = NDArray[np.float64]
 
 DRAWS = 4000
 INTERVAL = (10.0, 90.0)  # percentiles: an 80 % interval
+SURELY = (2.5, 97.5)  # percentiles that must lie inside the probed range before an optimum is claimed
 
 
 @dataclass(frozen=True)
 class Basin:
     """The minimum of a basin: position and 80 % interval in octaves, loss there, and what it is worth.
 
-    `located`: the interval lies inside what was probed. `flat`: it does not; the data cannot tell.
+    `located`: 95 % of the posterior lies inside what was probed. `flat`: it does not; the data cannot
+    tell.
     """
 
     minimum: float
@@ -75,7 +77,8 @@ def fit_basin(x: Floats, seed: NDArray[np.int64], loss: Floats) -> Basin:
     minima = grid[np.argmin(draws @ powers, axis=1)]
     best = int(np.argmin(shape @ powers))
     low, high = (float(value) for value in np.percentile(minima, INTERVAL))
-    inside = grid[0] < low and high < grid[-1] and 0 < best < len(grid) - 1
+    lowest, highest = np.percentile(minima, SURELY)
+    inside = grid[0] < lowest and highest < grid[-1] and 0 < best < len(grid) - 1
     return Basin(
         minimum=center + float(grid[best]),
         interval=(center + low, center + high),

@@ -45,6 +45,11 @@ def _number(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+def _split(value: Any) -> Any:
+    """Accept "0.9,0.95" for a pair."""
+    return tuple(value.split(",")) if isinstance(value, str) else value
+
+
 Number = Annotated[float, BeforeValidator(_number)]
 Positive = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
@@ -68,9 +73,10 @@ def _plain(model: type[BaseModel], error: ValidationError) -> SpecError:
         return UnknownNameError(f"field of {model.__name__}", name, model.model_fields)
     if problem["type"] == "missing":
         return MissingInputError(f"{field} was not given. Pass {flag(name)} ({field} in a file or in Python)")
+    given = str(problem["input"])[:60] if isinstance(problem["input"], str | int | float) else type(problem["input"]).__name__
     reason = problem["msg"].removeprefix("Value error, ")
     reason = reason[0].lower() + reason[1:]
-    return SpecError(f"{field} = {str(problem['input'])[:60]}: {reason}. Change {flag(name)}")
+    return SpecError(f"{field} = {given}: {reason}. Change {flag(name)}")
 
 
 class Noun(BaseModel):
@@ -149,7 +155,9 @@ class TrainingRun(Noun):
     base_width: Positive | None = Field(None, description="muP: width at which peak_lr was tuned")
     base_depth: Positive | None = Field(None, description="depth at which peak_lr was tuned")
     sequence_length: Positive | None = Field(None, description="tokens per sequence, to write batches in sequences")
-    betas: tuple[Fraction, Fraction] = Field((0.9, 0.95), description="AdamW's betas, as 0.9,0.95")
+    betas: Annotated[tuple[Fraction, Fraction], BeforeValidator(_split)] = Field(
+        (0.9, 0.95), description="AdamW's betas, as 0.9,0.95"
+    )
     eps: Positive = Field(1e-8, description="AdamW's epsilon")
     weight_decay: Annotated[Number, Field(ge=0)] | None = Field(None, description="the decay used today, to be judged")
     convention: str = Field("pytorch", description=f"meaning of weight_decay: {', '.join(conventions.CONVENTIONS)}")

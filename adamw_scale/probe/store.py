@@ -32,8 +32,12 @@ class ProbeStore:
 
     def __enter__(self) -> Self:
         self._file = self.path.open("a+b")
-        _lock(self._file, self.path)
-        self._load(self._file)
+        try:
+            _lock(self._file, self.path)
+            self._load(self._file)
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,7 +83,6 @@ def _lock(file: IO[bytes], path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        file.close()
         raise CalibrationError(
             f"{path} is in use by another calibration: wait for it, or choose another --out"
         ) from None

@@ -1,0 +1,91 @@
+"""Shared fixtures: the command line in-process, a fake engine with a planted optimum."""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import pytest
+from hypothesis import settings
+
+from adamw_scale.cli import main as cli
+from adamw_scale.probe.engines.engine import Listener, Progress, TaskSource
+from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+
+settings.register_profile("default", deadline=None, derandomize=True)
+settings.load_profile("default")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def adamw_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `adamw-scale ...` in this process."""
+
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr("sys.argv", ["adamw-scale", *arguments])
+        monkeypatch.setattr(cli.app, "registered_commands", [])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return Outcome(int(end.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+class PlantedEngine:
+    """An engine that trains nothing: a basin with a known minimum, steeper on the left, plus paired noise."""
+
+    name: ClassVar[str] = "planted"
+    minimum: ClassVar[float] = -2.4
+    noise: ClassVar[float] = 0.004
+    depth: ClassVar[float] = 1.0
+    trained: ClassVar[list[str]] = []
+
+    def __init__(self, source: TaskSource, jobs: int) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, configs: Sequence[ProbeConfig], listener: Listener) -> Iterator[ProbeResult]:
+        """Evaluate the planted basin."""
+        for config in configs:
+            self.trained.append(config.key)
+            listener(Progress(config, 1, 1, 3.0))
+            loss = self.loss(config.log2_tau, config.seed)
+            status = "done" if math.isfinite(loss) else "diverged"
+            yield ProbeResult(
+                key=config.key, config=config, status=status, loss=loss if status == "done" else None, seconds=0.0
+            )
+
+    def loss(self, x: float, seed: int) -> float:
+        """Asymmetric basin with one level per seed and small independent noise."""
+        d = x - self.minimum
+        basin = 0.05 * d**2 * (1.3 if d < 0 else 0.8) / (1 + 0.1 * abs(d))
+        level, noise = random.Random(seed).gauss(0, 0.1), random.Random(f"{seed}/{x:.6f}").gauss(0, self.noise)
+        return 2.3 + level + self.depth * basin + noise
+
+
+@pytest.fixture
+def planted() -> type[PlantedEngine]:
+    """A fresh engine class, whose minimum, noise and depth a test may set."""
+
+    class Fresh(PlantedEngine):
+        trained: ClassVar[list[str]] = []
+
+    return Fresh

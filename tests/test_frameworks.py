@@ -1,0 +1,98 @@
+"""Emitters: golden snippets, and the contract that every framework keeps."""
+
+import ast
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adamw_scale import TrainingRun, recommend
+from adamw_scale.conventions import CONVENTIONS
+from adamw_scale.errors import UnknownNameError
+from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.spec import Recommendation
+
+GOLDEN = Path(__file__).parent / "golden"
+BASE: dict[str, Any] = {
+    "dataset_size": 26e9,
+    "batch_size": 256 * 2048,
+    "peak_lr": 3e-4,
+    "num_params": 1.3e9,
+    "sequence_length": 2048,
+}
+RUNS: dict[str, dict[str, Any]] = {
+    "linear": BASE,
+    "cosine-to-10-percent": {**BASE, "schedule": "cosine", "final_lr_fraction": 0.1, "warmup_steps": 2000},
+    "wsd": {**BASE, "schedule": "wsd", "warmup_fraction": 0.01},
+    "constant": {**BASE, "schedule": "constant", "warmup_fraction": 0.01},
+    "linear-to-20-percent": {**BASE, "final_lr_fraction": 0.2},
+    "mup": {**BASE, "parametrization": "mup", "width": 2048, "base_width": 256, "schedule": "cosine"},
+    "samples": {"unit": "samples", "dataset_size": 1281167, "epochs": 90, "batch_size": 1024, "peak_lr": 1e-3},
+}
+
+
+def advice(name: str) -> Recommendation:
+    """The recommendation of a named run."""
+    return recommend(TrainingRun(**RUNS[name]))
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("framework", list(FRAMEWORKS))
+def test_golden_snippet(framework: str, run: str, request: pytest.FixtureRequest) -> None:
+    """The exact text; to accept a change, delete the file, run the test once and read the diff."""
+    snippet = FRAMEWORKS[framework]().emit(advice(run))
+    file = GOLDEN / f"{framework}-{run}.{'py' if snippet.language == 'python' else 'sh'}.txt"
+    if not file.exists():
+        file.write_text(snippet.text)
+        pytest.fail(f"{file.name} was missing and has been written: read it, then run again")
+    assert snippet.text == file.read_text()
+
+
+@pytest.mark.parametrize("framework", list(FRAMEWORKS))
+class TestEveryFramework:
+    """The contract in `frameworks/framework.py`."""
+
+    def test_names_its_convention_and_exclusions(self, framework: str) -> None:
+        """The decay's unit is one of the known ones, and what is spared by default is said."""
+        part = FRAMEWORKS[framework]()
+        assert part.name == framework
+        assert part.convention in CONVENTIONS
+        assert part.undecayed_by_default
+
+    @pytest.mark.parametrize("run", RUNS)
+    def test_snippet_says_what_it_is_worth(self, framework: str, run: str) -> None:
+        """Rule, source, range and every caution stand in comments above the numbers."""
+        recommendation = advice(run)
+        text = FRAMEWORKS[framework]().emit(recommendation).text
+        assert recommendation.rule in text
+        assert recommendation.companions["source"] in text
+        for caution in recommendation.cautions:
+            assert f"Caution ({caution.code})" in text
+
+    @pytest.mark.parametrize("run", RUNS)
+    def test_snippet_is_valid_in_its_language(self, framework: str, run: str) -> None:
+        """Python parses; the shell accepts."""
+        snippet = FRAMEWORKS[framework]().emit(advice(run))
+        if snippet.language == "python":
+            ast.parse(snippet.text)
+        else:
+            bash = shutil.which("bash")
+            assert bash
+            subprocess.run([bash, "-n"], input=snippet.text, text=True, check=True)
+
+    def test_batch_in_tokens_without_a_sequence_length_is_not_guessed(self, framework: str) -> None:
+        """A batch in tokens cannot be written in sequences of unknown length."""
+        run = TrainingRun(**{name: value for name, value in BASE.items() if name != "sequence_length"})
+        snippet = FRAMEWORKS[framework]().emit(recommend(run))
+        assert "GLOBAL_BATCH_SIZE" not in snippet.text
+        assert "--global-batch-size" not in snippet.text
+        if framework != "pytorch":
+            assert [caution.code for caution in snippet.cautions] == ["batch-in-tokens"]
+
+
+def test_unknown_framework() -> None:
+    """A typo is answered with the framework that was meant."""
+    with pytest.raises(UnknownNameError, match="did you mean 'pytorch'"):
+        FRAMEWORKS["pytoch"]

@@ -1,0 +1,160 @@
+"""Probes for real: torch trains on real bytes, and every engine gives the same bits."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from adamw_scale.calibration import plan
+from adamw_scale.errors import ProbeError, SpecError
+from adamw_scale.probe import ENGINES, TASKS
+from adamw_scale.probe.corpus import load_corpus
+from adamw_scale.probe.engines.engine import Progress, TaskSource
+from adamw_scale.probe.plan import ProbeConfig
+from adamw_scale.probe.tasks.char_lm import CharLM
+from adamw_scale.probe.trainer import train
+
+TOY = {"dataset_size": 4096, "epochs": 4}
+
+
+@pytest.fixture(scope="module")
+def task() -> CharLM:
+    """The standard library's bytes, read once."""
+    return CharLM(None)
+
+
+@pytest.fixture(scope="module")
+def configs() -> list[ProbeConfig]:
+    """Four short probes: two timescales, two seeds."""
+    sweep = plan(run=TOY, seeds=2)
+    return [sweep.config(seed, x) for seed in (0, 1) for x in (-1.0, 1.0)]
+
+
+def test_corpus_keeps_held_out_text_apart() -> None:
+    """Held-out and training bytes come from different files; small data sets are prefixes of large ones."""
+    corpus = load_corpus()
+    assert len(corpus.training) > 1_000_000
+    assert len(corpus.held_out) == 48 * 1024 + 1
+    chunks = {corpus.held_out[i : i + 1024] for i in range(0, len(corpus.held_out) - 1024, 1024)}
+    training = {corpus.training[i : i + 1024] for i in range(0, len(corpus.training), 1024)}
+    assert len(chunks & training) == 0
+    assert load_corpus() == corpus
+
+
+def test_a_users_text_file(tmp_path: Path) -> None:
+    """A text of the user's is cut into blocks, every eighth held out."""
+    file = tmp_path / "text.txt"
+    file.write_bytes(b"".join(f"line {i} of a text\n".encode() for i in range(10_000)))
+    corpus = load_corpus(str(file))
+    assert corpus.name == "text.txt"
+    assert len(corpus.held_out) > 4096
+    assert TASKS["char-lm"](str(file)).default_run({}).dataset_size == 16384
+
+
+@pytest.mark.parametrize(("size", "says"), [(0, "held out|hold out"), (9_000, "hold out")])
+def test_too_small_a_text_is_refused(tmp_path: Path, size: int, says: str) -> None:
+    """A text must leave something to hold out."""
+    file = tmp_path / "text.txt"
+    file.write_bytes(b"x" * size)
+    with pytest.raises(SpecError, match=says):
+        load_corpus(str(file))
+
+
+def test_model_has_the_counted_parameters(task: CharLM) -> None:
+    """Width 32, 2 layers, context 32: 42,144 parameters, as in the run."""
+    run = task.default_run({})
+    assert sum(p.numel() for p in task.model(run).parameters()) == run.num_params == 42_144
+
+
+def test_gpt_is_causal(task: CharLM) -> None:
+    """Changing a byte changes no prediction before it."""
+    model = task.model(task.default_run({}))
+    tokens = torch.arange(32).reshape(1, 32)
+    changed = tokens.clone()
+    changed[0, 20] = 200
+    with torch.no_grad():
+        a, b = model(tokens), model(changed)
+    torch.testing.assert_close(a[0, :20], b[0, :20])
+    assert not torch.equal(a[0, 20:], b[0, 20:])
+
+
+def test_every_epoch_shows_every_window_once(task: CharLM) -> None:
+    """One pass over the data is one permutation of its windows."""
+    run = task.default_run({"dataset_size": 4096})
+    batches = task.batches(run, seed=3, device="cpu")
+    epochs = [torch.cat([next(batches)[0] for _ in range(16)]).sort(0).values for _ in range(2)]
+    assert torch.equal(epochs[0], epochs[1])
+    assert len(epochs[0]) == 128
+
+
+def test_training_learns_and_decay_acts(task: CharLM) -> None:
+    """A few hundred steps beat a uniform guess; strong decay leaves smaller weights behind."""
+    sweep = plan(run={"dataset_size": 8192, "epochs": 8}, seeds=2)
+    loss = train(task, sweep.config(0, 0.0)).loss
+    assert loss is not None
+    assert loss < 0.6 * math.log(256)
+
+
+def test_divergence_is_a_result(task: CharLM) -> None:
+    """A learning rate that blows up gives a diverged probe, not an exception."""
+    sweep = plan(run={**TOY, "peak_lr": 5e5, "eps": 1e-30}, seeds=2)
+    config = sweep.config(0, 0.0)
+    result = train(task, config)
+    assert (result.status, result.loss) == ("diverged", None)
+
+
+def test_other_data_are_refused(task: CharLM, configs: list[ProbeConfig]) -> None:
+    """A probe's configuration names its data by hash; training it on others is an error."""
+    other = configs[0].model_copy(update={"task": {**configs[0].task, "data_sha256": "0"}})
+    with pytest.raises(ProbeError, match="not those of the probe"):
+        train(task, other)
+
+
+def test_the_callers_generator_is_left_alone(task: CharLM, configs: list[ProbeConfig]) -> None:
+    """Training a probe changes neither the caller's random state nor its thread count."""
+    torch.manual_seed(7)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    train(task, configs[0])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_engines_agree_bit_for_bit(configs: list[ProbeConfig]) -> None:
+    """Processes give exactly the serial engine's losses, and report progress."""
+    losses = {}
+    for name in ENGINES:
+        news: list[Progress] = []
+        with ENGINES[name](TaskSource("char-lm", None), 2) as engine:
+            losses[name] = {result.key: result.loss for result in engine.run(configs, news.append)}
+        assert {item.config.key for item in news} == {config.key for config in configs}
+        assert all(0 < item.step <= item.steps for item in news)
+    assert set(losses["serial"]) == {config.key for config in configs}
+    assert losses["processes"] == losses["serial"]
+
+
+def test_a_dead_worker_is_an_error_not_a_hang(configs: list[ProbeConfig]) -> None:
+    """Killing a worker while it trains ends the engine with one line."""
+    with ENGINES["processes"](TaskSource("char-lm", None), 1) as engine:
+
+        def kill(progress: Progress) -> None:
+            engine._workers[0].kill()  # type: ignore[attr-defined]
+
+        with pytest.raises(ProbeError, match="died"):
+            list(engine.run(configs, kill))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees_with_the_cpu(task: CharLM) -> None:
+    """On a GPU a probe reaches the CPU's loss within a hundredth of a nat."""
+    cpu, cuda = (plan(run=TOY, seeds=2, device=device).config(0, 0.0) for device in ("cpu", "cuda"))
+    a, b = train(task, cpu).loss, train(task, cuda).loss
+    assert a is not None
+    assert b == pytest.approx(a, abs=0.01)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_without_cuda(task: CharLM) -> None:
+    """Asking for a GPU that is not there is one line."""
+    with pytest.raises(ProbeError, match="--device cpu"):
+        train(task, plan(run=TOY, seeds=2, device="cuda").config(0, 0.0))

@@ -1,0 +1,171 @@
+"""Rules against published numbers, and the conformance suite that every rule passes."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adamw_scale.errors import MissingInputError
+from adamw_scale.rules import RULES, regime
+from adamw_scale.rules.constant_tau_epoch import ConstantTauEpoch
+from adamw_scale.rules.loshchilov_hutter import LoshchilovHutter
+from adamw_scale.rules.power_lines import PowerLines
+from adamw_scale.rules.retention import Retention
+from adamw_scale.rules.steplaw_refit import StepLawRefit
+from adamw_scale.spec import Optimum, TrainingRun
+
+LM = TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B")
+SCARCE = TrainingRun(dataset_size="200M", epochs=16, batch_size=262144, peak_lr=1e-3, num_params="600M")
+PLENTY = TrainingRun(dataset_size="9B", epochs=4, batch_size=491520, peak_lr=6e-4, num_params="124M")
+IMAGES = TrainingRun(unit="samples", dataset_size="1.28M", epochs=300, batch_size=1024, peak_lr=1e-3, num_params="25M")
+TUNING = TrainingRun(dataset_size="10M", epochs=3, batch_size="64k", peak_lr=2e-5, num_params="7B", task="finetuning")
+RUNS = {"lm": LM, "scarce": SCARCE, "plenty": PLENTY, "images": IMAGES, "tuning": TUNING}
+
+
+def test_power_lines_published_values() -> None:
+    """2505.13738, equation 3: tau at 1 to 1280 tokens per parameter."""
+    law = PowerLines()
+    published = {
+        1: 1.084, 10: 0.32213, 20: 0.22356, 40: 0.15515, 100: 0.09573, 200: 0.06643, 320: 0.05186, 1000: 0.02845, 1280: 0.02498,
+    }  # fmt: skip
+    assert {tpp: round(law.tau_run(tpp), 5) for tpp in published} == published
+
+
+def test_power_lines_setup() -> None:
+    """2505.13738, 610M model: B 252 x 2048, lr 2e-3, λ 0.1, 12.2B tokens is tau 0.2115, 5000 steps of 23,639."""
+    run = TrainingRun(dataset_size=12.2e9, batch_size=252 * 2048, peak_lr=2e-3, num_params=610e6)
+    tau = run.timescale_of(0.1)
+    assert (round(tau.run, 5), round(tau.iters), round(run.total_steps, 1)) == (0.21151, 5000, 23639.0)
+    assert 1 / (run.peak_lr * PowerLines().target_timescale(run).iters) == pytest.approx(0.094614, rel=1e-5)
+
+
+def test_power_lines_never_asks_for_more_than_the_run() -> None:
+    """At one token per parameter the law gives 1.084 of the run; the rule stops at 1."""
+    run = TrainingRun(dataset_size="1B", batch_size="0.5M", peak_lr=3e-4, num_params="1B")
+    assert PowerLines().target_timescale(run).run == 1.0
+    assert PowerLines().outside_domain(run)
+
+
+def test_steplaw_refit_values() -> None:
+    """Refit of the 2503.04715 runs: tau at 20, 100, 200, 350 tokens per parameter."""
+    law = StepLawRefit()
+    for tpp, tau in {20: 0.1924, 100: 0.0756, 200: 0.0505, 350: 0.0365}.items():
+        assert law.tau_run(tpp) == pytest.approx(tau, abs=2e-4)
+
+
+@pytest.mark.parametrize(("steps_per_epoch", "decay"), [(4595.947, 0.25), (9191.895, 0.125), (18383.789, 0.0625)])
+def test_wang_aitchison_openwebtext(steps_per_epoch: float, decay: float) -> None:
+    """2405.13698, figure 2: the best λ on 25, 50, 100 % of OpenWebText is 1.45 epochs each, 0.36 of the run."""
+    run = TrainingRun(dataset_size=steps_per_epoch * 491520, batch_size=491520, epochs=4, peak_lr=6e-4)
+    tau = run.timescale_of(decay)
+    assert tau.epochs == pytest.approx(1.45055, rel=1e-5)
+    assert tau.run == pytest.approx(0.362638, rel=1e-5)
+    assert ConstantTauEpoch().target_timescale(run).epochs == pytest.approx(tau.epochs, rel=1e-3)
+
+
+def test_loshchilov_hutter_cifar() -> None:
+    """1711.05101: normalized decay 0.025 on CIFAR-10, batch 128, 1500 epochs is 30,618.6 steps, 78.4 epochs, 0.0523 of the run."""
+    run = TrainingRun(unit="samples", dataset_size=50_000, batch_size=128, epochs=1500, peak_lr=1e-3)
+    tau = LoshchilovHutter().target_timescale(run)
+    assert tau.iters == pytest.approx(30_618.6, rel=1e-5)
+    assert tau.epochs == pytest.approx(78.384, rel=1e-4)
+    assert tau.run == pytest.approx(0.0522558, rel=1e-5)
+    assert 1 / (1e-3 * tau.iters) == pytest.approx(0.0326599, rel=1e-5)
+
+
+def test_kim_optimum_views() -> None:
+    """2509.14786, 1.4B: lr 1e-3, λ 3.2 over 6400 steps of 8 epochs is 312.5 steps, 0.0488 of the run, 0.39 epoch."""
+    run = TrainingRun(dataset_size=800 * 262144, batch_size=262144, epochs=8, peak_lr=1e-3)
+    tau = run.timescale_of(3.2)
+    assert (tau.iters, tau.run, tau.epochs) == pytest.approx((312.5, 0.048828, 0.390625), rel=1e-4)
+
+
+def test_retention_keeps_a_decay_in_use() -> None:
+    """Finetuning: 0.05 in use stays; 0.5 is brought to what keeps 99 % or 0.1."""
+    assert Retention().target_timescale(TUNING.model_copy(update={"weight_decay": 0.05})).iters == pytest.approx(1e6)
+    assert Retention().target_timescale(TUNING.model_copy(update={"weight_decay": 0.5})).iters == pytest.approx(5e5)
+    long = TrainingRun(unit="samples", dataset_size=1.28e6, epochs=100, batch_size=1024, peak_lr=2e-3, task="finetuning")
+    tau = Retention().target_timescale(long)
+    assert tau.run == pytest.approx(0.5 / 0.01005, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("run", "default"),
+    [
+        (LM, "power-lines"),
+        (SCARCE, "tau-epoch-data-limited"),
+        (PLENTY, "power-lines"),
+        (IMAGES, "run-fraction"),
+        (TUNING, "retention"),
+    ],
+    ids=list(RUNS),
+)
+def test_regime_decides_the_default_rule(run: TrainingRun, default: str) -> None:
+    """One default per kind of training, each with rules it competes with."""
+    kind = regime(run)
+    assert kind.default == default
+    assert set(kind.competitors) <= set(RULES)
+
+
+def test_regime_of_many_epochs_needs_parameters() -> None:
+    """Whether data are scarce depends on the model's size."""
+    with pytest.raises(MissingInputError, match="--params"):
+        regime(TrainingRun(dataset_size="200M", epochs=16, batch_size=262144, peak_lr=1e-3))
+
+
+@given(st.floats(1, 5000), st.floats(1.01, 10))
+def test_more_tokens_per_parameter_shorter_timescale(tpp: float, factor: float) -> None:
+    """The law is monotone."""
+    assert PowerLines().tau_run(tpp * factor) < PowerLines().tau_run(tpp)
+
+
+@pytest.mark.parametrize("name", list(RULES))
+class TestEveryRule:
+    """The contract in `rules/rule.py`, for built-in and third-party rules alike."""
+
+    def test_is_a_frozen_value_with_its_source(self, name: str) -> None:
+        """Constants are fields, the class says what it is and where it comes from."""
+        rule = RULES[name]()
+        assert rule.name == name
+        assert dataclasses.is_dataclass(rule)
+        assert dataclasses.fields(rule)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            rule.name = "other"  # type: ignore[misc]
+        for text in (rule.title, rule.formula, rule.source, rule.certainty, rule.fitted_on):
+            assert text
+        assert 1 < rule.spread <= rule.spread_outside
+        assert "Use it when:" in str(type(rule).__doc__)
+        assert "Source:" in str(type(rule).__doc__)
+
+    @pytest.mark.parametrize("run", list(RUNS.values()), ids=list(RUNS))
+    def test_answers_every_run(self, name: str, run: TrainingRun) -> None:
+        """A finite timescale, its derivation, and whether the run is inside the domain."""
+        rule = RULES[name]()
+        tau = rule.target_timescale(run)
+        assert tau.iters == pytest.approx(tau.run * run.total_steps)
+        assert rule.derivation(run)
+        assert all(isinstance(reason, str) for reason in rule.outside_domain(run))
+
+    @pytest.mark.parametrize("run", list(RUNS.values()), ids=list(RUNS))
+    def test_does_not_depend_on_the_unit_of_counting(self, name: str, run: TrainingRun) -> None:
+        """Scaling data, batch and parameters together changes nothing."""
+        bigger = run.model_copy(
+            update={
+                "dataset_size": 8 * run.dataset_size,
+                "batch_size": 8 * run.batch_size,
+                "num_params": run.num_params and 8 * run.num_params,
+            }
+        )
+        rule = RULES[name]()
+        assert rule.target_timescale(bigger).iters == pytest.approx(rule.target_timescale(run).iters)
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if hasattr(RULES[name], "fit")])
+@given(fraction=st.floats(0.001, 1.0))
+def test_a_fitted_rule_goes_through_its_optimum(name: str, fraction: float) -> None:
+    """Calibrating a rule on one optimum reproduces that optimum."""
+    run = IMAGES if name == "run-fraction" else SCARCE
+    optimum = Optimum(run=run, timescale_run=fraction, log2_interval=(-3, -2), status="located", loss=1.0)
+    fitted = RULES[name]().fit([optimum])  # type: ignore[attr-defined]
+    assert fitted.target_timescale(run).run == pytest.approx(fraction)
