@@ -200,7 +200,7 @@ def load_calibration(path: str | Path) -> Calibration:
             raise CalibrationError(
                 f"{file} is too large to be a calibration: pass the calibration.json that calibrate wrote"
             )
-        return Calibration.model_validate_json(file.read_bytes())
+        return Calibration.from_json(file.read_bytes())
     except OSError as error:
         raise CalibrationError(
             f"{file}: {error.strerror or error}. Pass the calibration.json that calibrate wrote"

@@ -63,17 +63,27 @@ def flag(name: str, *, option: str | None = None) -> str:
     return str(given or option or "--" + name.replace("_", "-"))
 
 
+_INSTEAD = {"dataset_size": "--tokens N or --samples N"}
+
+
 def _plain(model: type[BaseModel], error: ValidationError) -> SpecError:
     """The first problem of a pydantic error as one sentence in the words of this package."""
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    problem = next((problem for problem in problems if problem["type"] != "missing"), problems[0])
     path = [str(part) for part in problem["loc"]]
     name = path[0] if path else model.__name__
     field = ".".join(path) or model.__name__
     if problem["type"] == "extra_forbidden":
         return UnknownNameError(f"field of {model.__name__}", name, model.model_fields)
     if problem["type"] == "missing":
-        return MissingInputError(f"{field} was not given. Pass {flag(name)} ({field} in a file or in Python)")
-    given = str(problem["input"])[:60] if isinstance(problem["input"], str | int | float) else type(problem["input"]).__name__
+        lacking = [str(problem["loc"][0]) for problem in problems if problem["loc"]]
+        flags = [_INSTEAD.get(name, flag(name)) for name in lacking]
+        return MissingInputError(f"the {model.__name__} lacks {', '.join(lacking)}: pass {', '.join(flags)}")
+    given = (
+        str(problem["input"])[:60]
+        if isinstance(problem["input"], str | int | float)
+        else type(problem["input"]).__name__
+    )
     reason = problem["msg"].removeprefix("Value error, ")
     reason = reason[0].lower() + reason[1:]
     return SpecError(f"{field} = {given}: {reason}. Change {flag(name)}")
@@ -91,6 +101,16 @@ class Noun(BaseModel):
             return handler(data)
         except ValidationError as error:
             raise _plain(cls, error) from None
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read the value from a JSON document; SpecError for anything that is not one."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise SpecError(
+                f"not valid JSON ({error.errors()[0]['msg'].removeprefix('Invalid JSON: ')[:80]})"
+            ) from None
 
 
 def _flag(name: str) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from adamw_scale.errors import SpecError
 
 _SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "%": 1e-2}
 _BINARY = {"ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30, "ti": 2.0**40}
-_QUANTITY = re.compile(r"([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([kmgt]i|[kmbgt%]?)", re.IGNORECASE | re.ASCII)
+_QUANTITY = re.compile(
+    r"([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([kmgt]i|[kmbgt%]?)", re.IGNORECASE | re.ASCII
+)
 
 
 def parse_quantity(text: str) -> float:

@@ -10,7 +10,8 @@ from adamw_scale.probe.plan import ProbeResult, Sweep
 from adamw_scale.probe.store import ProbeStore
 
 SWEEP = Sweep(
-    task={"name": "planted"}, run=TrainingRun(dataset_size=16384, batch_size=256, epochs=32, peak_lr=2e-3, num_params=1e4)
+    task={"name": "planted"},
+    run=TrainingRun(dataset_size=16384, batch_size=256, epochs=32, peak_lr=2e-3, num_params=1e4),
 )
 
 

@@ -85,7 +85,9 @@ def test_retention_keeps_a_decay_in_use() -> None:
     """Finetuning: 0.05 in use stays; 0.5 is brought to what keeps 99 % or 0.1."""
     assert Retention().target_timescale(TUNING.model_copy(update={"weight_decay": 0.05})).iters == pytest.approx(1e6)
     assert Retention().target_timescale(TUNING.model_copy(update={"weight_decay": 0.5})).iters == pytest.approx(5e5)
-    long = TrainingRun(unit="samples", dataset_size=1.28e6, epochs=100, batch_size=1024, peak_lr=2e-3, task="finetuning")
+    long = TrainingRun(
+        unit="samples", dataset_size=1.28e6, epochs=100, batch_size=1024, peak_lr=2e-3, task="finetuning"
+    )
     tau = Retention().target_timescale(long)
     assert tau.run == pytest.approx(0.5 / 0.01005, rel=1e-3)
 

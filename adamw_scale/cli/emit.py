@@ -59,7 +59,7 @@ def _recommendation_from_stdin() -> "Recommendation":
     if not text.strip():
         raise SpecError("stdin is empty: pass the run's options, or pipe in `adamw-scale recommend --json ...`")
     try:
-        return Recommendation.model_validate_json(text)
+        return Recommendation.from_json(text)
     except SpecError as error:
         raise SpecError(
             f"stdin is not a recommendation ({error}): pipe in `adamw-scale recommend --json ...`"

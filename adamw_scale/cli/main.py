@@ -14,6 +14,8 @@ import typer
 from adamw_scale import __version__
 from adamw_scale.errors import AdamWScaleError
 
+INTERRUPTED = 130
+
 # Only the command that is asked for is imported; help and unknown names need them all.
 COMMANDS = {
     "recommend": "adamw_scale.cli.recommend:recommend",
@@ -29,9 +31,17 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"adamw-scale {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """Which weight decay to use with AdamW, why, and how sure that is.
 
@@ -39,9 +49,6 @@ def common(
     transfers between runs; recommend turns your run into a timescale and the timescale into λ,
     calibrate measures it on your data, emit writes it as your framework's config.
     """
-    if version:
-        print(f"adamw-scale {__version__}")
-        raise typer.Exit
 
 
 def main() -> None:
@@ -51,8 +58,10 @@ def main() -> None:
         module, function = COMMANDS[name].split(":")
         app.command(name)(getattr(import_module(module), function))
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="adamw-scale", standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this status
+            raise KeyboardInterrupt
     except AdamWScaleError as error:
         _fail(str(error))
     except typer.TyperException as error:
@@ -60,7 +69,8 @@ def main() -> None:
         command = f"{asked} " if asked in COMMANDS else ""
         _fail(f"{_one_line(message)} Try: adamw-scale {command}--help" if message else "")
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", 130)
+        kept = "; finished probes are kept, the same command goes on from them" if asked == "calibrate" else ""
+        _fail(f"interrupted{kept}", INTERRUPTED)
     except BrokenPipeError:
         # The reader left; python would complain while flushing stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -19,6 +19,7 @@ from adamw_scale.spec import TrainingRun, flag
 from adamw_scale.units import parse_quantity
 
 MAX_RUN_FILE_BYTES = 1 << 20
+MAX_BRACKETS = 1000  # the YAML scanner takes time quadratic in their nesting
 SHORTHANDS = {"lr": "peak_lr", "params": "num_params", "params_kind": "num_params_kind"}
 PANEL = "The run"
 
@@ -190,6 +191,8 @@ def _yaml(text: str) -> Any:
     """YAML as data: safe loader, and no aliases, which a few bytes can expand without bound."""
     import yaml
 
+    if text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise ValueError("nested too deeply")
     try:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
             raise ValueError("aliases are not read")

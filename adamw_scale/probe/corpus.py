@@ -8,6 +8,7 @@ so that smaller data sets are prefixes of larger ones.
 import random
 import sysconfig
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from adamw_scale.errors import ProbeError, SpecError
@@ -51,7 +52,7 @@ def load_corpus(path: str | None = None) -> Corpus:
         ProbeError: this Python comes without its sources.
     """
     if path is None:
-        return _split("python standard library", _standard_library())
+        return _standard_library()
     file = Path(path)
     if not file.is_file():
         raise SpecError(f"--data {path}: not a file. Pass a text file")
@@ -71,7 +72,8 @@ def load_corpus(path: str | None = None) -> Corpus:
     return corpus
 
 
-def _standard_library() -> list[bytes]:
+@cache
+def _standard_library() -> Corpus:
     root = Path(sysconfig.get_path("stdlib"))
     files = sorted(
         path
@@ -80,7 +82,7 @@ def _standard_library() -> list[bytes]:
     )
     if len(files) < 100:
         raise ProbeError(f"this Python has no standard library sources in {root}: pass a text file with --data")
-    return [path.read_bytes() for path in files]
+    return _split("python standard library", [path.read_bytes() for path in files])
 
 
 def _split(name: str, documents: list[bytes]) -> Corpus:
