@@ -54,7 +54,7 @@ def test_an_optimum_beyond_the_grid_is_an_edge(tmp_path: Path, planted: type[Pla
     assert calibration.constants == {}
 
 
-class Interrupted(Exception):
+class CrashError(Exception):
     """Stands for whatever ends a process."""
 
 
@@ -73,12 +73,12 @@ def test_resumes_where_it_was(tmp_path: Path, planted: type[PlantedEngine]) -> N
             def run(self, configs: Sequence[ProbeConfig], listener: Listener) -> Iterator[ProbeResult]:
                 for result in super().run(configs, listener):
                     if type(self).left == 0:
-                        raise Interrupted
+                        raise CrashError
                     type(self).left -= 1
                     yield result
 
         planted.trained.clear()
-        with pytest.raises(Interrupted):
+        with pytest.raises(CrashError):
             calibrate(tmp_path / str(stop), engine=Ended)
         assert not (tmp_path / str(stop) / CALIBRATION_FILE).exists()
         calibrate(tmp_path / str(stop), engine=planted)

@@ -1,5 +1,6 @@
 """The nouns: what they derive and what they refuse."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ def test_refuses_the_impossible_in_one_line(change: dict[str, Any], says: str) -
 @pytest.mark.parametrize("missing", list(RUN))
 def test_names_the_option_that_is_missing(missing: str) -> None:
     """Data set, batch and learning rate are needed."""
-    with pytest.raises(MissingInputError, match="lacks .*: pass --"):
+    with pytest.raises(MissingInputError, match=r"lacks .*: pass --"):
         TrainingRun(**{name: value for name, value in RUN.items() if name != missing})
 
 
@@ -98,7 +99,7 @@ def test_mup_needs_widths() -> None:
 )
 def test_unknown_names_get_the_nearest(change: dict[str, Any], nearest: str) -> None:
     """Typos are answered with what was meant and the whole list."""
-    with pytest.raises(UnknownNameError, match=f"did you mean '{nearest}'.*known: "):
+    with pytest.raises(UnknownNameError, match=rf"did you mean '{nearest}'.*known: "):
         TrainingRun(**{**RUN, **change})
 
 
@@ -110,7 +111,5 @@ def test_unknown_names_get_the_nearest(change: dict[str, Any], nearest: str) -> 
 )
 def test_construction_fails_only_as_documented(fields: dict[str, Any]) -> None:
     """Whatever is thrown at it, a run is built or refused with this package's own error."""
-    try:
+    with suppress(AdamWScaleError):
         TrainingRun.model_validate({**RUN, **fields})
-    except AdamWScaleError as error:
-        assert str(error)

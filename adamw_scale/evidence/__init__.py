@@ -43,7 +43,7 @@ class TunedOptimum:
 
 def tuned_optima() -> tuple[TunedOptimum, ...]:
     """All published tuned optima, in the order of the table."""
-    with files(__name__).joinpath("tuned_optima.csv").open(encoding="utf-8", newline="") as file:
+    with files(__name__).joinpath("tuned_optima.csv").open(encoding="utf-8") as file:
         return tuple(
             TunedOptimum(
                 run=TrainingRun.model_validate({name: row[name] for name in _RUN_FIELDS if row[name]}),

@@ -1,0 +1,81 @@
+"""The README does not drift: its output, its tables and its examples are checked."""
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import Command
+
+from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.rules import RULES
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    """Fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_first_command_prints_what_the_readme_shows(adamw_scale: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that makes a venv, installs and recommends; the block below it is its real output."""
+    monkeypatch.setenv("COLUMNS", "80")
+    command = blocks("sh")[0]
+    assert command.count("\n") == 1
+    assert "python3 -m venv" in command
+    words = shlex.split(command)
+    outcome = adamw_scale(*words[words.index(".venv/bin/adamw-scale") + 1 :])
+    assert blocks("text")[0] == outcome.out
+
+
+def test_test_command_is_one_line_with_the_dev_extra() -> None:
+    """The first sh block under the heading with 'tests' makes a venv, installs and tests."""
+    section = re.split(r"^## .*tests.*$", README, flags=re.MULTILINE | re.IGNORECASE)[1]
+    command = blocks("sh", section)[0]
+    assert command.count("\n") == 1
+    assert "venv" in command
+    assert "[dev]" in command
+    assert "pytest" in command
+
+
+def test_every_recommend_and_emit_example_runs(adamw_scale: Command) -> None:
+    """Examples that need no calibration are run as written."""
+    examples = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("adamw-scale ")]
+    ran = 0
+    for line in examples:
+        for part in line.split(" | ")[:1]:
+            if "calibrat" not in part:
+                outcome = adamw_scale(*shlex.split(part)[1:])
+                assert outcome.code == 0, (part, outcome.err)
+                ran += 1
+    assert ran >= 5
+
+
+def test_python_example_runs() -> None:
+    """The Python session gives what it shows."""
+    test = doctest.DocTestParser().get_doctest("".join(blocks("python")), {}, "README.md", "README.md", 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+    assert test.examples
+
+
+def test_rules_table_is_the_registry() -> None:
+    """Every rule, with its formula, certainty and source, in registry order."""
+    rows = [
+        f"| `{name}` | {rule.formula} | {rule.certainty} | {rule.source} |" for name in RULES for rule in [RULES[name]]
+    ]
+    assert "\n".join(rows) in README
+
+
+def test_frameworks_table_is_the_registry() -> None:
+    """Every framework, with its convention and default exclusions."""
+    parts = [FRAMEWORKS[name] for name in FRAMEWORKS]
+    rows = [f"| `{part.name}`: {part.title} | {part.convention} | {part.undecayed_by_default} |" for part in parts]
+    assert "\n".join(rows) in README
+
+
+def test_ci_runs_the_readmes_own_command() -> None:
+    """The CI script takes its command from the README."""
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
