@@ -8,8 +8,8 @@ number may hold less surely.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any, cast
+from dataclasses import fields
+from typing import Any, NamedTuple, cast
 
 from adamw_scale import timescale as ema
 from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
@@ -39,8 +39,7 @@ SPREAD_PER_FACTOR_4 = 1.5
 CALIBRATED_REACH = 4.0
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(NamedTuple):
     """One rule's timescale for a run, before it becomes advice."""
 
     rule: Rule

@@ -10,11 +10,10 @@ A new convention is one entry in `CONVENTIONS`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Convention:
+class Convention(NamedTuple):
     """One meaning of a weight-decay value, and the way to PyTorch's and back at a peak lr."""
 
     formula: str

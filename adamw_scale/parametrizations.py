@@ -10,7 +10,7 @@ unchanged (Qiu et al., arXiv:2512.05620); the three differ by a factor m.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 HIDDEN, EMBEDDING, OUTPUT, NORM_AND_BIAS = "hidden", "embedding", "output", "norm-and-bias"
 GROUPS: Mapping[str, str] = {
@@ -21,16 +21,14 @@ GROUPS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Multipliers:
+class Multipliers(NamedTuple):
     """Factors on the base values of one group."""
 
     peak_lr: float
     weight_decay: float
 
 
-@dataclass(frozen=True)
-class Parametrization:
+class Parametrization(NamedTuple):
     """A parametrization: width ratio m in, multipliers per group out."""
 
     title: str

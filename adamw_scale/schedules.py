@@ -11,12 +11,12 @@ Sources: linear decay to zero, arXiv:2502.15938; cosine, arXiv:1608.03983; WSD, 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from adamw_scale.errors import SpecError, UnknownNameError
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """How the multiplier falls from 1 to its final value.
 
     `fall(u)` is 1 at u = 0 and 0 at u = 1 (constant: 1 throughout); `mean` is its integral over

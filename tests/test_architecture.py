@@ -81,7 +81,7 @@ def test_no_function_imports_what_its_module_could() -> None:
                 for inner in ast.walk(node):
                     if isinstance(inner, ast.ImportFrom) and str(inner.module).startswith("adamw_scale"):
                         lazy.add(room(path))
-    assert lazy <= {"cli", "calibration"}
+    assert lazy <= {"cli", "calibration", "__main__"}
 
 
 def test_recommend_loads_nothing_heavy() -> None:

@@ -12,7 +12,7 @@ OpenWebText, at 4 epochs and 18 unique tokens per parameter, still wants a third
 al.'s optima, at 8 epochs and more and up to 11, want a few hundredths (arXiv:2405.13698, 2509.14786).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from adamw_scale.errors import MissingInputError
 from adamw_scale.spec import TrainingRun, flag
@@ -22,8 +22,7 @@ SCARCE_UNIQUE_TOKENS_PER_PARAM = 5.0
 BASELINE = "fixed"  # shown beside every answer: what the copied value would do to this run
 
 
-@dataclass(frozen=True)
-class Regime:
+class Regime(NamedTuple):
     """A kind of training: its default rule, the rules it competes with, and what is unsettled.
 
     `spans_competitors`: published answers disagree so much that the range covers all of them.

@@ -1,8 +1,7 @@
 """What every rule is: a frozen value whose fields are its constants."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 from adamw_scale.errors import MissingInputError
 from adamw_scale.spec import Optimum, Timescale, TrainingRun, flag
@@ -49,8 +48,7 @@ class CalibratableRule(Rule, Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Closed interval of a quantity inside which a rule was fitted."""
 
     low: float

@@ -20,7 +20,19 @@ def main(name: str = typer.Option("world", help="whom to greet")):
     print(name)
 app()
 """
-RECOMMEND = "recommend --params 1.3B --tokens 26B --batch-size 0.5M --lr 3e-4 --schedule linear".split()
+RECOMMEND = [
+    "recommend",
+    "--params",
+    "1.3B",
+    "--tokens",
+    "26B",
+    "--batch-size",
+    "0.5M",
+    "--lr",
+    "3e-4",
+    "--schedule",
+    "linear",
+]
 
 
 def seconds(command: list[str]) -> float:
