@@ -30,6 +30,7 @@ from adamw_scale.units import format_count, format_percent, format_significant
 
 # Largest lr*λ of any AdamW setting that was read in a source: 3.2e-3 (Kim et al., arXiv:2509.14786).
 LARGEST_KNOWN_DECAY_PER_STEP = 5e-3
+LARGEST_KNOWN_LR = 0.1
 INERT_RETENTION = 0.8
 # Published optima were searched on grids of factor 2: each is known to half a grid step.
 GRID_UNCERTAINTY = math.sqrt(2.0)
@@ -77,8 +78,8 @@ def recommend(run: TrainingRun, rule: str | None = None, calibration: Calibratio
         answer = _measured(run, calibration, kind)
         others = (kind.default, *kind.competitors)
     else:
-        answer = _published(run, RULES[rule or kind.default]())
-        others = (kind.default, *kind.competitors) if rule else kind.competitors
+        answer = _published(run, RULES[kind.default if rule is None else rule]())
+        others = kind.competitors if rule is None else (kind.default, *kind.competitors)
 
     weight_decay = _weight_decay(run, answer.timescale)
     alternatives = tuple(_alternatives(run, [n for n in (*others, BASELINE) if calibration or n != answer.rule.name]))
@@ -150,6 +151,7 @@ def _measured(run: TrainingRun, calibration: Calibration, kind: Regime) -> _Answ
         )
     rule = cast(type[Any], part)(**calibration.constants)
     nearest = min(located, key=lambda optimum: _distance(run, optimum))
+    _refuse_other_constants(rule, nearest)
     cautions: list[Caution] = []
     timescale, matching = _matched_to_schedule(
         run, rule.target_timescale(run), nearest.run.lr_schedule.mean(), "the calibrated schedule"
@@ -179,6 +181,16 @@ def _measured(run: TrainingRun, calibration: Calibration, kind: Regime) -> _Answ
     spread = max(optimum.spread for optimum in located) * SPREAD_PER_FACTOR_4 ** _distance(run, nearest)
     source = f"calibration: {len(located)} measured optimum of task {calibration.task.get('name', '?')!r}"
     return _Answer(rule, timescale, source, outside, spread, tuple(cautions))
+
+
+def _refuse_other_constants(rule: Rule, optimum: Optimum) -> None:
+    """Constants that do not come near the optimum they claim to be fitted to were not fitted to it."""
+    try:
+        ratio = rule.target_timescale(optimum.run).run / optimum.timescale_run
+    except (ArithmeticError, ValueError, SpecError):
+        ratio = math.inf
+    if not 0.5 <= ratio <= 2:
+        raise CalibrationError("the constants of this calibration do not fit its own optimum: run calibrate again")
 
 
 def _distance(run: TrainingRun, optimum: Optimum) -> float:
@@ -232,8 +244,8 @@ def _matched_to_schedule(
 def _weight_decay(run: TrainingRun, timescale: Timescale) -> float:
     if timescale.iters <= 1:
         raise SpecError(
-            f"the rule asks for a timescale of {timescale.iters:.2g} steps, which would replace the weights each step: "
-            f"the run's {run.total_steps:.4g} steps are too few; lower --batch-size or raise --epochs"
+            f"the rule asks for a timescale of {timescale.iters:.2g} steps, which would replace the weights each step: the run's "
+            f"{run.total_steps:.4g} steps are too few, or its lr of {run.peak_lr:g} too high; check --batch-size, --epochs and --lr"
         )
     return ema.weight_decay(run.peak_lr, timescale.iters)
 
@@ -325,6 +337,12 @@ def _cautions(run: TrainingRun, weight_decay: float, answer: _Answer, kind: Regi
             code="inert",
             message=f"{format_percent(kept)} of the initial weights survive the run: decay hardly acts, its value hardly matters",
             fix="do not tune it; if decay should act, train longer or at a higher learning rate",
+        )
+    if run.peak_lr > LARGEST_KNOWN_LR:
+        yield Caution(
+            code="lr",
+            message=f"lr {run.peak_lr:g} moves each weight by about that much a step; published AdamW settings end at 0.05",
+            fix="check --lr",
         )
     if run.peak_lr * weight_decay > LARGEST_KNOWN_DECAY_PER_STEP:
         yield Caution(

@@ -26,6 +26,7 @@ from adamw_scale.spec import Calibration, Optimum
 
 PROBES_FILE = "probes.jsonl"
 CALIBRATION_FILE = "calibration.json"
+MAX_CALIBRATION_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ def plan(
         UnknownNameError: no such task.
         SpecError: the run is one the task cannot train.
     """
-    if find_spec("torch") is None:
-        raise MissingExtraError("torch", "calibrate", "calibrating")
+    _require_torch()
     if not 2 <= seeds <= 100:
         raise SpecError(
             f"seeds = {seeds}: noise is measured between seeds, so at least 2 are needed (at most 100). Change --seeds"
@@ -105,25 +105,31 @@ def calibrate(
         CalibrationError: the folder cannot be used.
         ProbeError: a probe could not be run; what was finished is kept.
     """
-    sweep = plan(task, data, run=run, device=device, seeds=seeds)
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise CalibrationError(f"--out {out} is a file: pass a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    sweep = plan(task, data, run=run, device=device, seeds=seeds)
+    from adamw_scale.probe.trainer import require_device  # loads torch
+
+    require_device(device)
     jobs = jobs or (1 if device == "cuda" else _usable_cores())
-    source = TaskSource(task, data)
-    with ProbeStore(folder / PROBES_FILE) as store:
-        for notice in store.notices:
-            watcher.notice(notice)
-        start = ENGINES[engine] if isinstance(engine, str) else engine
-        with start(source, jobs) as running:
+    start = ENGINES[engine] if isinstance(engine, str) else engine
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ProbeStore(folder / PROBES_FILE) as store, start(TaskSource(task, data), jobs) as running:
+            for notice in store.notices:
+                watcher.notice(notice)
             while missing := sweep.missing(store.results):
                 watcher.stage(missing, len(_used(sweep, store.results)))
                 for result in running.run(missing, watcher.progress):
                     store.append(result)
                     watcher.result(result)
-        calibration = fit(sweep, store.results)
-    write_atomically(folder / CALIBRATION_FILE, calibration.to_json())
+            calibration = fit(sweep, store.results)
+        write_atomically(folder / CALIBRATION_FILE, calibration.to_json())
+    except OSError as error:
+        raise CalibrationError(
+            f"--out {out}: {error.strerror or error}. Pass a folder that can be written, on a disk with space"
+        ) from None
     return calibration
 
 
@@ -169,6 +175,11 @@ def fit(sweep: Sweep, results: dict[str, ProbeResult]) -> Calibration:
     )
 
 
+def _require_torch() -> None:
+    if find_spec("torch") is None:
+        raise MissingExtraError("torch", "calibrate", "calibrating")
+
+
 def _used(sweep: Sweep, results: dict[str, ProbeResult]) -> list[ProbeResult]:
     """The stored probes that belong to this sweep; a folder may hold others."""
     same = (sweep.task, sweep.device)
@@ -195,16 +206,14 @@ def load_calibration(path: str | Path) -> Calibration:
     """
     file = Path(path)
     file = file / CALIBRATION_FILE if file.is_dir() else file
+    if not str(path) or not file.is_file():
+        raise CalibrationError(f"no calibration at {str(path)!r}: pass the calibration.json that calibrate wrote")
     try:
-        if file.stat().st_size > 1 << 24:
-            raise CalibrationError(
-                f"{file} is too large to be a calibration: pass the calibration.json that calibrate wrote"
-            )
+        if file.stat().st_size > MAX_CALIBRATION_BYTES:
+            raise CalibrationError(f"{file} is too large to be a calibration: pass the one that calibrate wrote")
         return Calibration.from_json(file.read_bytes())
     except OSError as error:
-        raise CalibrationError(
-            f"{file}: {error.strerror or error}. Pass the calibration.json that calibrate wrote"
-        ) from None
+        raise CalibrationError(f"{file}: {error.strerror or error}. Pass a readable calibration.json") from None
     except SpecError as error:
         raise CalibrationError(f"{file} is not a calibration: {error}") from None
 

@@ -30,9 +30,9 @@ class UnknownNameError(SpecError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+        near = get_close_matches(name[:60].lower(), names, n=1, cutoff=0.5)
         guess = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"unknown {kind} {name!r}: {guess}known: {', '.join(names)}")
+        super().__init__(f"unknown {kind} {name[:60]!r}: {guess}known: {', '.join(names)}")
 
 
 class MissingInputError(SpecError):

@@ -65,7 +65,7 @@ class Schedule:
         if self.stable_fraction < -1e-12:
             raise SpecError(
                 f"warm-up ({self.warmup_fraction:.4g} of the run) and decay ({self.decay_fraction:.4g}) "
-                "take more than the whole run: lower warmup_fraction or decay_fraction"
+                "take more than the whole run: lower --warmup or --decay-fraction"
             )
 
     @property

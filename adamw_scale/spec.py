@@ -6,111 +6,25 @@
     Optimum         where a sweep's loss is lowest  -> what calibrating measures
     Calibration     a rule with measured constants  -> advisor
 
-All are frozen, refuse unknown fields, NaN and infinity, and read numbers as people write them
-("1.3B", "2%"). A field's description states its unit and is also the help of its command-line flag.
-Whatever cannot be is refused with one `SpecError` that names the value, the reason and the fix.
+All are `Noun`s: frozen, strict, and read numbers as people write them ("1.3B", "2%"). A field's
+description states its unit and is also the help of its command-line flag. Whatever cannot be is
+refused with one `SpecError` that names the value, the reason and the fix.
 """
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from adamw_scale import conventions, parametrizations, schedules
 from adamw_scale import timescale as ema
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
-from adamw_scale.units import format_count, parse_quantity
+from adamw_scale.noun import Count, Fraction, Noun, Number, Pair, Size
+from adamw_scale.units import format_count
 
 UNITS = ("tokens", "samples")
 TASKS = ("pretraining", "finetuning")
 PARAMS_KINDS = ("total", "non-embedding", "active")
-
-
-def _number(value: Any, info: ValidationInfo) -> Any:
-    """Accept "1.3B" wherever a number is expected, and refuse true and false."""
-    if isinstance(value, bool | str):
-        try:
-            return parse_quantity(str(value))
-        except SpecError as error:
-            raise SpecError(f"{info.field_name}: {error}") from None
-    return value
-
-
-def _split(value: Any) -> Any:
-    """Accept "0.9,0.95" for a pair."""
-    return tuple(value.split(",")) if isinstance(value, str) else value
-
-
-Number = Annotated[float, BeforeValidator(_number)]
-Positive = Annotated[Number, Field(gt=0)]
-Fraction = Annotated[Number, Field(ge=0, le=1)]
-
-
-def flag(name: str, *, option: str | None = None) -> str:
-    """The command-line flag of a run's field: `peak_lr` -> "--lr"."""
-    field = TrainingRun.model_fields.get(name)
-    extra = field.json_schema_extra if field else None
-    given = extra.get("flag") if isinstance(extra, dict) else None
-    return str(given or option or "--" + name.replace("_", "-"))
-
-
-_INSTEAD = {"dataset_size": "--tokens N or --samples N"}
-
-
-def _plain(model: type[BaseModel], error: ValidationError) -> SpecError:
-    """The first problem of a pydantic error as one sentence in the words of this package."""
-    problems = error.errors(include_url=False)
-    problem = next((problem for problem in problems if problem["type"] != "missing"), problems[0])
-    path = [str(part) for part in problem["loc"]]
-    name = path[0] if path else model.__name__
-    field = ".".join(path) or model.__name__
-    if problem["type"] == "extra_forbidden":
-        return UnknownNameError(f"field of {model.__name__}", name, model.model_fields)
-    if problem["type"] == "missing":
-        lacking = [str(problem["loc"][0]) for problem in problems if problem["loc"]]
-        flags = [_INSTEAD.get(name, flag(name)) for name in lacking]
-        return MissingInputError(f"the {model.__name__} lacks {', '.join(lacking)}: pass {', '.join(flags)}")
-    given = (
-        str(problem["input"])[:60]
-        if isinstance(problem["input"], str | int | float)
-        else type(problem["input"]).__name__
-    )
-    reason = problem["msg"].removeprefix("Value error, ")
-    reason = reason[0].lower() + reason[1:]
-    return SpecError(f"{field} = {given}: {reason}. Change {flag(name)}")
-
-
-class Noun(BaseModel):
-    """A frozen value whose construction fails with `SpecError` and nothing else."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, defer_build=True)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _refuse_plainly(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(data)
-        except ValidationError as error:
-            raise _plain(cls, error) from None
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read the value from a JSON document; SpecError for anything that is not one."""
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise SpecError(
-                f"not valid JSON ({error.errors()[0]['msg'].removeprefix('Invalid JSON: ')[:80]})"
-            ) from None
 
 
 def _flag(name: str) -> dict[str, Any]:
@@ -141,45 +55,46 @@ class TrainingRun(Noun):
         (52000.0, 20.0)
     """
 
+    described_by_flags: ClassVar[bool] = True
+
     unit: str = Field("tokens", description="what sizes are counted in: tokens (language) or samples (everything else)")
-    dataset_size: Positive = Field(
-        description="unique units in the data set, one epoch; --tokens and --samples set the unit too"
+    dataset_size: Size = Field(
+        description="unique units in the data set, one epoch", json_schema_extra=_flag("--tokens or --samples")
     )
-    epochs: Positive = Field(1.0, description="passes over the data set")
-    batch_size: Positive = Field(description="global batch per optimizer step, in the same unit as the data set")
-    peak_lr: Positive = Field(description="highest learning rate of the schedule", json_schema_extra=_flag("--lr"))
+    epochs: Annotated[Count, Field(ge=1e-6, le=1e9)] = Field(1.0, description="passes over the data set")
+    batch_size: Size = Field(description="global batch per optimizer step, in the same unit as the data set")
+    peak_lr: Annotated[Number, Field(ge=1e-12, le=10)] = Field(
+        description="highest learning rate of the schedule", json_schema_extra=_flag("--lr")
+    )
     schedule: str = Field("linear", description=f"learning-rate shape after warm-up: {', '.join(schedules.SHAPES)}")
     warmup_fraction: Fraction | None = Field(
         None, description="linear warm-up, as a fraction of the run", json_schema_extra=_flag("--warmup")
     )
-    warmup_steps: Annotated[Number, Field(ge=0)] | None = Field(
+    warmup_steps: Annotated[Number, Field(ge=0, le=1e18)] | None = Field(
         None, description="linear warm-up, in steps", json_schema_extra=_flag("--warmup")
     )
     final_lr_fraction: Fraction | None = Field(None, description="final over peak learning rate; 0 decays to zero")
     decay_fraction: Fraction | None = Field(
         None, description="wsd only: last part of the run over which the learning rate falls (0.2)"
     )
-    num_params: Positive | None = Field(
-        None, description="parameters of the model", json_schema_extra=_flag("--params")
-    )
+    num_params: Size | None = Field(None, description="parameters of the model", json_schema_extra=_flag("--params"))
     num_params_kind: str = Field(
         "total",
         description=f"which parameters are counted: {', '.join(PARAMS_KINDS)}",
         json_schema_extra=_flag("--params-kind"),
     )
-    width: Positive | None = Field(None, description="hidden size of the model")
-    depth: Positive | None = Field(None, description="layers of the model")
+    width: Size | None = Field(None, description="hidden size of the model")
+    depth: Size | None = Field(None, description="layers of the model")
     parametrization: str = Field(
         "standard", description=f"how lr and λ depend on width: {', '.join(parametrizations.PARAMETRIZATIONS)}"
     )
-    base_width: Positive | None = Field(None, description="muP: width at which peak_lr was tuned")
-    base_depth: Positive | None = Field(None, description="depth at which peak_lr was tuned")
-    sequence_length: Positive | None = Field(None, description="tokens per sequence, to write batches in sequences")
-    betas: Annotated[tuple[Fraction, Fraction], BeforeValidator(_split)] = Field(
-        (0.9, 0.95), description="AdamW's betas, as 0.9,0.95"
+    base_width: Size | None = Field(None, description="muP: width at which peak_lr was tuned")
+    sequence_length: Size | None = Field(None, description="tokens per sequence, to write batches in sequences")
+    betas: Pair = Field((0.9, 0.95), description="AdamW's betas, as 0.9,0.95")
+    eps: Annotated[Number, Field(gt=0, le=1)] = Field(1e-8, description="AdamW's epsilon")
+    weight_decay: Annotated[Number, Field(ge=0, le=1e12)] | None = Field(
+        None, description="the decay used today, to be judged"
     )
-    eps: Positive = Field(1e-8, description="AdamW's epsilon")
-    weight_decay: Annotated[Number, Field(ge=0)] | None = Field(None, description="the decay used today, to be judged")
     convention: str = Field("pytorch", description=f"meaning of weight_decay: {', '.join(conventions.CONVENTIONS)}")
     task: str = Field("pretraining", description="pretraining or finetuning")
 
@@ -213,14 +128,19 @@ class TrainingRun(Noun):
                 f"the run has {self.total_steps:.2g} optimizer steps (dataset_size * epochs / batch_size): "
                 "lower --batch-size or raise --epochs"
             )
-        for beta in self.betas:
-            if beta >= 1:
-                raise SpecError(f"betas = {self.betas}: each must be below 1. Change --betas")
+        if max(self.betas) > 1 - 1e-9:
+            raise SpecError(f"betas = {self.betas}: each must be below 1. Change --betas")
         self._refuse_contradictory_schedule()
         if self.parametrization != "standard" and (self.width is None or self.base_width is None):
             raise MissingInputError(
                 f"parametrization {self.parametrization!r} needs the width ratio: pass --width and --base-width"
             )
+        if self.parametrization == "standard" and self.base_width is not None:
+            raise SpecError(
+                "base_width has no effect in standard parametrization: drop --base-width or pass --parametrization"
+            )
+        if self.weight_decay and self.weight_decay < 1e-12:
+            raise SpecError(f"weight_decay = {self.weight_decay:g} is zero for every purpose: pass --weight-decay 0")
         if self.weight_decay is not None and self.peak_lr * self.current_weight_decay >= 1:
             raise SpecError(
                 f"weight_decay = {self.weight_decay:g} at peak_lr = {self.peak_lr:g} in convention {self.convention!r} "
@@ -339,8 +259,8 @@ class ParamGroup(Noun):
     """Peak learning rate and weight decay (PyTorch convention) of one parameter group."""
 
     group: str
-    peak_lr: float
-    weight_decay: float
+    peak_lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
 
 
 class Alternative(Noun):
@@ -362,9 +282,9 @@ class Recommendation(Noun):
     """
 
     schema_: Literal["adamw-scale/recommendation/1"] = Field("adamw-scale/recommendation/1", alias="schema")
-    weight_decay: float
+    weight_decay: float = Field(gt=0)
     weight_decay_range: tuple[float, float]
-    peak_lr: float
+    peak_lr: float = Field(gt=0)
     rule: str
     timescale: Timescale
     alternatives: tuple[Alternative, ...]
@@ -372,6 +292,20 @@ class Recommendation(Noun):
     companions: dict[str, Any]
     cautions: tuple[Caution, ...]
     run: TrainingRun
+
+    @model_validator(mode="after")
+    def _refuse_what_disagrees(self) -> Self:
+        """A recommendation that was edited by hand must still be one."""
+        low, high = self.weight_decay_range
+        if tuple(group.group for group in self.param_groups) != tuple(parametrizations.GROUPS):
+            raise SpecError(f"param_groups must be {', '.join(parametrizations.GROUPS)}, in this order")
+        if not 0 <= low <= self.weight_decay * (1 + 1e-9) or not self.weight_decay * (1 - 1e-9) <= high:
+            raise SpecError(f"weight_decay = {self.weight_decay:g} is outside its own range, {low:g} to {high:g}")
+        if not math.isclose(self.weight_decay * self.peak_lr * self.timescale.iters, 1, rel_tol=1e-3):
+            raise SpecError(f"weight_decay = {self.weight_decay:g} does not give the timescale it comes with")
+        if self.peak_lr != self.run.peak_lr:
+            raise SpecError(f"peak_lr = {self.peak_lr:g} is not that of the run, {self.run.peak_lr:g}")
+        return self
 
     def to_json(self) -> str:
         """The document of `recommend --json`, numbers unrounded."""
@@ -387,10 +321,17 @@ class Optimum(Noun):
     """
 
     run: TrainingRun
-    timescale_run: float = Field(gt=0)
+    timescale_run: float = Field(ge=1e-9, le=1e9)
     log2_interval: tuple[float, float]
     status: Literal["located", "flat", "edge"]
     loss: float
+
+    @model_validator(mode="after")
+    def _refuse_what_disagrees(self) -> Self:
+        low, high = self.log2_interval
+        if not -40 <= low <= high <= 40:
+            raise SpecError(f"log2_interval = {self.log2_interval} is not an interval of octaves")
+        return self
 
     @property
     def timescale(self) -> Timescale:
@@ -414,8 +355,14 @@ class Calibration(Noun):
     task: dict[str, Any]
     rule: str
     constants: dict[str, float]
-    optima: tuple[Optimum, ...]
+    optima: tuple[Optimum, ...] = Field(min_length=1)
     probes: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _refuse_what_disagrees(self) -> Self:
+        if bool(self.constants) != any(optimum.status == "located" for optimum in self.optima):
+            raise SpecError("constants are fitted where an optimum was located, and only there")
+        return self
 
     def to_json(self) -> str:
         """The content of calibration.json."""

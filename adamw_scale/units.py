@@ -7,8 +7,9 @@ from adamw_scale.errors import SpecError
 
 _SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "%": 1e-2}
 _BINARY = {"ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30, "ti": 2.0**40}
+MAX_LENGTH = 60
 _QUANTITY = re.compile(
-    r"([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([kmgt]i|[kmbgt%]?)", re.IGNORECASE | re.ASCII
+    r"([+-]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*([kmgt]i|[kmbgt%]?)", re.IGNORECASE | re.ASCII
 )
 
 
@@ -16,7 +17,7 @@ def parse_quantity(text: str) -> float:
     """Read a number with an optional suffix.
 
     Suffixes: k, M, B (or G), T for powers of a thousand; Ki, Mi, Gi, Ti for powers of 1024; %.
-    Underscores and commas between digits are ignored.
+    Underscores between digits are ignored; commas are refused, since half the world writes 0,001 for 0.001.
 
     Raises:
         SpecError: the text is not such a number.
@@ -25,11 +26,11 @@ def parse_quantity(text: str) -> float:
         >>> parse_quantity("1.3B"), parse_quantity("512k"), parse_quantity("2%")
         (1300000000.0, 512000.0, 0.02)
     """
-    match = _QUANTITY.fullmatch(text.strip())
+    match = _QUANTITY.fullmatch(text.strip()) if len(text) <= MAX_LENGTH else None
     if match is None:
         raise SpecError(f"{text[:60]!r} is not a number: write for example 1.3B, 512k, 3e-4 or 2%")
     digits, suffix = match.groups()
-    value = float(digits.replace("_", "").replace(",", ""))
+    value = float(digits.replace("_", ""))
     scale = {**_SUFFIXES, **_BINARY}[suffix.lower()]
     return value / 100 if suffix == "%" else value * scale
 

@@ -205,3 +205,34 @@ def test_rule_and_calibration_must_agree() -> None:
     """Two sources for one number is one too many."""
     with pytest.raises(SpecError, match="contradicts a calibration"):
         recommend(TrainingRun(**BYTES), rule="power-lines", calibration=calibrated())
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"weight_decay": -0.1},
+        {"weight_decay": 0.2},
+        {"weight_decay_range": [5, 1]},
+        {"peak_lr": 1e-3},
+        {"param_groups": []},
+        {"timescale": {"iters": 3, "epochs": 1, "run": 1}},
+    ],
+    ids=str,
+)
+def test_a_recommendation_that_was_edited_is_refused(edit: dict[str, Any]) -> None:
+    """What is read back must agree with itself."""
+    document = {**json.loads(recommend(TrainingRun(**LM)).to_json()), **edit}
+    with pytest.raises(SpecError):
+        Recommendation.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"optima": []}, {"constants": {}}, {"constants": {"tau_epoch": 1e9}}, {"constants": {"tau_epoch": 0}}, {"constants": {"x": 1}}],
+    ids=str,
+)  # fmt: skip
+def test_a_calibration_that_was_edited_is_refused(edit: dict[str, Any]) -> None:
+    """Constants belong to the optimum they were fitted to."""
+    document = {**json.loads(calibrated().to_json()), **edit}
+    with pytest.raises((SpecError, CalibrationError)):
+        recommend(TrainingRun(**BYTES), calibration=Calibration.from_json(json.dumps(document)))

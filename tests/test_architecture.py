@@ -15,6 +15,7 @@ PACKAGE = Path(adamw_scale.__file__).parent
 STOREYS = [
     {"errors", "units", "registry"},
     {"timescale", "schedules", "fitting", "conventions", "parametrizations"},
+    {"noun"},
     {"spec"},
     {"rules", "evidence", "frameworks"},
     {"advisor"},

@@ -140,7 +140,7 @@ def test_what_is_no_calibration_is_refused(tmp_path: Path, content: bytes, says:
 @pytest.mark.parametrize(
     ("run", "says"),
     [
-        ({"unit": "samples"}, "--unit"),
+        ({"unit": "samples"}, "unit 'tokens' only"),
         ({"weight_decay": 0.1}, "weight_decay"),
         ({"num_params": 1e6}, "num_params"),
         ({"width": 40}, "--width"),

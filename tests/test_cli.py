@@ -143,6 +143,18 @@ BAD = [
     (["recommend", *RUN, "--lr", "nan"], "peak_lr"),
     (["recommend", *RUN, "--lr", "1e999"], "peak_lr"),
     (["recommend", *RUN, "--lr", ""], "peak_lr"),
+    (["recommend", *RUN, "--lr", "0,0003"], "peak_lr"),
+    (["recommend", *RUN, "--lr", "1" * 50_000 + "x"], "peak_lr"),
+    (["recommend", *RUN, "--lr", "1e308"], "--lr"),
+    (["recommend", *RUN, "--lr", "1e-300"], "--lr"),
+    (["recommend", *RUN, "--weight-decay", "1e-300"], "--weight-decay 0"),
+    (["recommend", *RUN, "--rule", ""], "unknown rule"),
+    (["recommend", *RUN, "--rule", "x" * 100_000], "unknown rule"),
+    (["recommend", *RUN, "--calibration", ""], "calibration"),
+    (["recommend", *RUN, "--calibration", "/dev/zero"], "/dev/zero"),
+    (["recommend", *RUN, "--width", "64", "--base-width", "32"], "drop --base-width"),
+    (["recommend", "--run", ""], "empty path"),
+    (["recommend", "--run", "/dev/zero"], "not a file"),
     (["recommend", *RUN, "--params", "0"], "--params"),
     (["recommend", *RUN, "--batch-size", "27B"], "larger than the data set"),
     (["recommend", *RUN, "--samples", "3M"], "mixed"),
@@ -155,7 +167,7 @@ BAD = [
     (["recommend", *RUN, "--decay-fraction", "0.1"], "--schedule wsd"),
     (["recommend", *RUN, "--betas", "0.9"], "--betas"),
     (["recommend", *RUN, "--parametrization", "mup"], "--base-width"),
-    (["recommend"], "--tokens N or --samples N, --batch-size, --lr"),
+    (["recommend"], "pass --tokens or --samples, --batch-size, --lr"),
     (["recommend", "--tokens", "1B", "--epochs", "9", "--batch-size", "1M", "--lr", "1e-3"], "--params"),
     (["recommend", "--tokens", "1B", "--batch-size", "1M", "--lr", "1e-3"], "--params"),
     (["recommend", "--run", "no-such-file.toml"], "no-such-file.toml"),
@@ -170,6 +182,11 @@ BAD = [
     (["calibrate", "--out", "x", "--jobs", "0"], "--jobs"),
     (["calibrate", "--out", "x", "--data", "no-such-file.txt"], "no-such-file.txt"),
     (["calibrate", "--out", "pyproject.toml"], "is a file"),
+    (["calibrate", "--out", "/proc/no/such"], "/proc/no/such"),
+    (["calibrate", "--plan", "--depth", "1e6"], "--depth"),
+    (["calibrate", "--plan", "--width", "1e9"], "--width"),
+    (["calibrate", "--plan", "--epochs", "1e8"], "--epochs"),
+    (["calibrate", "--plan", "--convention", "independent"], "convention"),
 ]  # fmt: skip
 
 
@@ -196,10 +213,16 @@ FILES = {
     "table.toml": (b"[run]\nlr = 1\n", "top level"),
     "python.yaml": (b"lr: !!python/object/apply:os.system ['true']", "not valid YAML"),
     "bomb.yaml": (b"a: &a [1,1]\nb: &b [*a,*a]\nlr: [*b,*b]\n", "aliases"),
-    "deep.json": (b"[" * 100_000, "not valid JSON"),
+    "deep.json": (b"[" * 50_000, "not valid JSON"),
+    "dots.toml": (b"a." * 10_000 + b"a = 1", "not valid TOML"),
+    "twice.json": (b'{"lr": 1e-3, "lr": 1e-4}', "given twice"),
+    "twice.yaml": (b"lr: 1e-3\nlr: 1e-4\n", "given twice"),
+    "spellings.toml": (b"lr = 1e-3\npeak_lr = 1e-4\n", "keep one"),
+    "warmups.toml": (b"warmup = 0.1\nwarmup_fraction = 0.2\n", "keep one"),
+    "base60.yaml": (b"tokens: 26B\nlr: 1e-3\nbatch_size: 1:30\n", "'1:30' is not a number"),
     "deep.yaml": (b"[" * 10_000, "YAML"),
     "deep.toml": (b"a = " + b"[" * 10_000, "not valid TOML"),
-    "unknown.toml": (b"learning_rat = 3\n", "unknown field"),
+    "unknown.toml": (b"learning_rat = 3\n", "did you mean 'learning_rate'"),
     "nested.json": (b'{"peak_lr": [1, [2]]}', "peak_lr"),
 }
 
@@ -216,12 +239,28 @@ def test_bad_run_files_are_one_line(adamw_scale: Command, tmp_path: Path, name: 
     assert len(outcome.err) < 900
 
 
+def test_a_flag_does_not_change_the_unit_of_a_file(adamw_scale: Command, tmp_path: Path) -> None:
+    """Samples on the command line over a file in tokens would mix units."""
+    file = tmp_path / "run.json"
+    file.write_text('{"tokens": "26B", "batch_size": "0.5M", "lr": 3e-4}')
+    for flags in (["--samples", "50M"], ["--unit", "samples"]):
+        assert "mixed" in adamw_scale("recommend", "--run", str(file), *flags).err
+
+
+def test_leading_zeros_are_decimal(adamw_scale: Command, tmp_path: Path) -> None:
+    """YAML 1.1 would read 0500000 as octal."""
+    file = tmp_path / "run.yaml"
+    file.write_text("tokens: 26B\nbatch_size: 0500000\nlr: 3e-4\nparams: 1.3B\nbetas: [0.9, 0.99]\n")
+    run = json.loads(adamw_scale("recommend", "--run", str(file), "--json").out)["run"]
+    assert (run["batch_size"], run["betas"]) == (500_000, [0.9, 0.99])
+
+
 def test_a_huge_file_is_not_read(adamw_scale: Command, tmp_path: Path) -> None:
     """100 MB are no run."""
     file = tmp_path / "run.json"
     with file.open("wb") as sparse:
         sparse.truncate(100_000_000)
-    assert "larger than 1 MiB" in adamw_scale("recommend", "--run", str(file)).err
+    assert "larger than 64 KiB" in adamw_scale("recommend", "--run", str(file)).err
 
 
 @pytest.mark.parametrize("text", ["", "hello", "{}", '{"schema": "adamw-scale/recommendation/1"}', "[" * 100_000])

@@ -96,3 +96,23 @@ def test_unknown_framework() -> None:
     """A typo is answered with the framework that was meant."""
     with pytest.raises(UnknownNameError, match="did you mean 'pytorch'"):
         FRAMEWORKS["pytoch"]
+
+
+def test_texts_of_a_recommendation_stay_in_comments() -> None:
+    """Whatever a recommendation's texts hold, no line of a snippet but a comment comes from them."""
+    recommendation = advice("linear")
+    hostile = recommendation.model_copy(
+        update={"rule": "x\nimport os", "companions": {**recommendation.companions, "source": "y\r\u2028import sys"}}
+    )
+    for name in FRAMEWORKS:
+        lines = FRAMEWORKS[name]().emit(hostile).text.splitlines()
+        assert any("import sys" in line and line.startswith("# ") for line in lines)
+        assert "import sys" not in [line for line in lines if not line.startswith("#")]
+        assert lines.count("import os") == FRAMEWORKS[name]().emit(recommendation).text.splitlines().count("import os")
+
+
+def test_betas_are_written_as_given() -> None:
+    """0.99999999 must not become 1."""
+    recommendation = recommend(TrainingRun(**BASE, betas=(0.9, 0.99999999)))
+    for name in FRAMEWORKS:
+        assert "0.99999999" in FRAMEWORKS[name]().emit(recommendation).text

@@ -50,6 +50,14 @@ def test_a_torn_last_line_is_dropped_with_a_notice(file: Path, cut: int) -> None
     assert file.read_bytes() == whole
 
 
+@pytest.mark.parametrize("edit", [(b'"seed":0', b'"seed":1'), (b'"status":"done"', b'"status":"diverged"')], ids=str)
+def test_an_edited_result_is_refused(file: Path, edit: tuple[bytes, bytes]) -> None:
+    """A key names its content, and a status goes with its loss."""
+    file.write_bytes(file.read_bytes().replace(*edit))
+    with pytest.raises(CalibrationError, match="line 1 is damaged"), ProbeStore(file):
+        pass
+
+
 def test_damage_in_the_middle_is_named(file: Path) -> None:
     """A line that was edited is not silently dropped."""
     lines = file.read_bytes().splitlines(keepends=True)

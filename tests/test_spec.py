@@ -39,7 +39,7 @@ def test_independent_decay_is_read_in_its_own_unit() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"batch_size": 0}, "batch_size = 0: input should be greater than 0. Change --batch-size"),
+        ({"batch_size": 0}, "batch_size = 0: input should be greater than or equal to 1. Change --batch-size"),
         ({"batch_size": -1}, "--batch-size"),
         ({"peak_lr": float("nan")}, "finite"),
         ({"peak_lr": float("inf")}, "finite"),

@@ -37,7 +37,9 @@ def calibrate(
     ] = 3,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", help="Probes at a time; by default one per core, on cuda one.", metavar="N", min=1),
+        typer.Option(
+            "--jobs", help="Probes at a time; by default one per core, on cuda one.", metavar="N", min=1, max=1024
+        ),
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would run and what it costs, and run nothing.")
@@ -96,11 +98,11 @@ def _show_plan(task: str, data: str | None, device: str, seeds: int, fields: dic
             "task": sweep.task,
             "device": device,
             "seeds": seeds,
-            "coarse_log2_tau_run": sweep.coarse,
+            "coarse_log2_tau_run": sweep.start,
             **cost,
             "run": run.model_dump(mode="json", exclude_none=True),
         }
-        print(encoder.dumps(document))
+        print(encoder.dumps(document, allow_nan=False))
         return
     print(
         f"{run.num_params:,.0f} parameters, {run.dataset_size:g} {run.unit} x {run.epochs:g} epochs, lr {run.peak_lr:g}, {run.schedule}"
@@ -108,7 +110,7 @@ def _show_plan(task: str, data: str | None, device: str, seeds: int, fields: dic
     print(
         f"{cost['probes_likely']} probes likely, of {cost['steps_per_probe']} steps each, {cost['flops_likely']:.2g} floating-point operations in all"
     )
-    print(f"first: timescale 2^{', 2^'.join(f'{x:g}' for x in sweep.coarse)} of the run on one seed,")
+    print(f"first: timescale 2^{', 2^'.join(f'{x:g}' for x in sweep.start)} of the run on one seed,")
     print(f"then around the lowest loss on {seeds} seeds")
 
 

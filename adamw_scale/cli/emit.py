@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adamw_scale.cli.recommend import recommendation_from
-from adamw_scale.cli.run_options import Given, read_text, run_options
+from adamw_scale.cli.run_file import read_text
+from adamw_scale.cli.run_options import Given, run_options
 
 if TYPE_CHECKING:
     from adamw_scale.spec import Recommendation
@@ -36,7 +37,7 @@ def emit(
     from adamw_scale.frameworks import FRAMEWORKS
 
     target = FRAMEWORKS[framework]()
-    if given or rule or calibration:
+    if given or rule is not None or calibration is not None:
         recommendation = recommendation_from(given, rule, calibration)
     else:
         recommendation = _recommendation_from_stdin()

@@ -6,7 +6,9 @@ stdout, everything else to stderr. A traceback is a bug.
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, NoReturn
 
 import typer
@@ -53,6 +55,7 @@ def common(
 
 def main() -> None:
     """Run the command line and exit."""
+    _prepare_streams()
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     for name in [asked] if asked in COMMANDS else COMMANDS:
         module, function = COMMANDS[name].split(":")
@@ -74,15 +77,25 @@ def main() -> None:
     except BrokenPipeError:
         # The reader left; python would complain while flushing stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(0)
     except OSError as error:
-        _fail(f"{error.filename or 'input/output'}: {error.strerror or error}")
+        _fail(f"{error.filename or 'output'}: {error.strerror or error}. Check the path, its permissions and the disk")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _prepare_streams() -> None:
+    """Closed streams swallow what is written; characters a terminal lacks are replaced, not fatal."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # open for as long as the process lives
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  # the same
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:
     if message:
-        print(f"adamw-scale: {_one_line(message)}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"adamw-scale: {_one_line(message)[:2000]}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -7,21 +7,25 @@ tokens, samples (dataset_size and unit in one), lr, params, warmup (a fraction b
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from adamw_scale.errors import SpecError
-from adamw_scale.spec import TrainingRun, flag
+from adamw_scale.cli.run_file import read_run_file
+from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale.noun import flag
+from adamw_scale.spec import UNITS, TrainingRun
 from adamw_scale.units import parse_quantity
 
-MAX_RUN_FILE_BYTES = 1 << 20
-MAX_BRACKETS = 1000  # the YAML scanner takes time quadratic in their nesting
-SHORTHANDS = {"lr": "peak_lr", "params": "num_params", "params_kind": "num_params_kind"}
-PANEL = "The run"
+SHORTHANDS = {"lr": "peak_lr", "learning_rate": "peak_lr", "params": "num_params", "params_kind": "num_params_kind"}
+SPECIAL = {
+    "run": ("FILE", "TOML, YAML or JSON file with these fields; - reads stdin. Flags override it."),
+    "tokens": ("N", "unique tokens in the data set, one epoch (1.3B, 512k, ...)"),
+    "samples": ("N", "unique samples in the data set, one epoch; every size is then in samples"),
+    "dataset_size": ("N", "the same in the unit of --unit"),
+    "warmup": ("N", "linear warm-up: a fraction of the run (2%, 0.02) or a number of steps"),
+}
 
 Given = dict[str, Any]
 
@@ -31,38 +35,12 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
     A command's own option takes the place of a run option of the same name.
     """
-    fields = {name: flag(name) for name in TrainingRun.model_fields if not name.startswith("warmup")}
-    helps = {name: field.description for name, field in TrainingRun.model_fields.items()}
+    own = inspect.signature(command).parameters
     options = {
-        "run": typer.Option(
-            "--run",
-            help="TOML, YAML or JSON file with these fields; - reads stdin. Flags override it.",
-            metavar="FILE",
-            rich_help_panel=PANEL,
-        ),
-        "tokens": typer.Option(
-            "--tokens", help="data set in tokens: --dataset-size with --unit tokens", metavar="N", rich_help_panel=PANEL
-        ),
-        "samples": typer.Option(
-            "--samples",
-            help="data set in samples: --dataset-size with --unit samples",
-            metavar="N",
-            rich_help_panel=PANEL,
-        ),
-        "warmup": typer.Option(
-            "--warmup",
-            help="linear warm-up: a fraction (2%, 0.02) or a number of steps",
-            metavar="N",
-            rich_help_panel=PANEL,
-        ),
-        **{
-            name: typer.Option(text, help=helps[name], metavar="VALUE", rich_help_panel=PANEL)
-            for name, text in fields.items()
-        },
+        name: typer.Option(*_spellings(name), help=text, metavar=metavar, rich_help_panel="The run")
+        for name, (metavar, text) in {**SPECIAL, **_described_fields()}.items()
+        if name not in own
     }
-    taken = inspect.signature(command).parameters
-    options = {name: option for name, option in options.items() if name not in taken}
-    own = [parameter for parameter in taken.values() if parameter.name != "given"]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option])
         for name, option in options.items()
@@ -73,18 +51,36 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         given = {name: values.pop(name) for name in options if values.get(name) is not None}
         command(given=given, **{name: value for name, value in values.items() if name not in options})
 
-    with_run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    kept = [parameter for name, parameter in own.items() if name != "given"]
+    with_run.__signature__ = inspect.Signature([*kept, *shared])  # type: ignore[attr-defined]
     return with_run
+
+
+def _described_fields() -> dict[str, tuple[str, str]]:
+    """Metavar and help of every field that has a flag of its own."""
+    return {
+        name: ("VALUE", field.description or "")
+        for name, field in TrainingRun.model_fields.items()
+        if name not in SPECIAL and not name.startswith("warmup_")
+    }
+
+
+def _spellings(name: str) -> list[str]:
+    """A field's short flag, and its own name as a flag."""
+    plain = "--" + name.replace("_", "-")
+    return [plain] if name in SPECIAL else list(dict.fromkeys([flag(TrainingRun, name), plain]))
 
 
 def fields_from(given: Given) -> Given:
     """Fields of `TrainingRun` from a run file and the flags that override it.
 
     Raises:
-        SpecError: the file cannot be read, or shorthands contradict each other.
+        SpecError: the file cannot be read, or two values are for the same thing.
     """
     flags = _expand({name: value for name, value in given.items() if name != "run"})
     fields = _expand(read_run_file(given["run"])) if "run" in given else {}
+    if "unit" in flags and fields.get("unit", flags["unit"]) != flags["unit"]:
+        raise _mixed_units()
     if {"warmup_fraction", "warmup_steps"} & flags.keys():
         fields = {name: value for name, value in fields.items() if not name.startswith("warmup_")}
     return {**fields, **flags}
@@ -95,20 +91,33 @@ def run_from(given: Given) -> TrainingRun:
     return TrainingRun.model_validate(fields_from(given))
 
 
+def _mixed_units() -> SpecError:
+    return SpecError(
+        "tokens and samples are mixed: every size of a run is in one unit, so keep either --tokens or --samples"
+    )
+
+
 def _expand(values: Mapping[str, Any]) -> Given:
-    """Replace shorthands by the fields they stand for."""
-    fields = {SHORTHANDS.get(name, name): value for name, value in values.items()}
-    for unit in ("tokens", "samples"):
-        if unit in fields:
-            other = "samples" if unit == "tokens" else "tokens"
-            if other in fields or fields.get("unit", unit) != unit:
-                raise SpecError(
-                    f"tokens and samples are mixed: every size of a run is in one unit. Keep --{unit} or --{other}"
-                )
-            if "dataset_size" in fields:
-                raise SpecError(f"--{unit} and --dataset-size both give the size of the data set: keep one")
-            fields |= {"dataset_size": fields.pop(unit), "unit": unit}
+    """Replace shorthands by the fields they stand for; what is said twice is refused."""
+    fields: Given = {}
+    for name, value in values.items():
+        field = SHORTHANDS.get(name, name)
+        if field in fields:
+            raise SpecError(f"{name} and another spelling of {field} were both given: keep one")
+        if field not in TrainingRun.model_fields and field not in SPECIAL:
+            raise UnknownNameError("field of a run", name, {*TrainingRun.model_fields, *SPECIAL, *SHORTHANDS} - {"run"})
+        fields[field] = value
+    for unit in UNITS:
+        if unit not in fields:
+            continue
+        if any(other in fields for other in UNITS if other != unit) or fields.get("unit", unit) != unit:
+            raise _mixed_units()
+        if "dataset_size" in fields:
+            raise SpecError(f"--{unit} and --dataset-size both give the size of the data set: keep one")
+        fields |= {"dataset_size": fields.pop(unit), "unit": unit}
     if "warmup" in fields:
+        if {"warmup_fraction", "warmup_steps"} & fields.keys():
+            raise SpecError("warmup and warmup_fraction or warmup_steps were both given: keep one")
         warmup = fields.pop("warmup")
         try:
             amount = parse_quantity(str(warmup))
@@ -116,86 +125,3 @@ def _expand(values: Mapping[str, Any]) -> Given:
             raise SpecError(f"warmup: {error}") from None
         fields["warmup_fraction" if amount < 1 or "%" in str(warmup) else "warmup_steps"] = amount
     return fields
-
-
-def read_run_file(path: str) -> Given:
-    """A flat mapping from a TOML, YAML or JSON file; `-` is stdin, whose format is found out.
-
-    Raises:
-        SpecError: unreadable, not text, too large, not valid in its format, or not a flat mapping.
-    """
-    name = "stdin" if path == "-" else path
-    text = read_text(path, MAX_RUN_FILE_BYTES)
-    suffix = Path(path).suffix.lower()
-    parsers = {".json": [_json], ".toml": [_toml], ".yaml": [_yaml], ".yml": [_yaml]}.get(suffix, [_json, _toml, _yaml])
-    problem = ""
-    for parser in parsers:
-        try:
-            content = parser(text)
-        except (ValueError, RecursionError) as error:
-            problem = problem or f"not valid {parser.__name__[1:].upper()} ({str(error).splitlines()[0][:100]})"
-            continue
-        if isinstance(content, dict) and all(isinstance(key, str) for key in content):
-            nested = [key for key, value in content.items() if isinstance(value, dict)]
-            if not nested:
-                return content
-            problem = f"holds a table {nested[0][:40]!r}: write the run's fields at the top level"
-        else:
-            problem = problem or "not a mapping of fields such as peak_lr: 3e-4"
-    if len(parsers) > 1:
-        problem = "neither JSON nor TOML nor YAML with the fields of a run"
-    raise SpecError(f"{name}: {problem}")
-
-
-def read_text(path: str, limit: int) -> str:
-    """Text of a file, or of stdin for `-`, at most `limit` bytes.
-
-    Raises:
-        SpecError: missing, a folder, too large, or not UTF-8 text.
-    """
-    name = "stdin" if path == "-" else path
-    try:
-        if path == "-":
-            data = sys.stdin.buffer.read(limit + 1)
-        else:
-            with Path(path).open("rb") as file:
-                data = file.read(limit + 1)
-    except OSError as error:
-        raise SpecError(f"{name}: {error.strerror or error}. Pass a readable file") from None
-    if len(data) > limit:
-        raise SpecError(
-            f"{name}: larger than {limit >> 20} MiB, so it is not what this option reads. Pass another file"
-        )
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SpecError(f"{name}: not UTF-8 text. Pass a text file") from None
-    if "\0" in text:
-        raise SpecError(f"{name}: a binary file. Pass a text file")
-    return text
-
-
-def _json(text: str) -> Any:
-    import json
-
-    return json.loads(text)
-
-
-def _toml(text: str) -> Any:
-    import tomllib
-
-    return tomllib.loads(text)
-
-
-def _yaml(text: str) -> Any:
-    """YAML as data: safe loader, and no aliases, which a few bytes can expand without bound."""
-    import yaml
-
-    if text.count("[") + text.count("{") > MAX_BRACKETS:
-        raise ValueError("nested too deeply")
-    try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
-            raise ValueError("aliases are not read")
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None

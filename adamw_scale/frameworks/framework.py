@@ -1,11 +1,13 @@
 """What every framework is: one file that knows how it applies, excludes, schedules and names things."""
 
+from collections.abc import Iterable
 from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
 
 from adamw_scale.conventions import CONVENTIONS
-from adamw_scale.spec import Caution, Noun, ParamGroup, Recommendation, TrainingRun
+from adamw_scale.noun import Noun
+from adamw_scale.spec import Caution, ParamGroup, Recommendation, TrainingRun
 from adamw_scale.units import format_count, format_significant
 
 
@@ -33,8 +35,13 @@ class Framework(Protocol):
 
 
 def value(number: float) -> str:
-    """A number for a config: eight significant digits, enough for 1e-7 and short enough to read."""
+    """A computed number for a config: eight significant digits, enough for 1e-7 and short enough to read."""
     return f"{number:.8g}"
+
+
+def exact(number: float) -> str:
+    """A number of the user's, as it was given."""
+    return repr(number)
 
 
 def total_steps(run: TrainingRun) -> int:
@@ -57,6 +64,11 @@ def groups(recommendation: Recommendation) -> dict[str, ParamGroup]:
     return {group.group: group for group in recommendation.param_groups}
 
 
+def comment(lines: Iterable[str]) -> str:
+    """Comment lines; whatever a recommendation's texts hold stays on its own line."""
+    return "".join(f"# {' '.join(line.split())}\n" for line in lines)
+
+
 def header(recommendation: Recommendation, framework: Framework) -> str:
     """Comment lines that say what the numbers below are worth; every emitter starts with them."""
     low, high = (format_significant(end) for end in recommendation.weight_decay_range)
@@ -68,27 +80,26 @@ def header(recommendation: Recommendation, framework: Framework) -> str:
         f"Convention {framework.convention}: {CONVENTIONS[framework.convention].formula}.",
         *(f"Caution ({caution.code}): {caution.message}." for caution in recommendation.cautions),
     ]
-    return "".join(f"# {line}\n" for line in lines)
+    return comment(lines)
 
 
 def global_batch(run: TrainingRun) -> tuple[int | None, tuple[Caution, ...]]:
     """The batch in sequences or samples, which is what frameworks count; None where it cannot be told."""
-    if run.unit == "samples":
-        return round(run.batch_size), ()
-    if run.sequence_length is None:
+    if run.unit == "tokens" and run.sequence_length is None:
         caution = Caution(
             code="batch-in-tokens",
             message=f"the batch of {format_count(run.batch_size)} tokens could not be written in sequences, so the snippet does not set it",
             fix="pass --sequence-length",
         )
         return None, (caution,)
-    sequences = run.batch_size / run.sequence_length
+    length = run.sequence_length if run.unit == "tokens" and run.sequence_length else 1.0
+    sequences = run.batch_size / length
     whole = max(1, round(sequences))
     if abs(whole / sequences - 1) < 1e-9:
         return whole, ()
     caution = Caution(
         code="batch-rounded",
-        message=f"{format_count(run.batch_size)} tokens are {sequences:.2f} sequences of {run.sequence_length:g}; {whole} were written",
-        fix=f"recommend again with --batch-size {whole * run.sequence_length:.0f}",
+        message=f"a batch of {run.batch_size:g} {run.unit} is {sequences:.2f} of {length:g}; {whole} was written",
+        fix=f"recommend again with --batch-size {whole * length:g}",
     )
     return whole, (caution,)

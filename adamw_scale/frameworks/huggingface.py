@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from adamw_scale.frameworks.framework import (
     Snippet,
     decay_steps,
+    exact,
     global_batch,
     header,
     total_steps,
@@ -39,9 +40,9 @@ class HuggingFace:
             **({} if batch is None else _batch_rows()),
             "learning_rate": value(run.peak_lr),
             "weight_decay": value(recommendation.weight_decay),
-            "adam_beta1": value(run.betas[0]),
-            "adam_beta2": value(run.betas[1]),
-            "adam_epsilon": value(run.eps),
+            "adam_beta1": exact(run.betas[0]),
+            "adam_beta2": exact(run.betas[1]),
+            "adam_epsilon": exact(run.eps),
             "optim": '"adamw_torch"',
             "lr_scheduler_type": f'"{scheduler}"',
             **({"lr_scheduler_kwargs": repr(kwargs).replace("'", '"')} if kwargs else {}),
@@ -108,7 +109,7 @@ def build_optimizer(model: nn.Module, output_layer: nn.Module) -> torch.optim.Ad
     return torch.optim.AdamW(
         param_groups(model, output_layer),
         lr={value(run.peak_lr)},
-        betas=({value(run.betas[0])}, {value(run.betas[1])}),
-        eps={value(run.eps)},
+        betas=({exact(run.betas[0])}, {exact(run.betas[1])}),
+        eps={exact(run.eps)},
     )
 """

@@ -8,7 +8,9 @@ from typing import ClassVar
 
 from adamw_scale.frameworks.framework import (
     Snippet,
+    comment,
     decay_steps,
+    exact,
     global_batch,
     groups,
     header,
@@ -43,9 +45,9 @@ class Megatron:
             f"--min-lr {value(run.peak_lr * (1.0 if run.schedule == 'constant' else run.lr_schedule.final_lr_fraction))}",
             f"--weight-decay {value(hidden.weight_decay)}",
             "--weight-decay-incr-style constant",
-            f"--adam-beta1 {value(run.betas[0])}",
-            f"--adam-beta2 {value(run.betas[1])}",
-            f"--adam-eps {value(run.eps)}",
+            f"--adam-beta1 {exact(run.betas[0])}",
+            f"--adam-beta2 {exact(run.betas[1])}",
+            f"--adam-eps {exact(run.eps)}",
             f"--lr-decay-style {_STYLE[run.schedule]}",
             *(
                 [f"--lr-wsd-decay-style linear --lr-wsd-decay-iters {decay_steps(run)}"]
@@ -68,6 +70,6 @@ class Megatron:
                     fix="set muP with Megatron's own flags, and give embeddings a weight-decay multiplier if yours has one",
                 ),
             )
-        notes = "".join(f"# Caution ({caution.code}): {caution.message}.\n" for caution in cautions)
+        notes = comment(f"Caution ({caution.code}): {caution.message}." for caution in cautions)
         text = header(recommendation, self) + notes + "ADAMW_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n"
         return Snippet(framework=self.name, language="shell", text=text, cautions=cautions)

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from adamw_scale.frameworks.framework import Snippet, groups, header, total_steps, value
+from adamw_scale.frameworks.framework import Snippet, exact, groups, header, total_steps, value
 from adamw_scale.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.spec import Recommendation, TrainingRun
 
@@ -45,8 +45,8 @@ def build_optimizer({_signature(by_width)}) -> tuple[torch.optim.AdamW, LambdaLR
     optimizer = torch.optim.AdamW(
         param_groups({arguments}),
         lr={value(run.peak_lr)},
-        betas=({value(run.betas[0])}, {value(run.betas[1])}),
-        eps={value(run.eps)},
+        betas=({exact(run.betas[0])}, {exact(run.betas[1])}),
+        eps={exact(run.eps)},
     )
     return optimizer, LambdaLR(optimizer, lr_multiplier)
 

@@ -67,7 +67,7 @@ def load_corpus(path: str | None = None) -> Corpus:
     if len(corpus.held_out) < MIN_HELD_OUT_BYTES:
         raise SpecError(
             f"--data {path}: {format_count(len(text))} bytes leave {len(corpus.held_out)} to hold out, at least "
-            f"{MIN_HELD_OUT_BYTES} are needed: pass a text of {HOLD_OUT_EVERY * MIN_HELD_OUT_BYTES // 1024 + 16} KiB or more"
+            f"{MIN_HELD_OUT_BYTES} are needed: pass a text of {HOLD_OUT_EVERY * MIN_HELD_OUT_BYTES // 1024} KiB or more"
         )
     return corpus
 

@@ -13,7 +13,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from adamw_scale.errors import SpecError
-from adamw_scale.spec import Noun, TrainingRun
+from adamw_scale.noun import Noun
+from adamw_scale.spec import TrainingRun
 from adamw_scale.timescale import weight_decay
 
 DEVICES = ("cpu", "cuda")
@@ -55,6 +56,14 @@ class ProbeResult(Noun):
     status: Literal["done", "diverged"]
     loss: float | None
     seconds: float
+
+    @model_validator(mode="after")
+    def _refuse_what_disagrees(self) -> Self:
+        if self.key != self.config.key:
+            raise SpecError(f"key {self.key[:20]!r} is not that of its configuration, {self.config.key!r}")
+        if (self.status == "done") != (self.loss is not None):
+            raise SpecError(f"status {self.status!r} does not go with loss {self.loss}")
+        return self
 
     @property
     def value(self) -> float:
@@ -100,10 +109,17 @@ class Sweep(Noun):
         """Shortest timescale that is probed: by `limits`, and no shorter than min_tau_iter steps."""
         return max(self.limits[0], math.ceil(math.log2(self.min_tau_iter / self.run.total_steps)))
 
+    @property
+    def start(self) -> tuple[float, ...]:
+        """The coarse points that this run is long enough for."""
+        return tuple(x for x in self.coarse if x >= self.low)
+
     def config(self, seed: int, log2_tau: float) -> ProbeConfig:
         """The probe at one point of the sweep."""
         tau = self.run.timescale(run=2.0**log2_tau)
-        run = self.run.model_copy(update={"weight_decay": weight_decay(self.run.peak_lr, tau.iters)})
+        run = self.run.model_copy(
+            update={"weight_decay": weight_decay(self.run.peak_lr, tau.iters), "convention": "pytorch"}
+        )
         return ProbeConfig(task=self.task, run=run, seed=seed, device=self.device)
 
     def missing(self, results: Mapping[str, ProbeResult]) -> list[ProbeConfig]:
@@ -115,7 +131,7 @@ class Sweep(Noun):
     def observed(self, results: Mapping[str, ProbeResult], seed: int) -> dict[float, float]:
         """Loss by log2(tau) of this sweep's probes on one seed, on the half-octave grid."""
         grid = [self.low + i / 2 for i in range(int(2 * (self.limits[1] - self.low)) + 1)]
-        configs = {x: self.config(seed, x).key for x in sorted({*grid, *self.coarse})}
+        configs = {x: self.config(seed, x).key for x in grid}
         return {x: results[key].value for x, key in configs.items() if key in results}
 
     def at_edge(self, results: Mapping[str, ProbeResult]) -> bool:
@@ -133,7 +149,7 @@ class Sweep(Noun):
     def _first_seed(self, results: Mapping[str, ProbeResult]) -> list[float]:
         """Points of steps 1 and 2 that the first seed lacks."""
         observed = {x: loss for x, loss in self.observed(results, self.seeds[0]).items() if x == int(x)}
-        wanted = [x for x in self.coarse if x >= self.low and x not in observed]
+        wanted = [x for x in self.start if x not in observed]
         if wanted:
             return wanted
         best = min(observed, key=lambda x: observed[x])
@@ -145,7 +161,7 @@ class Sweep(Noun):
 
 def describe_cost(sweep: Sweep) -> dict[str, Any]:
     """What a sweep costs before it starts: probes, steps, and floating-point operations (6·N·D)."""
-    likely = len(sweep.coarse) + 4 + 5 * (len(sweep.seeds) - 1)
+    likely = len(sweep.start) + 4 + 5 * (len(sweep.seeds) - 1)
     flops = 6.0 * (sweep.run.num_params or 0.0) * sweep.run.total_units
     return {
         "probes_likely": likely,

@@ -4,7 +4,6 @@ One JSON line per probe, flushed to disk before the next is started. A process t
 writing leaves a torn last line; opening the store drops it and says so. Nothing is ever rewritten.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -56,20 +55,17 @@ class ProbeStore:
     def _load(self, file: IO[bytes]) -> None:
         file.seek(0)
         end = 0
-        lines = file.readlines()
-        for number, line in enumerate(lines, start=1):
-            try:
-                if not line.endswith(b"\n"):
-                    raise ValueError("no line end")
-                result = ProbeResult.model_validate(json.loads(line))
-            except (ValueError, RecursionError, AdamWScaleError) as error:
-                if number < len(lines):
-                    raise CalibrationError(
-                        f"{self.path} line {number} is damaged ({str(error)[:80]}): delete that line, or choose another --out"
-                    ) from None
+        for number, line in enumerate(file.readlines(), start=1):
+            if not line.endswith(b"\n"):
                 file.truncate(end)
                 self.notices.append(f"{self.path}: dropped a torn last line ({len(line)} bytes); its probe runs again")
                 return
+            try:
+                result = ProbeResult.from_json(line)
+            except AdamWScaleError as error:
+                raise CalibrationError(
+                    f"{self.path} line {number} is damaged ({str(error)[:160]}): delete that line, or choose another --out"
+                ) from None
             self.results[result.key] = result
             end += len(line)
 

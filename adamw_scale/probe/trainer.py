@@ -35,8 +35,7 @@ def train(task: Task, config: ProbeConfig, progress: Progress = lambda step, ste
     Raises:
         ProbeError: the device is not there, or the task's data are not those of the configuration.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ProbeError("--device cuda: torch finds no CUDA device here. Use --device cpu, or a CUDA build of torch")
+    require_device(config.device)
     if task.identity(config.run) != config.task:
         raise ProbeError(f"the data at hand are not those of the probe ({config.task}): calibrate into another --out")
     started = time.perf_counter()
@@ -54,6 +53,12 @@ def train(task: Task, config: ProbeConfig, progress: Progress = lambda step, ste
         loss=loss if finite else None,
         seconds=time.perf_counter() - started,
     )
+
+
+def require_device(device: str) -> None:
+    """Refuse to start what could not run: ProbeError where torch does not have the device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ProbeError("--device cuda: torch finds no CUDA device here. Use --device cpu, or a CUDA build of torch")
 
 
 def _optimize(task: Task, config: ProbeConfig, model: nn.Module, progress: Progress) -> float:

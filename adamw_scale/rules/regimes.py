@@ -15,7 +15,8 @@ al.'s optima, at 8 epochs and more and up to 11, want a few hundredths (arXiv:24
 from typing import NamedTuple
 
 from adamw_scale.errors import MissingInputError
-from adamw_scale.spec import TrainingRun, flag
+from adamw_scale.noun import flag
+from adamw_scale.spec import TrainingRun
 
 MANY_EPOCHS = 4.0
 SCARCE_UNIQUE_TOKENS_PER_PARAM = 5.0
@@ -70,7 +71,7 @@ def regime(run: TrainingRun) -> Regime:
         return FEW_EPOCH_LM
     if run.unique_tokens_per_param is None:
         raise MissingInputError(
-            f"with {run.epochs:g} epochs the regime depends on unique tokens per parameter: pass {flag('num_params')}"
+            f"with {run.epochs:g} epochs the regime depends on unique tokens per parameter: pass {flag(TrainingRun, 'num_params')}"
         )
     scarce = run.unique_tokens_per_param < SCARCE_UNIQUE_TOKENS_PER_PARAM
     return DATA_LIMITED_LM if scarce else MULTI_EPOCH_LM

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Protocol, Self
 
 from adamw_scale.errors import MissingInputError
-from adamw_scale.spec import Optimum, Timescale, TrainingRun, flag
+from adamw_scale.noun import flag
+from adamw_scale.spec import Optimum, Timescale, TrainingRun
 
 
 class Rule(Protocol):
@@ -69,7 +70,9 @@ def needed(rule: str, run: TrainingRun, field: str) -> float:
     """
     value = getattr(run, field)
     if value is None:
-        raise MissingInputError(f"rule {rule!r} needs {field}, which this run does not give: pass {flag(field)}")
+        raise MissingInputError(
+            f"rule {rule!r} needs {field}, which this run does not give: pass {flag(TrainingRun, field)}"
+        )
     return float(value)
 
 

@@ -17,6 +17,7 @@ from adamw_scale.units import format_count
 VOCABULARY = 256
 HEAD_SIZE = 32
 EVALUATION_BATCH = 256
+MAX_WIDTH, MAX_DEPTH, MAX_CONTEXT, MAX_STEPS = 4096, 64, 2048, 10_000_000
 
 Batch = tuple[Tensor, Tensor]
 
@@ -55,28 +56,18 @@ class CharLM:
                 **overrides,
             }
         )
-        for field, only in (("unit", "tokens"), ("parametrization", "standard"), ("task", "pretraining")):
-            if getattr(run, field) != only:
-                raise SpecError(f"task char-lm trains with {field} {only!r} only: drop --{field} {getattr(run, field)}")
-        for field in ("num_params", "weight_decay"):
-            if getattr(run, field) is not None:
-                raise SpecError(f"calibrating sets {field} itself: drop it (the model is set by --width and --depth)")
-        width, depth, context = run.width or 0.0, run.depth or 0.0, run.sequence_length or 0.0
-        if width != int(width) or (width > HEAD_SIZE and width % HEAD_SIZE):
-            raise SpecError(
-                f"width = {width:g}: the heads are {HEAD_SIZE} wide. Pass a multiple of {HEAD_SIZE} with --width"
-            )
-        if depth != int(depth) or context != int(context):
-            raise SpecError(f"depth = {depth:g} and sequence_length = {context:g} must be whole numbers")
-        if run.batch_size % context:
-            raise SpecError(
-                f"batch_size = {run.batch_size:g} bytes is not whole windows of {context:g}: pass a multiple with --batch-size"
-            )
+        _refuse_other_trainings(run)
+        _refuse_other_shapes(run)
         available = len(self.corpus.training) - 1
         if run.dataset_size > available:
             raise SpecError(
                 f"dataset_size = {format_count(run.dataset_size)} is more than the {format_count(available)} bytes "
                 f"of {self.corpus.name} that are left to train on: lower --dataset-size"
+            )
+        if len(self.corpus.held_out) <= (run.sequence_length or 0):
+            raise SpecError(
+                f"sequence_length = {run.sequence_length:g} is longer than the {len(self.corpus.held_out)} bytes held out: "
+                "lower --sequence-length or pass a longer text with --data"
             )
         with torch.device("meta"):
             num_params = sum(parameter.numel() for parameter in self.model(run).parameters())
@@ -132,3 +123,48 @@ def _windows(text: bytes, run: TrainingRun, device: str) -> Batch:
     count = (len(text) - 1) // context
     data = torch.frombuffer(bytearray(text[: count * context + 1]), dtype=torch.uint8).long().to(device)
     return data[:-1].view(count, context), data[1:].view(count, context)
+
+
+def _refuse_other_trainings(run: TrainingRun) -> None:
+    """This task trains a language model from scratch and sets λ itself."""
+    for field, only in (
+        ("unit", "tokens"),
+        ("parametrization", "standard"),
+        ("task", "pretraining"),
+        ("convention", "pytorch"),
+    ):
+        if getattr(run, field) != only:
+            raise SpecError(f"task char-lm trains with {field} {only!r} only, not {getattr(run, field)!r}")
+    for field in ("num_params", "weight_decay"):
+        if getattr(run, field) is not None:
+            raise SpecError(f"calibrating sets {field} itself: drop it (the model is set by --width and --depth)")
+
+
+def _refuse_other_shapes(run: TrainingRun) -> None:
+    """Whole numbers of heads, layers and windows, of a size that deserves the name probe."""
+    width, depth, context = run.width or 0.0, run.depth or 0.0, run.sequence_length or 0.0
+    if width != int(width) or (width > HEAD_SIZE and width % HEAD_SIZE):
+        raise SpecError(
+            f"width = {width:g}: the heads are {HEAD_SIZE} wide. Pass a multiple of {HEAD_SIZE} with --width"
+        )
+    if width > MAX_WIDTH:
+        raise SpecError(f"width = {width:g} is not a small model: pass at most {MAX_WIDTH} with --width")
+    if depth != int(depth) or depth > MAX_DEPTH:
+        raise SpecError(f"depth = {depth:g}: pass a whole number up to {MAX_DEPTH} with --depth")
+    if context != int(context) or context > MAX_CONTEXT:
+        raise SpecError(
+            f"sequence_length = {context:g}: pass a whole number up to {MAX_CONTEXT} with --sequence-length"
+        )
+    if run.dataset_size < context:
+        raise SpecError(
+            f"dataset_size = {run.dataset_size:g} bytes holds no window of {context:g}: raise --dataset-size"
+        )
+    if run.total_steps > MAX_STEPS:
+        raise SpecError(
+            f"a probe of {format_count(run.total_steps)} steps is no probe: lower --epochs or --dataset-size "
+            f"(at most {format_count(MAX_STEPS)} steps)"
+        )
+    if run.batch_size % context:
+        raise SpecError(
+            f"batch_size = {run.batch_size:g} bytes is not whole windows of {context:g}: pass a multiple with --batch-size"
+        )

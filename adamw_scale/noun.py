@@ -1,0 +1,102 @@
+"""What every noun is: a frozen value that reads numbers as people write them and refuses plainly."""
+
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
+from adamw_scale.units import parse_quantity
+
+
+def _number(value: Any, info: ValidationInfo) -> Any:
+    """Accept "1.3B" wherever a number is expected, and refuse true and false."""
+    if isinstance(value, bool | str):
+        try:
+            return parse_quantity(str(value))
+        except SpecError as error:
+            raise SpecError(f"{info.field_name}: {error}") from None
+    return value
+
+
+def _pair(value: Any, info: ValidationInfo) -> Any:
+    """Accept "0.9,0.95" for a pair, and nothing but pairs."""
+    parts = tuple(value.split(",")) if isinstance(value, str) else value
+    if not isinstance(parts, tuple | list) or len(parts) != 2:
+        raise SpecError(
+            f"{info.field_name} = {_shown(value)}: two numbers are needed. Write for example --{info.field_name} 0.9,0.95"
+        )
+    return parts
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Count = Annotated[Number, Field(gt=0, le=1e18)]
+Size = Annotated[Number, Field(ge=1, le=1e18)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+Pair = Annotated[tuple[Fraction, Fraction], BeforeValidator(_pair)]
+
+
+class Noun(BaseModel):
+    """A frozen value whose construction fails with `SpecError` and nothing else.
+
+    Unknown fields, NaN and infinity are refused. `described_by_flags` says that people write the
+    fields on the command line, so that an error names the flag to change.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, defer_build=True)
+    described_by_flags: ClassVar[bool] = False
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_plainly(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise _plain(cls, error) from None
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read the value from a JSON document; SpecError for anything that is not one."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Invalid JSON: ")
+            raise SpecError(f"not valid JSON ({message[:80]})") from None
+
+
+def flag(model: type[Noun], name: str) -> str:
+    """The command-line flag of a field: `peak_lr` -> "--lr"."""
+    extra = model.model_fields[name].json_schema_extra if name in model.model_fields else None
+    given = extra.get("flag") if isinstance(extra, dict) else None
+    return str(given or "--" + name.replace("_", "-"))
+
+
+def _plain(model: type[Noun], error: ValidationError) -> SpecError:
+    """The first problem of a pydantic error as one sentence in the words of this package."""
+    problems = error.errors(include_url=False)
+    problem = next((problem for problem in problems if problem["type"] != "missing"), problems[0])
+    path = [str(part) for part in problem["loc"]]
+    name, field = path[0] if path else "", ".".join(path) or model.__name__
+    if problem["type"] == "extra_forbidden":
+        return UnknownNameError(f"field of {model.__name__}", name, model.model_fields)
+    if problem["type"] == "missing":
+        lacking = [str(problem["loc"][0]) for problem in problems if problem["type"] == "missing"]
+        fix = f": pass {', '.join(flag(model, each) for each in lacking)}" if model.described_by_flags else ""
+        return MissingInputError(f"the {model.__name__} lacks {', '.join(lacking)}{fix}")
+    reason = problem["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    fix = f". Change {flag(model, name)}" if model.described_by_flags and name else ""
+    return SpecError(f"{field} = {_shown(problem['input'])}: {reason}{fix}")
+
+
+def _shown(value: Any) -> str:
+    """A scalar as it was given, shortened; the kind of anything else, which may be huge."""
+    return str(value)[:60] if isinstance(value, str | int | float) else f"a {type(value).__name__}"
