@@ -13,13 +13,15 @@ from typing import Any, NamedTuple, cast
 
 from adamw_scale import timescale as ema
 from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
-from adamw_scale.parametrizations import PARAMETRIZATIONS
-from adamw_scale.rules import RULES, Rule, regime
+from adamw_scale.parametrizations import HIDDEN, PARAMETRIZATIONS
+from adamw_scale.rules import RULES, CalibratableRule, Rule, regime
 from adamw_scale.rules.regimes import BASELINE, Regime
 from adamw_scale.spec import (
     Alternative,
     Calibration,
     Caution,
+    Companions,
+    Current,
     Optimum,
     ParamGroup,
     Recommendation,
@@ -28,26 +30,28 @@ from adamw_scale.spec import (
 )
 from adamw_scale.units import format_count, format_percent, format_significant
 
-# Largest lr*λ of any AdamW setting that was read in a source: 3.2e-3 (Kim et al., arXiv:2509.14786).
-LARGEST_KNOWN_DECAY_PER_STEP = 5e-3
+# Largest lr and lr*λ of any AdamW setting that was read in a source: 0.05 (2305.17212), 3.2e-3 (2509.14786).
 LARGEST_KNOWN_LR = 0.1
+LARGEST_KNOWN_DECAY_PER_STEP = 5e-3
+LARGEST_SANE_WEIGHT_DECAY = 10.0
+SMALLEST_USUAL_BATCH = 16_384  # tokens, for models of more than 100M parameters
 INERT_RETENTION = 0.8
+HARMLESS_RETENTION = 0.99
 # Published optima were searched on grids of factor 2: each is known to half a grid step.
 GRID_UNCERTAINTY = math.sqrt(2.0)
-# Growth of the range of a calibrated timescale per fourfold change of data or epochs: optima of small
-# trainings drifted by up to 0.6 octave per factor 4 where the timescale in epochs was kept.
-SPREAD_PER_FACTOR_4 = 1.5
+# Beyond this factor from what was probed, a calibrated answer is marked as outside its domain.
 CALIBRATED_REACH = 4.0
 
 
 class _Answer(NamedTuple):
-    """One rule's timescale for a run, before it becomes advice."""
+    """One rule's timescale for a run, before it becomes advice; `octaves` bounds it below and above."""
 
     rule: Rule
     timescale: Timescale
     source: str
+    certainty: str
     outside: tuple[str, ...]
-    spread: float
+    octaves: tuple[float, float]
     cautions: tuple[Caution, ...] = ()
 
 
@@ -71,31 +75,42 @@ def recommend(run: TrainingRun, rule: str | None = None, calibration: Calibratio
         >>> advice.rule, round(advice.weight_decay, 4)
         ('power-lines', 0.2867)
     """
-    kind = regime(run)
+    kind = _regime(run, optional=rule is not None or calibration is not None)
+    competitors = () if kind is None else (kind.default, *kind.competitors)
     if calibration is not None:
         if rule not in (None, calibration.rule):
             raise SpecError(f"--rule {rule} contradicts a calibration of {calibration.rule!r}: drop one of the two")
         answer = _measured(run, calibration, kind)
-        others = (kind.default, *kind.competitors)
     else:
-        answer = _published(run, RULES[kind.default if rule is None else rule]())
-        others = kind.competitors if rule is None else (kind.default, *kind.competitors)
+        answer = _published(run, RULES[competitors[0] if rule is None else rule]())
+        competitors = tuple(name for name in competitors if name != answer.rule.name)
 
     weight_decay = _weight_decay(run, answer.timescale)
-    alternatives = tuple(_alternatives(run, [n for n in (*others, BASELINE) if calibration or n != answer.rule.name]))
-    is_default = rule in (None, kind.default) and calibration is None
+    baseline = () if answer.rule.name == BASELINE else (BASELINE,)
+    alternatives = tuple(_alternatives(run, (*competitors, *baseline)))
+    default_of = kind if kind and rule in (None, kind.default) and calibration is None else None
     return Recommendation(
         weight_decay=weight_decay,
-        weight_decay_range=_range(weight_decay, answer, alternatives, kind if is_default else None),
+        weight_decay_range=_range(weight_decay, answer, alternatives, default_of),
         peak_lr=run.peak_lr,
         rule=answer.rule.name,
         timescale=answer.timescale,
         alternatives=alternatives,
         param_groups=_param_groups(run, weight_decay),
         companions=_companions(run, weight_decay, answer),
-        cautions=(*answer.cautions, *_cautions(run, weight_decay, answer, kind if is_default else None)),
+        cautions=(*answer.cautions, *_cautions(run, weight_decay, answer, default_of)),
         run=run,
     )
+
+
+def _regime(run: TrainingRun, *, optional: bool) -> Regime | None:
+    """The run's regime; None if it cannot be told and is not needed, because the rule is given."""
+    try:
+        return regime(run)
+    except MissingInputError:
+        if optional:
+            return None
+        raise
 
 
 def _published(run: TrainingRun, rule: Rule) -> _Answer:
@@ -109,78 +124,93 @@ def _published(run: TrainingRun, rule: Rule) -> _Answer:
             Caution(
                 code="extrapolated",
                 message=f"{rule.name} was fitted on {rule.fitted_on}; here " + ", ".join(outside),
-                fix="treat the range as the answer, or measure: adamw-scale calibrate --out DIR",
+                fix=f"treat the range as the answer, or {_how_to_measure(run)}",
             )
         )
     if rule.fitted_parametrization not in (None, run.parametrization):
         cautions.append(
             Caution(
                 code="parametrization",
-                message=f"{rule.name} was fitted under {rule.fitted_parametrization}, this run is {run.parametrization}; "
-                "assumed: what counts is the lr applied to hidden matrices",
-                fix="give --lr as applied to the hidden matrices, or pass --parametrization with --width and --base-width",
+                message=f"{rule.name} was fitted under {rule.fitted_parametrization}; assumed to hold in {run.parametrization} "
+                "parametrization for the lr that hidden matrices get",
+                fix="nothing to do, unless --lr is a muP base rate: then pass --parametrization, --width and --base-width",
             )
         )
-    if run.num_params_kind != "total" and rule.name in ("power-lines", "steplaw-refit"):
+    if rule.num_params_kind not in (None, run.num_params_kind):
         cautions.append(
             Caution(
                 code="params-kind",
-                message=f"the law is read with all parameters; {run.num_params_kind} ones were given, which moves λ by (total/given)^0.53",
-                fix="give the total with --params",
+                message=f"{rule.name} counts {rule.num_params_kind} parameters, {run.num_params_kind} ones were given",
+                fix=f"give the {rule.num_params_kind} number with --params, and --params-kind {rule.num_params_kind}",
             )
         )
-    return _Answer(
-        rule, timescale, rule.source, outside, rule.spread_outside if outside else rule.spread, tuple(cautions)
-    )
+    size = rule.num_params_fitted
+    if size and run.num_params and size.describe_outside(run.num_params, ""):
+        cautions.append(
+            Caution(
+                code="size",
+                message=f"fitted on models of {format_count(size.low)} to {format_count(size.high)} parameters, this one has "
+                f"{format_count(run.num_params)}; the law claims not to depend on size",
+                fix="nothing to do: know that it was not checked there",
+            )
+        )
+    octaves = math.log2(rule.spread_outside if outside else rule.spread)
+    return _Answer(rule, timescale, rule.source, rule.certainty, outside, (-octaves, octaves), tuple(cautions))
 
 
-def _measured(run: TrainingRun, calibration: Calibration, kind: Regime) -> _Answer:
-    """A rule with calibrated constants: the range grows with the distance from what was measured."""
+def _how_to_measure(run: TrainingRun) -> str:
+    if run.unit == "tokens":
+        return "measure: adamw-scale calibrate --out DIR --data FILE, then --calibration DIR/calibration.json"
+    return "compare the ends of the range in short trainings of your own, schedule compressed"
+
+
+def _measured(run: TrainingRun, calibration: Calibration, kind: Regime | None) -> _Answer:
+    """A rule with calibrated constants: the range is the measured interval, widened by how far the run has moved."""
     located = [optimum for optimum in calibration.optima if optimum.status == "located"]
     if not located:
-        statuses = ", ".join(sorted({optimum.status for optimum in calibration.optima})) or "none"
+        statuses = ", ".join(sorted({optimum.status for optimum in calibration.optima}))
         raise CalibrationError(
             f"this calibration located no optimum (status: {statuses}), so it has nothing to recommend: "
             "calibrate with more epochs or fewer data, or leave --calibration out"
         )
-    part = RULES[calibration.rule]
-    known = {field.name for field in fields(cast(Any, part))}
-    if unknown := sorted(set(calibration.constants) - known):
-        raise CalibrationError(
-            f"rule {calibration.rule!r} has no constant {unknown[0]!r}; it has {', '.join(sorted(known))}"
-        )
-    rule = cast(type[Any], part)(**calibration.constants)
-    nearest = min(located, key=lambda optimum: _distance(run, optimum))
+    rule = _calibrated_rule(calibration)
+    nearest = min(located, key=lambda optimum: sum(abs(k) for k in _moves(run, optimum.run).values()))
     _refuse_other_constants(rule, nearest)
-    cautions: list[Caution] = []
-    timescale, matching = _matched_to_schedule(
-        run, rule.target_timescale(run), nearest.run.lr_schedule.mean(), "the calibrated schedule"
+    probed, moves = nearest.run, _moves(run, nearest.run)
+    timescale, cautions = _matched_to_schedule(
+        run, rule.target_timescale(run), probed.lr_schedule.mean(), "the calibrated schedule"
     )
-    cautions += matching
-    probed = nearest.run
-    outside = tuple(_far_from(run, probed))
-    if rule.name != kind.default:
+    low, high = nearest.octaves
+    for quantity, fours in moves.items():
+        drift = sorted(fours * octaves for octaves in rule.drift[quantity])
+        low, high = low + min(0.0, drift[0]), high + max(0.0, drift[1])
+    factors = {quantity: 4.0**fours for quantity, fours in moves.items() if abs(fours) > 0.02}
+    outside = tuple(_far_from(run, probed, factors))
+    if kind is not None and rule.name != kind.default:
         outside += (f"the calibration is of {rule.name!r}, a {kind.name} run has {kind.default!r}",)
-    if outside:
+    if factors or outside:
+        moved = [f"{quantity} is {format_significant(factor)} times that" for quantity, factor in factors.items()]
         cautions.append(
             Caution(
-                code="extrapolated",
-                message=f"calibrated at {_describe(probed)}; here " + ", ".join(outside),
-                fix="calibrate nearer to the run (--data, --dataset-size, --epochs, --width, --lr)",
+                code="extrapolated" if outside else "moved",
+                message=f"calibrated at {_describe(probed)}; here {', '.join(moved) or 'the run'}"
+                + (f" ({', '.join(outside)})" if outside else "")
+                + "; the range was widened by the drifts seen in small trainings",
+                fix="calibrate nearer to the run (--data, --dataset-size, --epochs, --batch-size, --width, --lr)",
             )
         )
-    if not math.isclose(run.peak_lr * run.width_ratio, probed.peak_lr * probed.width_ratio, rel_tol=0.3):
-        cautions.append(
-            Caution(
-                code="other-lr",
-                message=f"calibrated at lr {probed.peak_lr:g}, this run has {run.peak_lr:g}; "
-                "in small trainings neither the timescale nor λ stayed put when lr alone moved",
-                fix="calibrate at the learning rate of the run, scaled with width: --lr",
-            )
-        )
-    spread = max(optimum.spread for optimum in located) * SPREAD_PER_FACTOR_4 ** _distance(run, nearest)
     source = f"calibration: {len(located)} measured optimum of task {calibration.task.get('name', '?')!r}"
-    return _Answer(rule, timescale, source, outside, spread, tuple(cautions))
+    return _Answer(rule, timescale, source, "measured, 80 % interval", outside, (low, high), tuple(cautions))
+
+
+def _calibrated_rule(calibration: Calibration) -> CalibratableRule:
+    """The rule with the calibration's constants; CalibrationError for constants it does not have."""
+    part = cast(Any, RULES[calibration.rule])
+    known = {field.name for field in fields(part)}
+    unknown = sorted(set(calibration.constants) - known)
+    if unknown or not hasattr(part, "fit"):
+        raise CalibrationError(f"rule {calibration.rule!r} has no constant {unknown[:1]} to calibrate: calibrate again")
+    return cast(CalibratableRule, part(**calibration.constants))
 
 
 def _refuse_other_constants(rule: Rule, optimum: Optimum) -> None:
@@ -193,31 +223,43 @@ def _refuse_other_constants(rule: Rule, optimum: Optimum) -> None:
         raise CalibrationError("the constants of this calibration do not fit its own optimum: run calibrate again")
 
 
-def _distance(run: TrainingRun, optimum: Optimum) -> float:
-    """How many factors of 4, in data and epochs together, lie between a run and a measured one."""
-    data = abs(math.log(run.dataset_size / optimum.run.dataset_size, 4))
-    return data + abs(math.log(run.epochs / optimum.run.epochs, 4))
+def _moves(run: TrainingRun, probed: TrainingRun) -> dict[str, float]:
+    """How many factors of 4 the run is away from the probed one, by quantity.
+
+    The learning rate is that of the hidden matrices times width, since lr ~ 1/width leaves a run where
+    it is. Where a width is not given, the square root of the parameter ratio stands for its ratio.
+    """
+    widths = 1.0
+    if run.width and probed.width:
+        widths = run.width / probed.width
+    elif run.num_params and probed.num_params:
+        widths = math.sqrt(run.num_params / probed.num_params)
+    hidden_lrs = (run.peak_lr / run.width_ratio) / (probed.peak_lr / probed.width_ratio)
+    ratios = {
+        "data set": run.dataset_size / probed.dataset_size,
+        "epochs": run.epochs / probed.epochs,
+        "batch": run.batch_size / probed.batch_size,
+        "width": widths,
+        "lr": hidden_lrs * widths,
+    }
+    return {quantity: math.log(ratio, 4) for quantity, ratio in ratios.items()}
 
 
-def _far_from(run: TrainingRun, probed: TrainingRun) -> Iterator[str]:
+def _far_from(run: TrainingRun, probed: TrainingRun, factors: dict[str, float]) -> Iterator[str]:
     """One clause per quantity that is more than CALIBRATED_REACH away from the calibrated run."""
-    for what, here, there in (
-        ("data set", run.dataset_size, probed.dataset_size),
-        ("number of epochs", run.epochs, probed.epochs),
-        ("number of parameters", run.num_params, probed.num_params),
-    ):
-        if here is None or there is None:
-            continue
-        ratio = max(here / there, there / here)
-        if ratio > CALIBRATED_REACH:
-            yield f"{what} differs by a factor {format_count(ratio)}"
+    far = [quantity for quantity, factor in factors.items() if max(factor, 1 / factor) > CALIBRATED_REACH]
+    if far:
+        yield f"more than {CALIBRATED_REACH:g} times away in {' and '.join(far)}"
     if run.unit != probed.unit:
         yield f"{run.unit} are not {probed.unit}"
 
 
 def _describe(run: TrainingRun) -> str:
     params = f", {format_count(run.num_params)} parameters" if run.num_params else ""
-    return f"{format_count(run.dataset_size)} {run.unit} x {run.epochs:g} epochs{params}, lr {run.peak_lr:g}"
+    return (
+        f"{format_count(run.dataset_size)} {run.unit} x {run.epochs:g} epochs, batch {format_count(run.batch_size)}{params}, "
+        f"lr {run.peak_lr:g}"
+    )
 
 
 def _matched_to_schedule(
@@ -235,8 +277,9 @@ def _matched_to_schedule(
     caution = Caution(
         code="schedule",
         message=f"fitted on another schedule ({fitted_on}): mean lr is {mean:.3g} of the peak here, {fitted_mean:.3g} there; "
-        f"assumed: the sum of lr*λ carries over, so λ was {'divided' if factor > 1 else 'multiplied'} by {max(factor, 1 / factor):.3g}",
-        fix="calibrate on your schedule, or take the unmatched value as the other end of the range",
+        f"assumed: the sum of lr*λ carries over, so λ was {'divided' if factor > 1 else 'multiplied'} by {max(factor, 1 / factor):.3g}; "
+        f"at equal timescale it would be {format_significant(ema.weight_decay(run.peak_lr, target.iters))}",
+        fix="calibrate on your schedule",
     )
     return run.timescale(iters=target.iters * factor), [caution]
 
@@ -250,7 +293,7 @@ def _weight_decay(run: TrainingRun, timescale: Timescale) -> float:
     return ema.weight_decay(run.peak_lr, timescale.iters)
 
 
-def _alternatives(run: TrainingRun, names: list[str]) -> Iterator[Alternative]:
+def _alternatives(run: TrainingRun, names: tuple[str, ...]) -> Iterator[Alternative]:
     """The same run through other rules; one that lacks an input of its own is left out."""
     for name in names:
         try:
@@ -270,8 +313,9 @@ def _alternatives(run: TrainingRun, names: list[str]) -> Iterator[Alternative]:
 def _range(
     weight_decay: float, answer: _Answer, alternatives: tuple[Alternative, ...], kind: Regime | None
 ) -> tuple[float, float]:
-    """The rule's spread around the value; the regime of a default answer may widen it."""
-    low, high = weight_decay / answer.spread, weight_decay * answer.spread
+    """The answer's bounds, longest timescale first; the regime of a default answer may widen them."""
+    shorter, longer = answer.octaves
+    low, high = weight_decay * 2.0**-longer, weight_decay * 2.0**-shorter
     if kind and kind.spans_competitors:
         others = [other.weight_decay for other in alternatives if other.rule != BASELINE]
         low = min([low, *(other / GRID_UNCERTAINTY for other in others)])
@@ -289,30 +333,30 @@ def _param_groups(run: TrainingRun, weight_decay: float) -> tuple[ParamGroup, ..
     )
 
 
-def _companions(run: TrainingRun, weight_decay: float, answer: _Answer) -> dict[str, Any]:
-    """What goes with the number; retention and RMS are of the decayed groups at the base values."""
+def _companions(run: TrainingRun, weight_decay: float, answer: _Answer) -> Companions:
+    """What goes with the number."""
     mean = run.lr_schedule.mean()
-    companions: dict[str, Any] = {
-        "source": answer.source,
-        "certainty": answer.rule.certainty,
-        "in_domain": not answer.outside,
-        "derivation": f"{answer.rule.derivation(run)}; λ = 1 / (lr · tau) = 1 / ({run.peak_lr:g} · {answer.timescale.iters:.5g} steps)",
-        "schedule_mean": mean,
-        "retention": ema.retention(mean, answer.timescale.run),
-        "equilibrium_rms": ema.equilibrium_rms(run.peak_lr, weight_decay),
-    }
-    if run.weight_decay is not None:
-        companions["current"] = _current(run, mean)
-    return companions
+    m = run.width_ratio if PARAMETRIZATIONS[run.parametrization].needs_base_width else 1.0
+    hidden = PARAMETRIZATIONS[run.parametrization].multipliers(m)[HIDDEN]
+    return Companions(
+        source=answer.source,
+        certainty=answer.certainty,
+        in_domain=not answer.outside,
+        derivation=f"{answer.rule.derivation(run)}; λ = 1 / (lr · tau) = 1 / ({run.peak_lr:g} · {format_count(answer.timescale.iters)})",
+        schedule_mean=mean,
+        retention=ema.retention(mean, answer.timescale.run),
+        equilibrium_rms=ema.equilibrium_rms(run.peak_lr * hidden.peak_lr, weight_decay * hidden.weight_decay),
+        current=None if run.weight_decay is None else _current(run, mean, run.peak_lr * hidden.peak_lr),
+    )
 
 
-def _current(run: TrainingRun, mean: float) -> dict[str, Any]:
-    """What the weight decay in use amounts to."""
+def _current(run: TrainingRun, mean: float, hidden_lr: float) -> Current:
+    """The decay in use, taken as that of every group, judged on the hidden matrices."""
     value = run.current_weight_decay
     if value == 0:
-        return {"weight_decay": 0.0, "retention": 1.0}
-    timescale = run.timescale_of(value)
-    return {"weight_decay": value, "timescale": timescale.model_dump(), "retention": ema.retention(mean, timescale.run)}
+        return Current(weight_decay=0.0, retention=1.0)
+    timescale = run.timescale(iters=ema.tau_iter(hidden_lr, value))
+    return Current(weight_decay=value, timescale=timescale, retention=ema.retention(mean, timescale.run))
 
 
 def _cautions(run: TrainingRun, weight_decay: float, answer: _Answer, kind: Regime | None) -> Iterator[Caution]:
@@ -323,32 +367,52 @@ def _cautions(run: TrainingRun, weight_decay: float, answer: _Answer, kind: Regi
         yield Caution(
             code="calibrate",
             message=kind.calibrate,
-            fix="measure it on your own data: adamw-scale calibrate --out DIR --data FILE, then --calibration DIR/calibration.json",
+            fix=_how_to_measure(run),
         )
     if kind and kind.indifferent_up_to:
         yield Caution(
             code="no-law",
             message=f"nothing published says which decay finetuning wants; 0 to {kind.indifferent_up_to:g} is common practice",
-            fix="keep what you have; raise it only if held-out loss says so",
+            fix="keep what you have, no decay included; raise it only if held-out loss says so",
         )
     kept = ema.retention(run.lr_schedule.mean(), tau.run)
+    if kind and kind.indifferent_up_to and kept < HARMLESS_RETENTION:
+        yield Caution(
+            code="erases",
+            message=f"after this run {format_percent(kept)} of the pretrained weights are left",
+            fix=f"if they should stay, lower --weight-decay: a hundredth of decay mass keeps {HARMLESS_RETENTION:.0%}",
+        )
     if kept > INERT_RETENTION:
         yield Caution(
             code="inert",
-            message=f"{format_percent(kept)} of the initial weights survive the run: decay hardly acts, its value hardly matters",
+            message=f"{format_percent(kept)} of the initial weights survive the run: decay hardly acts, so its value can hardly matter",
             fix="do not tune it; if decay should act, train longer or at a higher learning rate",
+        )
+    if run.unit == "tokens" and run.batch_size < SMALLEST_USUAL_BATCH and (run.num_params or 0) > 1e8:
+        yield Caution(
+            code="batch-unit",
+            message=f"a batch of {run.batch_size:g} tokens is smaller than usual for a model of this size: are these sequences?",
+            fix="give --batch-size in tokens: sequences times sequence length",
         )
     if run.peak_lr > LARGEST_KNOWN_LR:
         yield Caution(
             code="lr",
-            message=f"lr {run.peak_lr:g} moves each weight by about that much a step; published AdamW settings end at 0.05",
+            message=f"lr {run.peak_lr:g} moves each weight by about that much a step; the largest published AdamW setting we know is 0.05",
             fix="check --lr",
+        )
+    if weight_decay > LARGEST_SANE_WEIGHT_DECAY:
+        yield Caution(
+            code="weight-decay",
+            message=f"λ = {format_significant(weight_decay)} is far above every published one (3.2): at lr {run.peak_lr:g} and "
+            f"{format_count(run.total_steps)} steps decay cannot act as it does in pretraining",
+            fix="do not use this number as it is; if this is finetuning, pass --task finetuning, else check --lr",
         )
     if run.peak_lr * weight_decay > LARGEST_KNOWN_DECAY_PER_STEP:
         yield Caution(
             code="decay-per-step",
-            message=f"lr*λ = {format_significant(run.peak_lr * weight_decay)} is above every published AdamW setting (3.2e-3)",
-            fix="use a smaller batch, so that the run has more steps",
+            message=f"lr*λ = {format_significant(run.peak_lr * weight_decay)} is above every published AdamW setting we know (3.2e-3): "
+            f"the run has only {format_count(run.total_steps)} steps",
+            fix="do not use this number as it is; if this is finetuning, pass --task finetuning, else train in more, smaller batches",
         )
     warmup_steps = run.warmup_share * run.total_steps
     if tau.iters < warmup_steps:
@@ -360,7 +424,7 @@ def _cautions(run: TrainingRun, weight_decay: float, answer: _Answer, kind: Regi
     if tau.iters < 10 / (1 - beta1) or tau.iters < 1 / (1 - beta2):
         yield Caution(
             code="betas",
-            message=f"the timescale ({format_count(tau.iters)} steps) is not far above Adam's own memory "
-            f"({1 / (1 - beta1):.3g} and {1 / (1 - beta2):.3g} steps)",
-            fix="lower beta2, or use a smaller batch, so that the run has more steps",
+            message=f"the timescale ({format_count(tau.iters)} steps) is short against Adam's own memory "
+            f"({1 / (1 - beta1):.0f} and {1 / (1 - beta2):.0f} steps)",
+            fix="use a smaller batch, so that the run has more steps, or lower the beta whose memory is longest",
         )

@@ -22,7 +22,7 @@ from adamw_scale.probe.engines.engine import Engine, Listener, TaskSource
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult, Sweep
 from adamw_scale.probe.store import ProbeStore
 from adamw_scale.rules import RULES, CalibratableRule, regime
-from adamw_scale.spec import Calibration, Optimum
+from adamw_scale.spec import Calibration, Optimum, TrainingRun
 
 PROBES_FILE = "probes.jsonl"
 CALIBRATION_FILE = "calibration.json"
@@ -33,7 +33,7 @@ MAX_CALIBRATION_BYTES = 1 << 24
 class Watcher:
     """What a caller may want to hear while probes run; every part is optional."""
 
-    stage: Callable[[list[ProbeConfig], int], None] = lambda configs, done: None
+    stage: Callable[[list[ProbeConfig], int, int], None] = lambda configs, done, likely: None
     progress: Listener = lambda progress: None
     result: Callable[[ProbeResult], None] = lambda result: None
     notice: Callable[[str], None] = lambda text: None
@@ -68,8 +68,15 @@ def plan(
         )
     part = TASKS[task](data)
     probe_run = part.default_run(dict(run))
+    calibrated_rule(probe_run)
     return Sweep.model_validate(
-        {"task": part.identity(probe_run), "run": probe_run, "device": device, "seeds": tuple(range(seeds))}
+        {
+            "task": part.identity(probe_run),
+            "data": part.describe_data(probe_run),
+            "run": probe_run,
+            "device": device,
+            "seeds": tuple(range(seeds)),
+        }
     )
 
 
@@ -117,15 +124,17 @@ def calibrate(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ProbeStore(folder / PROBES_FILE) as store, start(TaskSource(task, data), jobs) as running:
-            for notice in store.notices:
+            for notice in (sweep.data, *store.notices):
                 watcher.notice(notice)
             while missing := sweep.missing(store.results):
-                watcher.stage(missing, len(_used(sweep, store.results)))
+                watcher.stage(missing, len(sweep.seen(store.results)), sweep.likely_probes)
                 for result in running.run(missing, watcher.progress):
                     store.append(result)
                     watcher.result(result)
             calibration = fit(sweep, store.results)
-        write_atomically(folder / CALIBRATION_FILE, calibration.to_json())
+            if _is_of_another_run(folder / CALIBRATION_FILE, sweep):
+                watcher.notice(f"{CALIBRATION_FILE} was of another run and is replaced; its probes are kept")
+            write_atomically(folder / CALIBRATION_FILE, calibration.to_json())
     except OSError as error:
         raise CalibrationError(
             f"--out {out}: {error.strerror or error}. Pass a folder that can be written, on a disk with space"
@@ -133,41 +142,33 @@ def calibrate(
     return calibration
 
 
-def fit(sweep: Sweep, results: dict[str, ProbeResult]) -> Calibration:
+def fit(sweep: Sweep, results: Mapping[str, ProbeResult]) -> Calibration:
     """Fit a finished sweep: its optimum, and the constants of the rule of its regime."""
     import numpy as np
 
     from adamw_scale.fitting import fit_basin
 
-    points = [
-        (x, seed, loss)
-        for seed in sweep.seeds
-        for x, loss in sweep.observed(results, seed).items()
-        if x in set(sweep.window(results))
-    ]
+    seen = sweep.seen(results)
+    window = set(sweep.window(seen))
+    points = [(x, seed, result.value) for (seed, x), result in seen.items() if x in window]
     x, seed, loss = (np.array(column) for column in zip(*points, strict=True))
     basin = fit_basin(x.astype(float), seed.astype(np.int64), loss.astype(float))
     optimum = Optimum(
         run=sweep.run,
         timescale_run=2.0**basin.minimum,
         log2_interval=basin.interval,
-        status="edge" if sweep.at_edge(results) else basin.status,
-        loss=basin.loss,
+        status="edge" if sweep.at_edge(seen) else basin.status,
+        loss=basin.loss if math.isfinite(basin.loss) else None,
     )
-    kind = regime(sweep.run)
-    constants: dict[str, float] = {}
-    if optimum.status == "located":
-        rule = cast(CalibratableRule, RULES[kind.default]())
-        constants = asdict(cast(Any, rule.fit([optimum])))
-    used = _used(sweep, results)
+    rule = calibrated_rule(sweep.run)
     return Calibration(
         task=sweep.task,
-        rule=kind.default,
-        constants=constants,
+        rule=rule.name,
+        constants=asdict(cast(Any, rule.fit([optimum]))) if optimum.status == "located" else {},
         optima=(optimum,),
         probes={
-            "count": len(used),
-            "diverged": sum(result.status == "diverged" for result in used),
+            "count": len(seen),
+            "diverged": sum(result.status == "diverged" for result in seen.values()),
             "seeds": len(sweep.seeds),
             "device": sweep.device,
             **({"noise": basin.noise} if math.isfinite(basin.noise) else {}),
@@ -175,22 +176,28 @@ def fit(sweep: Sweep, results: dict[str, ProbeResult]) -> Calibration:
     )
 
 
+def calibrated_rule(run: TrainingRun) -> CalibratableRule:
+    """The rule whose constants probes of such a run measure; SpecError where there is none."""
+    name = regime(run).default
+    rule = RULES[name]()
+    if not hasattr(rule, "fit"):
+        raise SpecError(f"rule {name!r} of such a run has nothing to calibrate: probe a pretraining run")
+    return cast(CalibratableRule, rule)
+
+
+def _is_of_another_run(file: Path, sweep: Sweep) -> bool:
+    """Whether a calibration that is about to be replaced was measured on another run."""
+    if not file.exists():
+        return False
+    try:
+        return load_calibration(file).optima[0].run != sweep.run
+    except CalibrationError:
+        return True
+
+
 def _require_torch() -> None:
     if find_spec("torch") is None:
         raise MissingExtraError("torch", "calibrate", "calibrating")
-
-
-def _used(sweep: Sweep, results: dict[str, ProbeResult]) -> list[ProbeResult]:
-    """The stored probes that belong to this sweep; a folder may hold others."""
-    same = (sweep.task, sweep.device)
-    probed = sweep.run.model_dump(exclude={"weight_decay"})
-    return [
-        result
-        for result in results.values()
-        if (result.config.task, result.config.device) == same
-        and result.config.seed in sweep.seeds
-        and result.config.run.model_dump(exclude={"weight_decay"}) == probed
-    ]
 
 
 def _usable_cores() -> int:

@@ -31,8 +31,6 @@ class Multipliers(NamedTuple):
 class Parametrization(NamedTuple):
     """A parametrization: width ratio m in, multipliers per group out."""
 
-    title: str
-    source: str
     needs_base_width: bool
     multipliers: Callable[[float], dict[str, Multipliers]]
 
@@ -49,6 +47,6 @@ def _mup(m: float) -> dict[str, Multipliers]:
 
 
 PARAMETRIZATIONS: dict[str, Parametrization] = {
-    "standard": Parametrization("standard: one lr, one λ", "PyTorch defaults", False, _standard),
-    "mup": Parametrization("muP with λ·m: hidden lr/m, λ·m", "arXiv:2405.13698, arXiv:2505.01618", True, _mup),
+    "standard": Parametrization(False, _standard),
+    "mup": Parametrization(True, _mup),
 }

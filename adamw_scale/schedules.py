@@ -19,23 +19,23 @@ from adamw_scale.errors import SpecError, UnknownNameError
 class Shape(NamedTuple):
     """How the multiplier falls from 1 to its final value.
 
-    `fall(u)` is 1 at u = 0 and 0 at u = 1 (constant: 1 throughout); `mean` is its integral over
-    [0, 1]; `has_stable_phase` says that the fall takes only `decay_fraction` of the run.
+    `fall(u)` is 1 at u = 0 and 0 at u = 1, or 1 throughout where `falls` is False; `formula` is the
+    same as a Python expression in u, which emitters write; `mean` is its integral over [0, 1];
+    `has_stable_phase` says that the fall takes only `decay_fraction` of the run.
     """
 
     formula: str
     fall: Callable[[float], float]
     mean: float
+    falls: bool = True
     has_stable_phase: bool = False
 
 
 SHAPES: dict[str, Shape] = {
-    "constant": Shape("1", lambda u: 1.0, mean=1.0),
-    "linear": Shape("1 - u", lambda u: 1.0 - u, mean=0.5),
-    "cosine": Shape("(1 + cos(pi*u)) / 2", lambda u: 0.5 * (1.0 + math.cos(math.pi * u)), mean=0.5),
-    "wsd": Shape(
-        "1, then 1 - u over the last decay_fraction of the run", lambda u: 1.0 - u, 0.5, has_stable_phase=True
-    ),
+    "constant": Shape("1.0", lambda u: 1.0, mean=1.0, falls=False),
+    "linear": Shape("1.0 - u", lambda u: 1.0 - u, mean=0.5),
+    "cosine": Shape("0.5 * (1.0 + math.cos(math.pi * u))", lambda u: 0.5 * (1.0 + math.cos(math.pi * u)), mean=0.5),
+    "wsd": Shape("1.0 - u", lambda u: 1.0 - u, mean=0.5, has_stable_phase=True),
 }
 
 
@@ -82,6 +82,11 @@ class Schedule:
     def stable_fraction(self) -> float:
         """Part of the run at peak between warm-up and fall."""
         return 1.0 - self.warmup_fraction - self.falling_fraction
+
+    @property
+    def final(self) -> float:
+        """The multiplier at the end of the run."""
+        return self.final_lr_fraction if self.shape.falls else 1.0
 
     def multiplier(self, progress: float) -> float:
         """lr / peak_lr at a point of the run, `progress` in [0, 1]."""

@@ -131,13 +131,14 @@ class TrainingRun(Noun):
         if max(self.betas) > 1 - 1e-9:
             raise SpecError(f"betas = {self.betas}: each must be below 1. Change --betas")
         self._refuse_contradictory_schedule()
-        if self.parametrization != "standard" and (self.width is None or self.base_width is None):
+        by_width = parametrizations.PARAMETRIZATIONS[self.parametrization].needs_base_width
+        if by_width and (self.width is None or self.base_width is None):
             raise MissingInputError(
                 f"parametrization {self.parametrization!r} needs the width ratio: pass --width and --base-width"
             )
-        if self.parametrization == "standard" and self.base_width is not None:
+        if not by_width and self.base_width is not None:
             raise SpecError(
-                "base_width has no effect in standard parametrization: drop --base-width or pass --parametrization"
+                f"base_width has no effect in {self.parametrization} parametrization: drop --base-width or pass --parametrization"
             )
         if self.weight_decay and self.weight_decay < 1e-12:
             raise SpecError(f"weight_decay = {self.weight_decay:g} is zero for every purpose: pass --weight-decay 0")
@@ -167,9 +168,9 @@ class TrainingRun(Noun):
             raise SpecError(
                 "decay_fraction = 0 leaves nothing to decay: raise --decay-fraction or pass --schedule constant"
             )
-        if self.final_lr_fraction is not None and self.schedule == "constant":
+        if self.final_lr_fraction is not None and not schedules.SHAPES[self.schedule].falls:
             raise SpecError(
-                "final_lr_fraction contradicts schedule 'constant': drop --final-lr-fraction or choose another --schedule"
+                f"final_lr_fraction contradicts schedule {self.schedule!r}: drop --final-lr-fraction or choose another --schedule"
             )
         _ = self.lr_schedule  # a schedule refuses what does not fit in the run
 
@@ -212,7 +213,7 @@ class TrainingRun(Noun):
             self.schedule,
             warmup_fraction=self.warmup_share,
             final_lr_fraction=self.final_lr_fraction or 0.0,
-            decay_fraction=0.2 if self.decay_fraction is None else self.decay_fraction,
+            **({} if self.decay_fraction is None else {"decay_fraction": self.decay_fraction}),
         )
 
     @property
@@ -273,13 +274,29 @@ class Alternative(Noun):
     source: str
 
 
-class Recommendation(Noun):
-    """A weight decay for a run, in PyTorch's convention at the run's peak learning rate.
+class Current(Noun):
+    """What the weight decay in use (PyTorch convention) amounts to; no timescale where it is zero."""
 
-    `companions` holds what goes with the number: retention of the initial weights, equilibrium RMS,
-    mean schedule multiplier, the derivation in words, the source and, if the run has a weight decay
-    today, what that one amounts to.
-    """
+    weight_decay: float
+    timescale: Timescale | None = None
+    retention: float
+
+
+class Companions(Noun):
+    """What goes with a recommended weight decay: where it comes from and what it does."""
+
+    source: str
+    certainty: str
+    in_domain: bool
+    derivation: str
+    schedule_mean: float = Field(description="mean over the run of lr / peak_lr")
+    retention: float = Field(description="share of the initial weights in the final ones, decayed groups")
+    equilibrium_rms: float = Field(description="root mean square of hidden weights after many timescales")
+    current: Current | None = None
+
+
+class Recommendation(Noun):
+    """A weight decay for a run, in PyTorch's convention at the run's peak learning rate."""
 
     schema_: Literal["adamw-scale/recommendation/1"] = Field("adamw-scale/recommendation/1", alias="schema")
     weight_decay: float = Field(gt=0)
@@ -289,7 +306,7 @@ class Recommendation(Noun):
     timescale: Timescale
     alternatives: tuple[Alternative, ...]
     param_groups: tuple[ParamGroup, ...]
-    companions: dict[str, Any]
+    companions: Companions
     cautions: tuple[Caution, ...]
     run: TrainingRun
 
@@ -306,6 +323,11 @@ class Recommendation(Noun):
         if self.peak_lr != self.run.peak_lr:
             raise SpecError(f"peak_lr = {self.peak_lr:g} is not that of the run, {self.run.peak_lr:g}")
         return self
+
+    @property
+    def one_for_all(self) -> bool:
+        """Whether one learning rate and one weight decay serve every decayed group."""
+        return len({(group.peak_lr, group.weight_decay) for group in self.param_groups if group.weight_decay}) == 1
 
     def to_json(self) -> str:
         """The document of `recommend --json`, numbers unrounded."""
@@ -324,7 +346,7 @@ class Optimum(Noun):
     timescale_run: float = Field(ge=1e-9, le=1e9)
     log2_interval: tuple[float, float]
     status: Literal["located", "flat", "edge"]
-    loss: float
+    loss: float | None = None
 
     @model_validator(mode="after")
     def _refuse_what_disagrees(self) -> Self:
@@ -339,10 +361,11 @@ class Optimum(Noun):
         return self.run.timescale(run=self.timescale_run)
 
     @property
-    def spread(self) -> float:
-        """Half the interval as a factor: the optimum is timescale_run times or over `spread`."""
+    def octaves(self) -> tuple[float, float]:
+        """The interval relative to the optimum: octaves below (negative or 0) and above."""
+        x = math.log2(self.timescale_run)
         low, high = self.log2_interval
-        return math.exp2((high - low) / 2)
+        return min(0.0, low - x), max(0.0, high - x)
 
 
 class Calibration(Noun):

@@ -38,7 +38,7 @@ def parse_quantity(text: str) -> float:
 def format_count(value: float) -> str:
     """A count in at most four digits and a suffix, as people write it: 1.3B, 512k, 37,267, 2016."""
     for scale, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= scale and (scale > 1e3 or abs(value) >= 1e5):
+        if abs(value) >= scale and (scale > 1e3 or abs(value) >= 1e6):
             return f"{value / scale:.4g}{suffix}"
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
@@ -56,7 +56,16 @@ def format_significant(value: float, digits: int = 2) -> str:
 
 
 def format_percent(fraction: float) -> str:
-    """A fraction as a percentage with two significant digits: 0.2236 -> '22 %'."""
+    """A fraction for people: 0.2236 -> '22 %', 0.9972 -> '99.72 %', 1e-9 -> '<0.01 %'."""
+    if 0 < fraction < 1e-4:
+        return "<0.01 %"
     if 0.995 <= fraction < 1:
         return f"{100 * fraction:.4g} %"
     return f"{format_significant(100 * fraction)} %"
+
+
+def format_share(fraction: float, whole: str) -> str:
+    """A part or a multiple of something: 0.22 -> '22 % of the run', 32 -> '32 times the run'."""
+    return (
+        f"{format_significant(fraction)} times {whole}" if fraction >= 10 else f"{format_percent(fraction)} of {whole}"
+    )

@@ -45,12 +45,16 @@ def adamw_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
 
 class PlantedEngine:
-    """An engine that trains nothing: a basin with a known minimum, steeper on the left, plus paired noise."""
+    """An engine that trains nothing: a basin with a known minimum, steeper on the left, plus paired noise.
+
+    `drift` moves the minimum from seed to seed, in octaves.
+    """
 
     name: ClassVar[str] = "planted"
     minimum: ClassVar[float] = -2.4
     noise: ClassVar[float] = 0.004
     depth: ClassVar[float] = 1.0
+    drift: ClassVar[float] = 0.0
     trained: ClassVar[list[str]] = []
 
     def __init__(self, source: TaskSource, jobs: int) -> None:
@@ -75,10 +79,11 @@ class PlantedEngine:
 
     def loss(self, x: float, seed: int) -> float:
         """Asymmetric basin with one level per seed and small independent noise."""
-        d = x - self.minimum
-        basin = 0.05 * d**2 * (1.3 if d < 0 else 0.8) / (1 + 0.1 * abs(d))
         level, noise = random.Random(seed).gauss(0, 0.1), random.Random(f"{seed}/{x:.6f}").gauss(0, self.noise)
-        return 2.3 + level + self.depth * basin + noise
+        shift = random.Random(f"where {seed}").gauss(0, self.drift)
+        d = x - self.minimum - shift
+        basin = 0.05 * d**2 * (1.3 if d < 0 else 0.8) / (1 + 0.1 * abs(d))
+        return 2.3 + level + self.depth * (basin + 1e-9) + noise
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """calibrate(): from probes to a calibration, and what survives an interruption."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -54,12 +55,34 @@ def test_an_optimum_beyond_the_grid_is_an_edge(tmp_path: Path, planted: type[Pla
     assert calibration.constants == {}
 
 
+def test_all_probes_diverged_is_an_answer(tmp_path: Path, planted: type[PlantedEngine]) -> None:
+    """A loss that is nowhere a number locates nothing, and says so in the file."""
+    planted.depth = math.inf
+    calibration = calibrate(tmp_path, engine=planted)
+    assert calibration.optima[0].status in {"flat", "edge"}
+    assert calibration.optima[0].loss is None
+    assert calibration.probes["diverged"] == calibration.probes["count"]
+    assert load_calibration(tmp_path) == calibration
+
+
+def test_replacing_the_calibration_of_another_run_is_said(tmp_path: Path, planted: type[PlantedEngine]) -> None:
+    """A second sweep in a folder keeps the probes of the first, and says that its calibration goes."""
+    notices: list[str] = []
+    calibrate(tmp_path, engine=planted)
+    calibrate(tmp_path, engine=planted, watcher=Watcher(notice=notices.append))
+    assert not any("replaced" in notice for notice in notices)
+    calibrate(tmp_path, engine=planted, run={"peak_lr": 1e-3}, watcher=Watcher(notice=notices.append))
+    assert any("replaced" in notice for notice in notices)
+
+
 class CrashError(Exception):
     """Stands for whatever ends a process."""
 
 
-def test_resumes_where_it_was(tmp_path: Path, planted: type[PlantedEngine]) -> None:
+@pytest.mark.parametrize("minimum", [-2.4, -2.7, -1.3])
+def test_resumes_where_it_was(tmp_path: Path, planted: type[PlantedEngine], minimum: float) -> None:
     """Ended after every possible number of probes, the rest gives the same file and runs nothing twice."""
+    planted.minimum = minimum
     calibrate(tmp_path / "whole", engine=planted)
     whole = (tmp_path / "whole" / CALIBRATION_FILE).read_bytes()
     total = len(planted.trained)
@@ -97,12 +120,12 @@ def test_watcher_hears_everything(tmp_path: Path, planted: type[PlantedEngine]) 
     """Stages, progress and results are told as they happen."""
     heard: list[str] = []
     watcher = Watcher(
-        stage=lambda configs, done: heard.append(f"stage {len(configs)} {done}"),
+        stage=lambda configs, done, likely: heard.append(f"stage {len(configs)} {done} {likely}"),
         progress=lambda progress: heard.append("progress"),
         result=lambda result: heard.append("result"),
     )
     calibrate(tmp_path, engine=planted, watcher=watcher)
-    assert heard[0] == "stage 5 0"
+    assert heard[0] == "stage 5 0 19"
     assert heard.count("progress") == heard.count("result") == len(planted.trained)
 
 

@@ -1,6 +1,7 @@
 """Emitters: golden snippets, and the contract that every framework keeps."""
 
 import ast
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 
 from adamw_scale import TrainingRun, recommend
 from adamw_scale.conventions import CONVENTIONS
-from adamw_scale.errors import UnknownNameError
+from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.framework import decay
+from adamw_scale.schedules import SHAPES, Shape
 from adamw_scale.spec import Recommendation
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -67,7 +70,7 @@ class TestEveryFramework:
         recommendation = advice(run)
         text = FRAMEWORKS[framework]().emit(recommendation).text
         assert recommendation.rule in text
-        assert recommendation.companions["source"] in text
+        assert recommendation.companions.source in text
         for caution in recommendation.cautions:
             assert f"Caution ({caution.code})" in text
 
@@ -102,7 +105,10 @@ def test_texts_of_a_recommendation_stay_in_comments() -> None:
     """Whatever a recommendation's texts hold, no line of a snippet but a comment comes from them."""
     recommendation = advice("linear")
     hostile = recommendation.model_copy(
-        update={"rule": "x\nimport os", "companions": {**recommendation.companions, "source": "y\r\u2028import sys"}}
+        update={
+            "rule": "x\nimport os",
+            "companions": recommendation.companions.model_copy(update={"source": "y\r\u2028import sys"}),
+        }
     )
     for name in FRAMEWORKS:
         lines = FRAMEWORKS[name]().emit(hostile).text.splitlines()
@@ -116,3 +122,33 @@ def test_betas_are_written_as_given() -> None:
     recommendation = recommend(TrainingRun(**BASE, betas=(0.9, 0.99999999)))
     for name in FRAMEWORKS:
         assert "0.99999999" in FRAMEWORKS[name]().emit(recommendation).text
+
+
+@pytest.mark.parametrize("framework", list(FRAMEWORKS))
+def test_a_schedule_a_framework_lacks_is_refused(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shape that was added and not taught to a framework is an error there, never another schedule."""
+    monkeypatch.setitem(SHAPES, "square", Shape("(1.0 - u) ** 2", lambda u: (1 - u) ** 2, mean=1 / 3))
+    recommendation = recommend(TrainingRun(**BASE, schedule="square"))
+    if framework == "pytorch":
+        namespace: dict[str, Any] = {"__name__": "snippet"}
+        exec(FRAMEWORKS[framework]().emit(recommendation).text, namespace)
+        assert namespace["lr_multiplier"](namespace["TOTAL_STEPS"] // 2) == pytest.approx(0.25, rel=1e-3)
+    else:
+        with pytest.raises(SpecError, match="has no schedule 'square'"):
+            FRAMEWORKS[framework]().emit(recommendation)
+
+
+@pytest.mark.parametrize("framework", list(FRAMEWORKS))
+def test_decay_is_written_in_the_frameworks_convention(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same emitter for a library with independent decay writes lr * λ."""
+    recommendation = advice("linear")
+    part = FRAMEWORKS[framework]
+    monkeypatch.setattr(part, "convention", "independent")
+    assert decay(recommendation.param_groups[0], part()) == f"{3e-4 * recommendation.weight_decay:.8g}"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_formula_of_a_shape_is_its_function(shape: str) -> None:
+    """The expression that emitters write computes what the package computes."""
+    for u in (0.0, 0.3, 0.8, 1.0):
+        assert eval(SHAPES[shape].formula, {"math": math, "u": u}) == pytest.approx(SHAPES[shape].fall(u))

@@ -1,6 +1,7 @@
 """Probes for real: torch trains on real bytes, and every engine gives the same bits."""
 
 import math
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from adamw_scale.errors import ProbeError, SpecError
 from adamw_scale.probe import ENGINES, TASKS
 from adamw_scale.probe.corpus import load_corpus
 from adamw_scale.probe.engines.engine import Progress, TaskSource
+from adamw_scale.probe.engines.processes import ProcessesEngine
 from adamw_scale.probe.plan import ProbeConfig
 from adamw_scale.probe.tasks.char_lm import Batch, CharLM
 from adamw_scale.probe.trainer import train
+from adamw_scale.spec import TrainingRun
 
 TOY = {"dataset_size": 4096, "epochs": 4}
 
@@ -90,11 +93,29 @@ def test_every_epoch_shows_every_window_once(task: CharLM) -> None:
 
 
 def test_training_learns_and_decay_acts(task: CharLM) -> None:
-    """A few hundred steps beat a uniform guess; strong decay leaves smaller weights behind."""
+    """A few hundred steps beat a uniform guess; a timescale of a 16th of the run leaves smaller matrices than one of 4."""
     sweep = plan(run={"dataset_size": 8192, "epochs": 8}, seeds=2)
-    loss = train(task, sweep.config(0, 0.0)).loss
-    assert loss is not None
-    assert loss < 0.6 * math.log(256)
+    norms = {}
+    for x in (-3.0, 2.0):
+        kept: list[nn.Module] = []
+
+        class Keeping(CharLM):
+            """The same task, keeping the model it made."""
+
+            def model(self, run: TrainingRun) -> nn.Module:
+                """A model, remembered."""
+                kept.append(super().model(run))  # noqa: B023  # used within this pass of the loop
+                return kept[-1]  # noqa: B023  # the same
+
+        result = train(Keeping(None), sweep.config(0, x))
+        assert result.loss is not None
+        assert result.loss < 0.7 * math.log(256)
+        norms[x] = [
+            sum(float(p.detach().norm()) for p in kept[0].parameters() if (p.ndim >= 2) == matrix)
+            for matrix in (True, False)
+        ]
+    assert norms[-3.0][0] < 0.8 * norms[2.0][0]
+    assert norms[-3.0][1] > 0.8 * norms[2.0][1]
 
 
 class Exploding(CharLM):
@@ -149,6 +170,25 @@ def test_a_dead_worker_is_an_error_not_a_hang(configs: list[ProbeConfig]) -> Non
 
         with pytest.raises(ProbeError, match="died"):
             list(engine.run(configs, kill))
+
+
+def test_a_reply_that_is_no_reply_is_an_error_not_a_hang(configs: list[ProbeConfig]) -> None:
+    """Whatever a worker writes, the engine ends."""
+    engine = ProcessesEngine(TaskSource("char-lm", None), 1)
+    fake = subprocess.Popen(["printf", "garbage\n"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    engine._workers.append(fake)
+    with engine, pytest.raises(ProbeError, match="JSONDecodeError"):
+        list(engine.run(configs[:1], lambda progress: None))
+
+
+def test_workers_ignore_modules_of_the_working_directory(
+    configs: list[ProbeConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file called tokenize.py in the user's folder does not reach the workers."""
+    (tmp_path / "tokenize.py").write_text("raise SystemExit('imported by accident')")
+    monkeypatch.chdir(tmp_path)
+    with ENGINES["processes"](TaskSource("char-lm", None), 1) as engine:
+        assert [result.status for result in engine.run(configs[:1], lambda progress: None)] == ["done"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

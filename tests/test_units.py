@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamw_scale.errors import SpecError
-from adamw_scale.units import format_count, format_percent, format_significant, parse_quantity
+from adamw_scale.units import format_count, format_percent, format_share, format_significant, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,5 @@ def test_reads_its_own_output(value: float) -> None:
 
 def test_percentages_keep_what_matters() -> None:
     """99.7 % is not rounded to 100 %."""
-    assert [format_percent(x) for x in (0.2236, 0.9972, 1.3, 5e-5)] == ["22 %", "99.72 %", "130 %", "0.005 %"]
+    assert [format_percent(x) for x in (0.2236, 0.9972, 1.3, 5e-5)] == ["22 %", "99.72 %", "130 %", "<0.01 %"]
+    assert [format_share(x, "the run") for x in (0.2236, 32.4)] == ["22 % of the run", "32 times the run"]

@@ -87,6 +87,7 @@ def calibrate(
 def _show_plan(task: str, data: str | None, device: str, seeds: int, fields: dict[str, Any], json: bool) -> None:
     from adamw_scale.calibration import plan
     from adamw_scale.probe.plan import describe_cost
+    from adamw_scale.units import format_percent
 
     sweep = plan(task, data, run=fields, device=device, seeds=seeds)
     cost, run = describe_cost(sweep), sweep.run
@@ -110,12 +111,14 @@ def _show_plan(task: str, data: str | None, device: str, seeds: int, fields: dic
     print(
         f"{cost['probes_likely']} probes likely, of {cost['steps_per_probe']} steps each, {cost['flops_likely']:.2g} floating-point operations in all"
     )
-    print(f"first: timescale 2^{', 2^'.join(f'{x:g}' for x in sweep.start)} of the run on one seed,")
+    print(sweep.data)
+    print(f"first: timescales of {', '.join(format_percent(2.0**x) for x in sweep.start)} of the run on one seed,")
     print(f"then around the lowest loss on {seeds} seeds")
 
 
 def _render(calibration: "Calibration", out: str) -> None:
     from adamw_scale.calibration import CALIBRATION_FILE
+    from adamw_scale.rules import RULES
     from adamw_scale.timescale import weight_decay
     from adamw_scale.units import format_count, format_percent, format_significant
 
@@ -136,11 +139,12 @@ def _render(calibration: "Calibration", out: str) -> None:
         print("Train the probes longer on fewer data (--epochs, --dataset-size), or add --seeds.", file=sys.stderr)
         return
     best = weight_decay(run.peak_lr, tau.iters)
+    published = vars(RULES[calibration.rule]())
     print(
         f"  timescale  {format_percent(tau.run)} of the run (80 % interval {format_percent(low)} to {format_percent(high)}) = {tau.epochs:.3g} epochs"
     )
     print(f"  λ          {format_significant(best)} for the probed run; held-out loss {optimum.loss:.4f}")
-    print(
-        f"  rule       {calibration.rule} with {', '.join(f'{name} = {value:.3g}' for name, value in calibration.constants.items())}"
-    )
+    for name, value in calibration.constants.items():
+        print(f"  constant   {calibration.rule} {name} = {value:.3g} (published {published[name]:g})")
     print(f"\nUse it: adamw-scale recommend --calibration {out}/{CALIBRATION_FILE} [run options]")
+    print("It holds for runs like the probed one; the further away a run is, the wider its range.")

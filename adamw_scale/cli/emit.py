@@ -46,6 +46,8 @@ def emit(
         print(snippet.model_dump_json(by_alias=True))
         return
     print(snippet.text, end="")
+    if sys.stdout.isatty():
+        return  # the cautions stand in the snippet's comments, in sight
     for caution in (*recommendation.cautions, *snippet.cautions):
         print(f"caution {caution.code}: {caution.message}. {caution.fix}", file=sys.stderr)
 

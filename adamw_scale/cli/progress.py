@@ -3,12 +3,13 @@
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from adamw_scale.calibration import Watcher
 from adamw_scale.probe.engines.engine import Progress
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.units import format_percent
 
 
 class Display:
@@ -28,6 +29,7 @@ class Display:
                 BarColumn(),
                 TextColumn("{task.fields[note]}"),
                 TimeElapsedColumn(),
+                TimeRemainingColumn(),
             )
             self.bars = Bars(*columns, console=self.console, transient=True)
             self.bars.start()
@@ -46,13 +48,19 @@ class Display:
         """A message that stays on the screen."""
         self.console.print(text, soft_wrap=True, markup=False)
 
-    def stage(self, configs: list[ProbeConfig], done: int) -> None:
+    def stage(self, configs: list[ProbeConfig], done: int, likely: int) -> None:
         """The next probes are known."""
         if done and not self.done:
             self.notice(f"{done} probes of this calibration are already in the folder")
         self.done = done
         if self.bars is not None and self.total is not None:
-            self.bars.update(self.total, description="probes", total=done + len(configs), completed=done, note="")
+            self.bars.update(
+                self.total,
+                description="probes",
+                total=max(likely, done + len(configs)),
+                completed=done,
+                note=f"{done} of about {likely}",
+            )
 
     def progress(self, news: Progress) -> None:
         """A probe got further."""
@@ -71,8 +79,9 @@ class Display:
         if self.bars is not None and self.total is not None:
             if result.key in self.running:
                 self.bars.remove_task(self.running.pop(result.key))
-            self.bars.advance(self.total)
+            self.bars.update(self.total, advance=1, note=f"{self.done} done")
 
 
 def _label(config: ProbeConfig) -> str:
-    return f"seed {config.seed}  tau 2^{config.log2_tau:+.1f} of the run  λ {config.run.current_weight_decay:.3g}"
+    tau = format_percent(2.0**config.log2_tau)
+    return f"seed {config.seed}  timescale {tau:>7} of the run  λ {config.run.current_weight_decay:<7.3g}"

@@ -6,10 +6,13 @@ import typer
 
 from adamw_scale.cli.run_options import Given, run_from, run_options
 from adamw_scale.cli.text import columns, labelled, styled
-from adamw_scale.units import format_count, format_percent, format_significant
+from adamw_scale.units import format_count, format_percent, format_share, format_significant
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Calibration, Recommendation, TrainingRun
+    from adamw_scale.spec import Calibration, Current, Recommendation, TrainingRun
+
+UNUSABLE = ("decay-per-step", "weight-decay")  # cautions that say the number must not be used as it is
+SETTLED_RETENTION = 0.15  # above it, the run ends before weights reach their equilibrium
 
 
 @run_options
@@ -73,55 +76,86 @@ def render(recommendation: "Recommendation") -> str:
 
 
 def _answer(recommendation: "Recommendation") -> str:
-    low, high = (format_significant(end) for end in recommendation.weight_decay_range)
     tau, about = recommendation.timescale, recommendation.companions
-    domain = "inside" if about["in_domain"] else "OUTSIDE"
-    headline = styled(f"weight decay {format_significant(recommendation.weight_decay)}", bold=True)
+    settles = about.retention < SETTLED_RETENTION
+    domain = "inside" if about.in_domain else "OUTSIDE"
     rows = {
-        "rule": f"{recommendation.rule}: {about['certainty']}; this run is {domain} its domain",
-        "source": about["source"],
-        "why": about["derivation"],
-        "timescale": f"{format_count(round(tau.iters))} steps = {tau.epochs:.3g} epochs = {format_percent(tau.run)} of the run",
-        "effect": f"{format_percent(about['retention'])} of the initial weights survive; decayed weights settle near RMS "
-        f"{format_significant(about['equilibrium_rms'])}",
+        "run": _describe_run(recommendation.run),
+        "rule": f"{recommendation.rule}: {about.certainty}; this run is {domain} its domain",
+        "source": about.source,
+        "why": about.derivation,
+        "timescale": f"{format_count(round(tau.iters))} steps = {format_count(tau.epochs)} epochs = {format_share(tau.run, 'the run')}",
+        "effect": f"{format_percent(about.retention)} of the initial weights survive"
+        + (f"; hidden weights settle near RMS {format_significant(about.equilibrium_rms)}" if settles else ""),
     }
-    if "current" in about:
-        rows["today"] = _describe_current(about["current"], recommendation.weight_decay)
-    lines = [labelled(label, text) for label, text in rows.items()]
-    return f"{headline}   range {low} to {high}   at peak lr {recommendation.peak_lr:g}\n\n" + "\n".join(lines)
+    if about.current is not None:
+        rows["today"] = _describe_current(about.current, recommendation)
+    return _headline(recommendation) + "\n\n" + "\n".join(labelled(label, text) for label, text in rows.items())
 
 
-def _describe_current(current: dict[str, float], recommended: float) -> str:
-    value = current["weight_decay"]
-    if not value:
-        return "no decay"
-    factor = recommended / value
-    change = (
-        "as recommended" if 0.999 < factor < 1.001 else f"the recommendation is {format_significant(factor)} times that"
-    )
-    return (
-        f"λ {format_significant(value)} keeps {format_percent(current['retention'])} of the initial weights; {change}"
-    )
+def _headline(recommendation: "Recommendation") -> str:
+    """The value and its range on the hidden matrices, which are nearly all weights."""
+    hidden = recommendation.param_groups[0]
+    low, high = (format_significant(end) for end in _hidden_range(recommendation))
+    where = "at peak lr" if recommendation.one_for_all else "on hidden matrices, at their peak lr"
+    text = styled(f"weight decay {format_significant(hidden.weight_decay)}", bold=True)
+    doubt = next((caution.code for caution in recommendation.cautions if caution.code in UNUSABLE), "")
+    warning = styled(f"   NOT USABLE AS IT IS, see {doubt}", color="red") if doubt else ""
+    return f"{text}   range {low} to {high}   {where} {hidden.peak_lr:.4g}{warning}"
+
+
+def _hidden_range(recommendation: "Recommendation") -> tuple[float, float]:
+    factor = recommendation.param_groups[0].weight_decay / recommendation.weight_decay
+    low, high = recommendation.weight_decay_range
+    return low * factor, high * factor
+
+
+def _describe_run(run: "TrainingRun") -> str:
+    """What was assumed where nothing was said: schedule, warm-up, betas."""
+    schedule = run.lr_schedule
+    shape = run.schedule
+    if schedule.shape.has_stable_phase:
+        shape += f" with the last {format_percent(schedule.falling_fraction)} falling"
+    if schedule.shape.falls:
+        shape += f" to {format_percent(schedule.final) if schedule.final else 'zero'}"
+    warmup = f"{format_percent(schedule.warmup_fraction)} warm-up" if schedule.warmup_fraction else "no warm-up"
+    return f"{run.task}, {format_count(run.total_steps)} steps, {shape}, {warmup}, betas {run.betas[0]:g} and {run.betas[1]:g}"
+
+
+def _describe_current(current: "Current", recommendation: "Recommendation") -> str:
+    """The verdict on the decay in use."""
+    low, high = _hidden_range(recommendation)
+    value = current.weight_decay
+    if low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
+        verdict = "inside the range, no reason to change it"
+    else:
+        factor = recommendation.param_groups[0].weight_decay / value if value else 0.0
+        side = "below" if value < low else "above"
+        verdict = f"{side} the range" + (
+            f", the recommendation is {format_significant(factor)} times that" if value else ""
+        )
+    return f"λ {format_significant(value)} keeps {format_percent(current.retention)} of the initial weights: {verdict}"
 
 
 def _alternatives(recommendation: "Recommendation") -> str:
     rows = [
         (
-            other.rule,
+            f"{other.rule} (published)" if other.rule == recommendation.rule else other.rule,
             format_significant(other.weight_decay),
-            f"{format_percent(other.timescale.run)} of run",
+            format_share(other.timescale.run, "run"),
             "inside" if other.in_domain else "outside",
             other.source,
         )
         for other in recommendation.alternatives
     ]
-    return columns(("other rules", "λ", "timescale", "domain", "source"), rows)
+    value = "λ" if recommendation.one_for_all else "λ at base lr"
+    return columns(("other rules", value, "timescale", "domain", "source"), rows)
 
 
 def _groups(recommendation: "Recommendation") -> str:
     groups = recommendation.param_groups
     decayed = [group for group in groups if group.weight_decay]
-    if len({(group.peak_lr, group.weight_decay) for group in decayed}) == 1:
+    if recommendation.one_for_all:
         spared = ", ".join(group.group for group in groups if not group.weight_decay)
         return labelled("decays", f"{', '.join(group.group for group in decayed)}; not {spared}")
     rows = [(group.group, format_significant(group.weight_decay), f"{group.peak_lr:.4g}") for group in groups]

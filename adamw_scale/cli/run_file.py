@@ -37,6 +37,8 @@ def read_run_file(path: str) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             problems.append(f"not valid {format_name} ({' '.join(str(error).split())[:160]})")
             continue
+        if isinstance(content, dict) and str(content.get("schema", "")).startswith("adamw-scale/"):
+            content = content.get("run")  # a document of this tool's own, such as recommend --json
         if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
             problems.append("not a mapping of fields such as peak_lr: 3e-4")
         elif nested := [key for key, value in content.items() if isinstance(value, dict)]:

@@ -101,7 +101,8 @@ def _expand(values: Mapping[str, Any]) -> Given:
     """Replace shorthands by the fields they stand for; what is said twice is refused."""
     fields: Given = {}
     for name, value in values.items():
-        field = SHORTHANDS.get(name, name)
+        plain = name.replace("-", "_")
+        field = SHORTHANDS.get(plain, plain)
         if field in fields:
             raise SpecError(f"{name} and another spelling of {field} were both given: keep one")
         if field not in TrainingRun.model_fields and field not in SPECIAL:

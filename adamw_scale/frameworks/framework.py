@@ -1,11 +1,12 @@
 """What every framework is: one file that knows how it applies, excludes, schedules and names things."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
 
 from adamw_scale.conventions import CONVENTIONS
+from adamw_scale.errors import SpecError
 from adamw_scale.noun import Noun
 from adamw_scale.spec import Caution, ParamGroup, Recommendation, TrainingRun
 from adamw_scale.units import format_count, format_significant
@@ -44,6 +45,20 @@ def exact(number: float) -> str:
     return repr(number)
 
 
+def decay(group: ParamGroup, framework: Framework) -> str:
+    """A group's weight decay in the framework's own convention."""
+    return value(CONVENTIONS[framework.convention].from_pytorch(group.weight_decay, group.peak_lr))
+
+
+def spelled(schedule: str, names: Mapping[str, str], framework: Framework) -> str:
+    """The framework's name of a schedule; SpecError where it has none."""
+    if schedule not in names:
+        raise SpecError(
+            f"{framework.title} has no schedule {schedule!r}: pass --schedule with one of {', '.join(names)}"
+        )
+    return names[schedule]
+
+
 def total_steps(run: TrainingRun) -> int:
     """Optimizer steps of the run, whole."""
     return round(run.total_steps)
@@ -75,12 +90,24 @@ def header(recommendation: Recommendation, framework: Framework) -> str:
     tau = recommendation.timescale
     lines = [
         f"AdamW for {framework.title}: weight decay {format_significant(recommendation.weight_decay)}, range {low} to {high}.",
-        f"Rule {recommendation.rule} ({recommendation.companions.get('source', 'no source')}).",
+        f"Rule {recommendation.rule} ({recommendation.companions.source}).",
         f"Timescale {format_count(round(tau.iters))} steps = {tau.epochs:.3g} epochs = {tau.run:.3g} of the run.",
+        *_group_lines(recommendation),
         f"Convention {framework.convention}: {CONVENTIONS[framework.convention].formula}.",
         *(f"Caution ({caution.code}): {caution.message}." for caution in recommendation.cautions),
     ]
     return comment(lines)
+
+
+def _group_lines(recommendation: Recommendation) -> list[str]:
+    """Per-group values, where one number does not serve all."""
+    if recommendation.one_for_all:
+        return []
+    each = [
+        f"{group.group} {format_significant(group.weight_decay)} at lr {group.peak_lr:.4g}"
+        for group in recommendation.param_groups
+    ]
+    return [f"Weight decay by group: {', '.join(each)}."]
 
 
 def global_batch(run: TrainingRun) -> tuple[int | None, tuple[Caution, ...]]:
@@ -100,6 +127,6 @@ def global_batch(run: TrainingRun) -> tuple[int | None, tuple[Caution, ...]]:
     caution = Caution(
         code="batch-rounded",
         message=f"a batch of {run.batch_size:g} {run.unit} is {sequences:.2f} of {length:g}; {whole} was written",
-        fix=f"recommend again with --batch-size {whole * length:g}",
+        fix=f"recommend again with --batch-size {whole * length:.0f}",
     )
     return whole, (caution,)

@@ -8,17 +8,27 @@ a linear schedule that ends above zero is written as a polynomial of power 1.
 from typing import Any, ClassVar
 
 from adamw_scale.frameworks.framework import (
+    Framework,
     Snippet,
     decay_steps,
     exact,
     global_batch,
     header,
+    spelled,
     total_steps,
     value,
     warmup_steps,
 )
 from adamw_scale.frameworks.pytorch import param_groups_source
 from adamw_scale.spec import Recommendation, TrainingRun
+
+_TO_ZERO = {
+    "constant": "constant_with_warmup",
+    "linear": "linear",
+    "cosine": "cosine",
+    "wsd": "warmup_stable_decay",
+}
+_WITH_FLOOR = {"linear": "polynomial", "cosine": "cosine_with_min_lr", "wsd": "warmup_stable_decay"}
 
 
 class HuggingFace:
@@ -33,7 +43,7 @@ class HuggingFace:
         """Python that builds TrainingArguments as `training_args`."""
         run = recommendation.run
         batch, cautions = global_batch(run)
-        scheduler, kwargs = _scheduler(run)
+        scheduler, kwargs = _scheduler(run, self)
         rows = {
             "output_dir": '"out"',
             "max_steps": str(total_steps(run)),
@@ -48,7 +58,7 @@ class HuggingFace:
             **({"lr_scheduler_kwargs": repr(kwargs).replace("'", '"')} if kwargs else {}),
             "warmup_steps": str(warmup_steps(run)),
         }
-        by_width = run.parametrization != "standard"
+        by_width = not recommendation.one_for_all
         arguments = "".join(f"    {key}={text},\n" for key, text in rows.items())
         text = (
             header(recommendation, self)
@@ -61,25 +71,21 @@ class HuggingFace:
                 else f"# Keep the global batch at {run.batch_size:g} {run.unit}.\n"
             )
             + f"training_args = TrainingArguments(\n{arguments})\n"
-            + (_optimizer_source(recommendation) if by_width else "")
+            + (_optimizer_source(recommendation, self) if by_width else "")
         )
         return Snippet(framework=self.name, language="python", text=text, cautions=cautions)
 
 
-def _scheduler(run: TrainingRun) -> tuple[str, dict[str, Any]]:
-    """lr_scheduler_type and its kwargs; every schedule of a run has an exact counterpart."""
+def _scheduler(run: TrainingRun, framework: Framework) -> tuple[str, dict[str, Any]]:
+    """lr_scheduler_type and its kwargs; a floor above zero needs other names than decay to zero."""
     floor = run.lr_schedule.final_lr_fraction
-    if run.schedule == "constant":
-        return "constant_with_warmup", {}
-    if run.schedule == "wsd":
-        return "warmup_stable_decay", {
-            "num_decay_steps": decay_steps(run),
-            "decay_type": "linear",
-            "min_lr_ratio": floor,
-        }
-    if run.schedule == "cosine":
-        return ("cosine_with_min_lr", {"min_lr_rate": floor}) if floor else ("cosine", {})
-    return ("polynomial", {"power": 1.0, "lr_end": float(value(run.peak_lr * floor))}) if floor else ("linear", {})
+    name = spelled(run.schedule, _WITH_FLOOR if floor else _TO_ZERO, framework)
+    kwargs: dict[str, dict[str, Any]] = {
+        "warmup_stable_decay": {"num_decay_steps": decay_steps(run), "decay_type": "linear", "min_lr_ratio": floor},
+        "cosine_with_min_lr": {"min_lr_rate": floor},
+        "polynomial": {"power": 1.0, "lr_end": float(value(run.peak_lr * floor))},
+    }
+    return name, kwargs.get(name, {})
 
 
 def _batch_rows() -> dict[str, str]:
@@ -97,12 +103,12 @@ WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))
 """
 
 
-def _optimizer_source(recommendation: Recommendation) -> str:
+def _optimizer_source(recommendation: Recommendation, framework: Framework) -> str:
     """TrainingArguments hold one lr and one λ; groups go in as an optimizer, the Trainer adds the schedule."""
     run = recommendation.run
     return f"""
 
-{param_groups_source(recommendation)}
+{param_groups_source(recommendation, framework)}
 
 def build_optimizer(model: nn.Module, output_layer: nn.Module) -> torch.optim.AdamW:
     \"\"\"Pass it on: Trainer(model, training_args, optimizers=(build_optimizer(model, model.lm_head), None), ...).\"\"\"

@@ -9,11 +9,13 @@ from typing import ClassVar
 from adamw_scale.frameworks.framework import (
     Snippet,
     comment,
+    decay,
     decay_steps,
     exact,
     global_batch,
     groups,
     header,
+    spelled,
     total_steps,
     value,
     warmup_steps,
@@ -42,16 +44,16 @@ class Megatron:
         rows = [
             "--optimizer adam",
             f"--lr {value(run.peak_lr)}",
-            f"--min-lr {value(run.peak_lr * (1.0 if run.schedule == 'constant' else run.lr_schedule.final_lr_fraction))}",
-            f"--weight-decay {value(hidden.weight_decay)}",
+            f"--min-lr {value(run.peak_lr * run.lr_schedule.final)}",
+            f"--weight-decay {decay(hidden, self)}",
             "--weight-decay-incr-style constant",
             f"--adam-beta1 {exact(run.betas[0])}",
             f"--adam-beta2 {exact(run.betas[1])}",
             f"--adam-eps {exact(run.eps)}",
-            f"--lr-decay-style {_STYLE[run.schedule]}",
+            f"--lr-decay-style {spelled(run.schedule, _STYLE, self)}",
             *(
                 [f"--lr-wsd-decay-style linear --lr-wsd-decay-iters {decay_steps(run)}"]
-                if run.schedule == "wsd"
+                if run.lr_schedule.shape.has_stable_phase
                 else []
             ),
             f"--lr-decay-iters {steps}",
@@ -60,7 +62,7 @@ class Megatron:
             *([f"--global-batch-size {batch}"] if batch is not None else []),
             *([f"--seq-length {run.sequence_length:.0f}"] if run.sequence_length else []),
         ]
-        if run.parametrization != "standard":
+        if not recommendation.one_for_all:
             cautions += (
                 Caution(
                     code="one-weight-decay",

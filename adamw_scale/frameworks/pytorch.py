@@ -2,16 +2,9 @@
 
 from typing import ClassVar
 
-from adamw_scale.frameworks.framework import Snippet, exact, groups, header, total_steps, value
+from adamw_scale.frameworks.framework import Framework, Snippet, decay, exact, groups, header, total_steps, value
 from adamw_scale.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.spec import Recommendation, TrainingRun
-
-_FALL = {
-    "constant": "1.0",
-    "linear": "1.0 - u",
-    "cosine": "0.5 * (1.0 + math.cos(math.pi * u))",
-    "wsd": "1.0 - u",
-}
 
 
 class PyTorch:
@@ -25,7 +18,7 @@ class PyTorch:
     def emit(self, recommendation: Recommendation) -> Snippet:
         """A module with build_optimizer(model); run as a script, it shows itself on a tiny model."""
         run = recommendation.run
-        by_width = run.parametrization != "standard"
+        by_width = not recommendation.one_for_all
         arguments = "model, output_layer" if by_width else "model"
         text = f'''{header(recommendation, self)}import math
 
@@ -38,7 +31,7 @@ TOTAL_STEPS = {total_steps(run)}
 
 {multiplier_source(run)}
 
-{param_groups_source(recommendation)}
+{param_groups_source(recommendation, self)}
 
 def build_optimizer({_signature(by_width)}) -> tuple[torch.optim.AdamW, LambdaLR]:
     """Call optimizer.step() and then scheduler.step(), once per step of the run."""
@@ -67,10 +60,10 @@ def multiplier_source(run: TrainingRun) -> str:
     if schedule.warmup_fraction:
         warmup = f"    if progress < {value(schedule.warmup_fraction)}:\n        return progress / {value(schedule.warmup_fraction)}\n"
     start, final = 1.0 - schedule.falling_fraction, schedule.final_lr_fraction
-    fall = _FALL[schedule.name]
-    if run.schedule == "constant":
+    if not schedule.shape.falls:
         body = "    return 1.0\n"
     else:
+        fall = schedule.shape.formula
         shape = fall if final == 0 else f"{value(final)} + {value(1.0 - final)} * ({fall})"
         since = (
             "progress" if start == 0 else f"max(0.0, progress - {value(start)}) / {value(schedule.falling_fraction)}"
@@ -82,21 +75,21 @@ def multiplier_source(run: TrainingRun) -> str:
 {warmup}{body}'''
 
 
-def param_groups_source(recommendation: Recommendation) -> str:
+def param_groups_source(recommendation: Recommendation, framework: Framework) -> str:
     """Source of param_groups(model): decay by dimension, or by width where lr and λ depend on it."""
     by_name = groups(recommendation)
-    if recommendation.run.parametrization == "standard":
+    if recommendation.one_for_all:
         return f'''def param_groups(model: nn.Module) -> list[dict]:
     """Matrices and embeddings decay; gains and biases (one dimension) do not."""
     trained = [p for p in model.parameters() if p.requires_grad]
     return [
-        {{"name": "decayed", "params": [p for p in trained if p.ndim >= 2], "weight_decay": {value(by_name[HIDDEN].weight_decay)}}},
-        {{"name": "{NORM_AND_BIAS}", "params": [p for p in trained if p.ndim < 2], "weight_decay": {value(by_name[NORM_AND_BIAS].weight_decay)}}},
+        {{"name": "decayed", "params": [p for p in trained if p.ndim >= 2], "weight_decay": {decay(by_name[HIDDEN], framework)}}},
+        {{"name": "{NORM_AND_BIAS}", "params": [p for p in trained if p.ndim < 2], "weight_decay": {decay(by_name[NORM_AND_BIAS], framework)}}},
     ]
 '''
     rows = ",\n        ".join(
         f'{{"name": "{name}", "params": [p for p in trained if kind(p) == "{name}"], '
-        f'"lr": {value(group.peak_lr)}, "weight_decay": {value(group.weight_decay)}}}'
+        f'"lr": {value(group.peak_lr)}, "weight_decay": {decay(group, framework)}}}'
         for name, group in by_name.items()
     )
     return f'''def param_groups(model: nn.Module, output_layer: nn.Module) -> list[dict]:

@@ -18,6 +18,9 @@ from adamw_scale.spec import TrainingRun
 from adamw_scale.timescale import weight_decay
 
 DEVICES = ("cpu", "cuda")
+MAX_WINDOW_MOVES = 3
+
+Point = tuple[int, float]  # seed, log2(tau_run)
 
 
 class ProbeConfig(Noun):
@@ -77,15 +80,17 @@ class Sweep(Noun):
     1. The first seed probes `coarse`. While the lowest loss lies at an end, that end moves out by
        two octaves, as far as `limits`.
     2. The neighbours of the lowest loss, one octave away, until both are known.
-    3. On every seed: the window of half octaves from one octave below it to one above.
+    3. On every seed: the window of half octaves from one octave below it to one above. If the mean
+       over seeds is lowest at an end of the window, the window moves there.
 
-    Nine probes of the first seed usually suffice for 1 and 2; the window on three seeds gives the
-    fit 15 points and a measured noise.
+    A stage is looked at only when all of it is measured, so it makes no difference in which order
+    its probes end, or whether the process died between them.
     """
 
     task: dict[str, str]
     run: TrainingRun
     device: Literal["cpu", "cuda"] = "cpu"
+    data: str = ""
     seeds: tuple[int, ...] = (0, 1, 2)
     coarse: tuple[float, ...] = (-6.0, -4.0, -2.0, 0.0, 2.0)
     limits: tuple[float, float] = (-10.0, 4.0)
@@ -114,6 +119,11 @@ class Sweep(Noun):
         """The coarse points that this run is long enough for."""
         return tuple(x for x in self.coarse if x >= self.low)
 
+    @property
+    def likely_probes(self) -> int:
+        """Probes of a sweep whose optimum lies inside the grid: seven or so, then five a seed."""
+        return len(self.start) + 4 + 5 * (len(self.seeds) - 1)
+
     def config(self, seed: int, log2_tau: float) -> ProbeConfig:
         """The probe at one point of the sweep."""
         tau = self.run.timescale(run=2.0**log2_tau)
@@ -124,44 +134,64 @@ class Sweep(Noun):
 
     def missing(self, results: Mapping[str, ProbeResult]) -> list[ProbeConfig]:
         """The next probes to run, given all results by key; empty when the sweep is complete."""
-        stage = [self.config(self.seeds[0], x) for x in self._first_seed(results)]
-        stage = stage or [self.config(seed, x) for seed in self.seeds for x in self.window(results)]
-        return [config for config in stage if config.key not in results]
+        seen = self.seen(results)
+        return [config for point in self._next(seen) if (config := self.config(*point)).key not in results]
 
-    def observed(self, results: Mapping[str, ProbeResult], seed: int) -> dict[float, float]:
-        """Loss by log2(tau) of this sweep's probes on one seed, on the half-octave grid."""
-        grid = [self.low + i / 2 for i in range(int(2 * (self.limits[1] - self.low)) + 1)]
-        configs = {x: self.config(seed, x).key for x in grid}
-        return {x: results[key].value for x, key in configs.items() if key in results}
+    def seen(self, results: Mapping[str, ProbeResult]) -> dict[Point, ProbeResult]:
+        """Results of all stages that are complete, by seed and log2(tau)."""
+        seen: dict[Point, ProbeResult] = {}
+        while stage := {point: self.config(*point).key for point in self._next(seen)}:
+            if not all(key in results for key in stage.values()):
+                break
+            seen |= {point: results[key] for point, key in stage.items()}
+        return seen
 
-    def at_edge(self, results: Mapping[str, ProbeResult]) -> bool:
+    def at_edge(self, seen: Mapping[Point, ProbeResult]) -> bool:
         """The lowest loss lies at the end of everything that may be probed."""
-        observed = self.observed(results, self.seeds[0])
-        best = min(observed, key=lambda x: observed[x])
-        return best <= self.low or best >= self.limits[1]
+        return self._center(seen) in (self.low, self.limits[1])
 
-    def window(self, results: Mapping[str, ProbeResult]) -> list[float]:
-        """Half octaves within one octave of the first seed's lowest whole octave."""
-        observed = {x: loss for x, loss in self.observed(results, self.seeds[0]).items() if x == int(x)}
-        best = min(observed, key=lambda x: observed[x])
-        return [x for x in (best + half / 2 for half in (-2, -1, 0, 1, 2)) if self.low <= x <= self.limits[1]]
+    def window(self, seen: Mapping[Point, ProbeResult]) -> list[float]:
+        """Half octaves within one octave of the center, as far as the limits allow."""
+        center = self._center(seen)
+        return [x for x in (center + half / 2 for half in (-2, -1, 0, 1, 2)) if self.low <= x <= self.limits[1]]
 
-    def _first_seed(self, results: Mapping[str, ProbeResult]) -> list[float]:
-        """Points of steps 1 and 2 that the first seed lacks."""
-        observed = {x: loss for x, loss in self.observed(results, self.seeds[0]).items() if x == int(x)}
-        wanted = [x for x in self.start if x not in observed]
-        if wanted:
-            return wanted
-        best = min(observed, key=lambda x: observed[x])
-        outward = {min(observed): max(self.low, best - 2), max(observed): min(self.limits[1], best + 2)}.get(best, best)
-        if outward not in observed:
-            return [outward]
-        return [x for x in (best - 1, best + 1) if self.low <= x <= self.limits[1] and x not in observed]
+    def _next(self, seen: Mapping[Point, ProbeResult]) -> list[Point]:
+        """The stage after those that were seen; empty at the end."""
+        first = self._octaves(seen)
+        if not first:
+            return [(self.seeds[0], x) for x in self.start]
+        best = min(first, key=lambda x: first[x])
+        outward = {min(first): max(self.low, best - 2), max(first): min(self.limits[1], best + 2)}.get(best, best)
+        around = [outward] if outward not in first else [best - 1, best + 1]
+        refining = [x for x in around if self.low <= x <= self.limits[1] and x not in first]
+        if refining:
+            return [(self.seeds[0], x) for x in refining]
+        return [(seed, x) for seed in self.seeds for x in self.window(seen) if (seed, x) not in seen]
+
+    def _octaves(self, seen: Mapping[Point, ProbeResult]) -> dict[float, float]:
+        """The first seed's losses at whole octaves."""
+        return {x: result.value for (seed, x), result in seen.items() if seed == self.seeds[0] and x == int(x)}
+
+    def _center(self, seen: Mapping[Point, ProbeResult]) -> float:
+        """The first seed's lowest octave; from there to where the mean over all seeds falls on."""
+        first = self._octaves(seen)
+        center = min(first, key=lambda x: first[x])
+        for _ in range(MAX_WINDOW_MOVES):
+            means = {
+                x: sum(seen[seed, x].value for seed in self.seeds)
+                for x in (center - 1, center, center + 1)
+                if all((seed, x) in seen for seed in self.seeds)
+            }
+            lowest = min(means, key=lambda x: means[x], default=center)
+            if lowest == center:
+                break
+            center = lowest
+        return center
 
 
 def describe_cost(sweep: Sweep) -> dict[str, Any]:
     """What a sweep costs before it starts: probes, steps, and floating-point operations (6·N·D)."""
-    likely = len(sweep.start) + 4 + 5 * (len(sweep.seeds) - 1)
+    likely = sweep.likely_probes
     flops = 6.0 * (sweep.run.num_params or 0.0) * sweep.run.total_units
     return {
         "probes_likely": likely,

@@ -2,7 +2,7 @@
 
 On the CPU a probe runs on one thread with seeded generators, so the same configuration gives the
 same bits on the same machine, whichever process runs it. On CUDA, float32 matrices are multiplied in
-float32 (no TF32) with deterministic kernels where torch has them.
+float32 (no TF32); some kernels add in any order, so bits may differ there from run to run.
 """
 
 import math

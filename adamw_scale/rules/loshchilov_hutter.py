@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from adamw_scale.rules.rule import Bounds
 from adamw_scale.spec import Timescale, TrainingRun
+from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class LoshchilovHutter:
     fitted_on: ClassVar[str] = "CIFAR-10 and ImageNet32, 100–1800 epochs, cosine to zero"
     fitted_schedule_mean: ClassVar[float | None] = 0.5
     fitted_parametrization: ClassVar[str | None] = None
+    num_params_kind: ClassVar[str | None] = None
+    num_params_fitted: ClassVar[Bounds | None] = None
     spread: ClassVar[float] = 2.0
     spread_outside: ClassVar[float] = 4.0
 
@@ -42,7 +45,7 @@ class LoshchilovHutter:
 
     def derivation(self, run: TrainingRun) -> str:
         """The formula with this run's steps."""
-        return f"tau = sqrt({run.total_steps:.5g} steps) / {self.normalized_weight_decay:g} = {self.target_timescale(run).iters:.5g} steps"
+        return f"tau = sqrt({format_count(run.total_steps)} steps) / {self.normalized_weight_decay:g} = {format_count(self.target_timescale(run).iters)} steps"
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Fewer epochs than the paper's, or a language model."""

@@ -1,7 +1,8 @@
 """Power Lines: the timescale as a power law of tokens per parameter (arXiv:2505.13738)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 from adamw_scale.rules.rule import Bounds, geometric_mean, tokens_per_param
@@ -33,11 +34,19 @@ class PowerLines:
     fitted_on: ClassVar[str] = "GPT-2-like models of 111M–3.3B, SlimPajama, muP, linear decay to zero"
     fitted_schedule_mean: ClassVar[float | None] = 0.5
     fitted_parametrization: ClassVar[str | None] = "mup"
+    num_params_kind: ClassVar[str | None] = "total"
+    num_params_fitted: ClassVar[Bounds | None] = Bounds(111e6, 3.3e9)
     spread: ClassVar[float] = 2.2
     spread_outside: ClassVar[float] = 3.0
+    # Data: the published exponents, 0 (2405.13698) to -0.58 (2503.04715), against -0.527. Batch: judgement. The rest as
+    # for constant-tau-epoch.
+    drift: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
+        {"data set": (-0.1, 1.1), "epochs": (-0.1, 1.1), "batch": (-0.5, 0.5), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
+    )
 
     coefficient: float = 1.084
     exponent: float = -0.527
+    max_tau_run: float = 1.0
     tokens_per_param_fitted: ClassVar[Bounds] = Bounds(20, 1280)
     epochs_fitted: ClassVar[Bounds] = Bounds(0, 2)
 
@@ -51,13 +60,13 @@ class PowerLines:
         return float(self.coefficient * tokens_per_param**self.exponent)
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
-        """The law's timescale, at most the run itself (below 1.2 tokens per parameter it would be longer)."""
-        return run.timescale(run=min(1.0, self.tau_run(tokens_per_param(self.name, run))))
+        """The law's timescale, at most max_tau_run (below 1.2 tokens per parameter it would exceed the run)."""
+        return run.timescale(run=min(self.max_tau_run, self.tau_run(tokens_per_param(self.name, run))))
 
     def derivation(self, run: TrainingRun) -> str:
         """The law with this run's tokens per parameter."""
         tpp = tokens_per_param(self.name, run)
-        clamp = ", clamped to the run" if self.tau_run(tpp) > 1 else ""
+        clamp = f", at most {self.max_tau_run:g}" if self.tau_run(tpp) > self.max_tau_run else ""
         return f"tau = {self.coefficient:.4g} · {tpp:.4g}^{self.exponent:g} = {self.tau_run(tpp):.4g} of the run{clamp}"
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
@@ -69,6 +78,7 @@ class PowerLines:
         ]
 
     def fit(self, optima: Sequence[Optimum]) -> Self:
-        """The law through measured optima: the exponent is kept, the coefficient refitted."""
+        """The law through measured optima: the exponent is kept, coefficient and limit refitted."""
         ratios = [o.timescale_run / self.tau_run(tokens_per_param(self.name, o.run)) for o in optima]
-        return replace(self, coefficient=self.coefficient * geometric_mean(ratios))
+        longest = max(self.max_tau_run, *(2 * o.timescale_run for o in optima))
+        return replace(self, coefficient=self.coefficient * geometric_mean(ratios), max_tau_run=longest)

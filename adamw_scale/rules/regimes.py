@@ -1,13 +1,15 @@
 """Which rule speaks for which training: the one place where the regime is chosen.
 
     finetuning                                  retention
-    samples (images, speech, ...)               run-fraction
+    samples (images, speech, ...)
+        10 epochs or more                       run-fraction
+        fewer                                   loshchilov-hutter, range spans its competitors
     tokens, fewer than 4 epochs                 power-lines
     tokens, 4 epochs or more, and
         under 5 unique tokens per parameter     tau-epoch-data-limited
         otherwise                               power-lines, range spans its competitors
 
-The thresholds (4 epochs, 5 unique tokens per parameter) are judgement: Wang & Aitchison's quarter of
+The thresholds (4 and 10 epochs, 5 unique tokens per parameter) are judgement: Wang & Aitchison's quarter of
 OpenWebText, at 4 epochs and 18 unique tokens per parameter, still wants a third of the run, Kim et
 al.'s optima, at 8 epochs and more and up to 11, want a few hundredths (arXiv:2405.13698, 2509.14786).
 """
@@ -19,6 +21,7 @@ from adamw_scale.noun import flag
 from adamw_scale.spec import TrainingRun
 
 MANY_EPOCHS = 4.0
+MANY_EPOCHS_OF_SAMPLES = 10.0
 SCARCE_UNIQUE_TOKENS_PER_PARAM = 5.0
 BASELINE = "fixed"  # shown beside every answer: what the copied value would do to this run
 
@@ -41,6 +44,13 @@ class Regime(NamedTuple):
 
 FINETUNING = Regime("finetuning", "retention", (), indifferent_up_to=0.1)
 MULTI_EPOCH = Regime("multi-epoch", "run-fraction", ("loshchilov-hutter",))
+FEW_EPOCH = Regime(
+    "few-epoch",
+    "loshchilov-hutter",
+    ("run-fraction", "constant-tau-epoch"),
+    spans_competitors=True,
+    calibrate="no law was fitted on a few passes over images or records; published answers differ manyfold",
+)
 FEW_EPOCH_LM = Regime("few-epoch language model", "power-lines", ("steplaw-refit", "constant-tau-epoch"))
 DATA_LIMITED_LM = Regime(
     "data-limited language model",
@@ -66,7 +76,7 @@ def regime(run: TrainingRun) -> Regime:
     if run.task == "finetuning":
         return FINETUNING
     if run.unit == "samples":
-        return MULTI_EPOCH
+        return MULTI_EPOCH if run.epochs >= MANY_EPOCHS_OF_SAMPLES else FEW_EPOCH
     if run.epochs < MANY_EPOCHS:
         return FEW_EPOCH_LM
     if run.unique_tokens_per_param is None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from adamw_scale.rules.rule import Bounds
 from adamw_scale.spec import Timescale, TrainingRun
 from adamw_scale.timescale import tau_iter, tau_run_for_retention
 
@@ -32,6 +33,8 @@ class Retention:
     fitted_on: ClassVar[str] = "nothing was fitted"
     fitted_schedule_mean: ClassVar[float | None] = None
     fitted_parametrization: ClassVar[str | None] = None
+    num_params_kind: ClassVar[str | None] = None
+    num_params_fitted: ClassVar[Bounds | None] = None
     spread: ClassVar[float] = 2.0
     spread_outside: ClassVar[float] = 2.0
 

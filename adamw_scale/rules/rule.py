@@ -1,11 +1,13 @@
 """What every rule is: a frozen value whose fields are its constants."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol, Self
 
 from adamw_scale.errors import MissingInputError
 from adamw_scale.noun import flag
 from adamw_scale.spec import Optimum, Timescale, TrainingRun
+
+QUANTITIES = ("data set", "epochs", "batch", "width", "lr")
 
 
 class Rule(Protocol):
@@ -14,7 +16,9 @@ class Rule(Protocol):
     Class attributes describe the law, instance fields hold its constants. `fitted_schedule_mean` is
     the mean lr multiplier of the schedule behind the constants (None: the rule accounts for the
     schedule itself); the advisor matches decay mass when a run's schedule has another mean.
-    `spread` is the factor on either side that the range spans inside the domain.
+    `num_params_kind` is how the law counts parameters, `num_params_fitted` the sizes behind it (None: it
+    does not count them). `spread` is the factor on
+    either side that the range spans inside the domain.
     """
 
     name: ClassVar[str]
@@ -25,6 +29,8 @@ class Rule(Protocol):
     fitted_on: ClassVar[str]
     fitted_schedule_mean: ClassVar[float | None]
     fitted_parametrization: ClassVar[str | None]
+    num_params_kind: ClassVar[str | None]
+    num_params_fitted: ClassVar["Bounds | None"]
     spread: ClassVar[float]
     spread_outside: ClassVar[float]
 
@@ -42,7 +48,13 @@ class Rule(Protocol):
 
 
 class CalibratableRule(Rule, Protocol):
-    """A rule whose constants can be refitted to measured optima."""
+    """A rule whose constants can be refitted to measured optima.
+
+    `drift` says how the optimum moves against the rule, in octaves of the timescale, per factor of 4
+    in each of `QUANTITIES`, as the lowest and highest value seen.
+    """
+
+    drift: ClassVar[Mapping[str, tuple[float, float]]]
 
     def fit(self, optima: Sequence[Optimum]) -> Self:
         """The same rule with constants fitted to located optima (at least one)."""

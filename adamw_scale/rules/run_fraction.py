@@ -1,11 +1,13 @@
 """Many epochs: the timescale is a fixed fraction of the run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 from adamw_scale.rules.rule import Bounds, geometric_mean
 from adamw_scale.spec import Optimum, Timescale, TrainingRun
+from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,17 @@ class RunFraction:
     formula: ClassVar[str] = "tau_run = 0.05"
     source: ClassVar[str] = "recipes and tuned runs of 32–1800 epochs, among them arXiv:2305.17212 and arXiv:2405.13698"
     certainty: ClassVar[str] = "judgement over published recipes"
-    fitted_on: ClassVar[str] = "image and speech models, 32–1800 epochs, cosine to zero"
+    fitted_on: ClassVar[str] = "image and speech models, 32–1800 epochs (used from 10 on), cosine to zero"
     fitted_schedule_mean: ClassVar[float | None] = 0.5
     fitted_parametrization: ClassVar[str | None] = None
+    num_params_kind: ClassVar[str | None] = None
+    num_params_fitted: ClassVar[Bounds | None] = None
     spread: ClassVar[float] = 2.0
     spread_outside: ClassVar[float] = 4.0
+    # The same small trainings as for constant-tau-epoch, in fractions of the run: epochs x4 -2.2 to -3.2 octaves.
+    drift: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
+        {"data set": (-0.6, 0.0), "epochs": (-3.2, 0.0), "batch": (0.0, 2.0), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
+    )
 
     tau_run: float = 0.05
     epochs_fitted: ClassVar[Bounds] = Bounds(10, 1800)
@@ -44,7 +52,7 @@ class RunFraction:
 
     def derivation(self, run: TrainingRun) -> str:
         """The constant, as a fraction and in steps."""
-        return f"tau = {self.tau_run:.3g} of the run's {run.total_steps:.5g} steps"
+        return f"tau = {self.tau_run:.3g} of the run's {format_count(run.total_steps)} steps"
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Fewer epochs than the recipes, or a language model."""

@@ -17,6 +17,7 @@ class StepLawRefit(PowerLines):
     was tuned.
 
     Known: exponent, from 1911 dense runs at 215M to 1.07B parameters.
+    Assumed: num_params counts non-embedding parameters, as that paper does.
     Unverified: the coefficient assumes that the sweep used λ = 0.1; it scales as 0.1/λ.
 
     Source: lower envelope of loss against tau over the runs released with arXiv:2503.04715.
@@ -29,6 +30,9 @@ class StepLawRefit(PowerLines):
     certainty: ClassVar[str] = "unverified: lr and batch tuned at fixed decay, assumed to be 0.1"
     fitted_on: ClassVar[str] = "dense models of 215M–1.07B, cosine to 1e-5, lr and batch varied"
     fitted_parametrization: ClassVar[str | None] = "standard"
+    num_params_kind: ClassVar[str | None] = "non-embedding"
+    num_params_fitted: ClassVar[Bounds | None] = Bounds(215e6, 1.07e9)
+    spread: ClassVar[float] = 2.0
 
     coefficient: float = 1.096
     exponent: float = -0.581

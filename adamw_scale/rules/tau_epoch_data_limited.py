@@ -30,17 +30,17 @@ class TauEpochDataLimited(ConstantTauEpoch):
     certainty: ClassVar[str] = "measured optima of one laboratory"
     fitted_on: ClassVar[str] = "language models of 150M–1.4B, 210M–1.7B unique tokens, cosine to zero"
     fitted_schedule_mean: ClassVar[float | None] = 0.5
+    spread: ClassVar[float] = 2.0
 
     tau_epoch: float = 0.3
     epochs_fitted: ClassVar[Bounds] = Bounds(8, 64)
-    num_params_fitted: ClassVar[Bounds] = Bounds(150e6, 1.4e9)
+    num_params_fitted: ClassVar[Bounds | None] = Bounds(150e6, 1.4e9)
     unique_tokens_per_param_fitted: ClassVar[Bounds] = Bounds(0.15, 11.2)
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Epochs, parameters or unique tokens per parameter outside those of the 16 optima."""
         reasons = super().outside_domain(run)
         if run.num_params is not None and run.unique_tokens_per_param is not None:
-            reasons += self.num_params_fitted.describe_outside(run.num_params, "number of parameters")
             reasons += self.unique_tokens_per_param_fitted.describe_outside(
                 run.unique_tokens_per_param, "unique tokens per parameter"
             )

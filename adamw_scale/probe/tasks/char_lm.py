@@ -14,6 +14,7 @@ from adamw_scale.probe.models import GPT
 from adamw_scale.spec import TrainingRun
 from adamw_scale.units import format_count
 
+VERSION = "1"  # raise it when a change to model, data order or optimizer changes losses: stored probes then run again
 VOCABULARY = 256
 HEAD_SIZE = 32
 EVALUATION_BATCH = 256
@@ -74,10 +75,17 @@ class CharLM:
         return run.model_copy(update={"num_params": float(num_params)})
 
     def identity(self, run: TrainingRun) -> dict[str, str]:
-        """Task name and a hash of the exact bytes trained on and held out."""
+        """Task, version of its training, and a hash of the exact bytes trained on and held out."""
         content = hashlib.sha256(self.corpus.training[: int(run.dataset_size) + 1])
         content.update(self.corpus.held_out)
-        return {"name": self.name, "corpus": self.corpus.name, "data_sha256": content.hexdigest()[:16]}
+        return {"name": self.name, "version": VERSION, "data_sha256": content.hexdigest()[:16]}
+
+    def describe_data(self, run: TrainingRun) -> str:
+        """How much of what is trained on."""
+        return (
+            f"training on {format_count(run.dataset_size)} of {format_count(len(self.corpus.training))} bytes of "
+            f"{self.corpus.name}, {format_count(len(self.corpus.held_out) - 1)} bytes held out"
+        )
 
     def model(self, run: TrainingRun) -> nn.Module:
         """The GPT of the run's width, depth and context."""

@@ -20,7 +20,11 @@ class Task(Protocol):
         ...
 
     def identity(self, run: TrainingRun) -> dict[str, str]:
-        """Name of the task and hash of the data a run would use; part of a probe's key."""
+        """Name and version of the task and hash of the data a run would use; part of a probe's key."""
+        ...
+
+    def describe_data(self, run: TrainingRun) -> str:
+        """One phrase for people: how much of what is trained on."""
         ...
 
     def model(self, run: TrainingRun) -> nn.Module:
