@@ -21,6 +21,7 @@ from adamw_scale.probe import ENGINES, TASKS
 from adamw_scale.probe.engines.engine import Engine, Listener, TaskSource
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult, Sweep
 from adamw_scale.probe.store import ProbeStore
+from adamw_scale.probe.tasks.task import Task
 from adamw_scale.rules import RULES, CalibratableRule, regime
 from adamw_scale.spec import Calibration, Optimum, TrainingRun
 
@@ -61,23 +62,7 @@ def plan(
         UnknownNameError: no such task.
         SpecError: the run is one the task cannot train.
     """
-    _require_torch()
-    if not 2 <= seeds <= 100:
-        raise SpecError(
-            f"seeds = {seeds}: noise is measured between seeds, so at least 2 are needed (at most 100). Change --seeds"
-        )
-    part = TASKS[task](data)
-    probe_run = part.default_run(dict(run))
-    calibrated_rule(probe_run)
-    return Sweep.model_validate(
-        {
-            "task": part.identity(probe_run),
-            "data": part.describe_data(probe_run),
-            "run": probe_run,
-            "device": device,
-            "seeds": tuple(range(seeds)),
-        }
-    )
+    return _design(_task(task, data), run, device, seeds)
 
 
 def calibrate(
@@ -115,10 +100,9 @@ def calibrate(
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise CalibrationError(f"--out {out} is a file: pass a folder")
-    sweep = plan(task, data, run=run, device=device, seeds=seeds)
-    from adamw_scale.probe.trainer import require_device  # loads torch
-
-    require_device(device)
+    part = _task(task, data)
+    sweep = _design(part, run, device, seeds)
+    part.require_device(device)
     jobs = jobs or (1 if device == "cuda" else _usable_cores())
     start = ENGINES[engine] if isinstance(engine, str) else engine
     try:
@@ -195,9 +179,29 @@ def _is_of_another_run(file: Path, sweep: Sweep) -> bool:
         return True
 
 
-def _require_torch() -> None:
+def _task(name: str, data: str | None) -> Task:
     if find_spec("torch") is None:
         raise MissingExtraError("torch", "calibrate", "calibrating")
+    return TASKS[name](data)
+
+
+def _design(task: Task, run: Mapping[str, Any], device: str, seeds: int) -> Sweep:
+    """The sweep of a task, after everything that can be refused beforehand was."""
+    if not 2 <= seeds <= 100:
+        raise SpecError(
+            f"seeds = {seeds}: noise is measured between seeds, so at least 2 are needed (at most 100). Change --seeds"
+        )
+    probe_run = task.default_run(dict(run))
+    calibrated_rule(probe_run)
+    return Sweep.model_validate(
+        {
+            "task": task.identity(probe_run),
+            "data": task.describe_data(probe_run),
+            "run": probe_run,
+            "device": device,
+            "seeds": tuple(range(seeds)),
+        }
+    )
 
 
 def _usable_cores() -> int:

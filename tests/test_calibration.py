@@ -252,6 +252,13 @@ def test_ctrl_c_says_so_and_keeps_what_is_done(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+def test_goes_on_when_nobody_reads_the_progress(tmp_path: Path) -> None:
+    """A closed stderr ends the progress, not the calibration."""
+    words = " ".join(_command(tmp_path / "unread", "--json"))
+    outcome = subprocess.run(["bash", "-c", f"({words}) 2> >(true)"], capture_output=True, text=True, check=False)
+    assert json.loads(outcome.stdout) == json.loads((tmp_path / "unread" / CALIBRATION_FILE).read_text())
+
+
 @pytest.mark.slow
 def test_the_default_calibration_locates_its_optimum(tmp_path: Path, adamw_scale: Command) -> None:
     """No options: a small GPT on the standard library, an optimum between a 20th and half of the run, then advice."""

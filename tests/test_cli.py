@@ -179,6 +179,7 @@ BAD = [
     (["calibrate", "--out", "x", "--device", "gpu"], "device"),
     (["calibrate", "--out", "x", "--task", "char-ml"], "did you mean 'char-lm'"),
     (["calibrate", "--out", "x", "--seeds", "1"], "--seeds"),
+    (["calibrate", "--out", "x", "--engine", "process"], "did you mean 'processes'"),
     (["calibrate", "--out", "x", "--jobs", "0"], "--jobs"),
     (["calibrate", "--out", "x", "--data", "no-such-file.txt"], "no-such-file.txt"),
     (["calibrate", "--out", "pyproject.toml"], "is a file"),

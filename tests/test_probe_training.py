@@ -16,10 +16,13 @@ from adamw_scale.probe.engines.engine import Progress, TaskSource
 from adamw_scale.probe.engines.processes import ProcessesEngine
 from adamw_scale.probe.plan import ProbeConfig
 from adamw_scale.probe.tasks.char_lm import Batch, CharLM
-from adamw_scale.probe.trainer import train
 from adamw_scale.spec import TrainingRun
 
 TOY = {"dataset_size": 4096, "epochs": 4}
+
+
+def quiet(step: int, steps: int, loss: float) -> None:
+    """Progress that nobody needs."""
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +110,7 @@ def test_training_learns_and_decay_acts(task: CharLM) -> None:
                 kept.append(super().model(run))  # noqa: B023  # used within this pass of the loop
                 return kept[-1]  # noqa: B023  # the same
 
-        result = train(Keeping(None), sweep.config(0, x))
+        result = Keeping(None).train(sweep.config(0, x), quiet)
         assert result.loss is not None
         assert result.loss < 0.7 * math.log(256)
         norms[x] = [
@@ -128,7 +131,7 @@ class Exploding(CharLM):
 
 def test_divergence_is_a_result(configs: list[ProbeConfig]) -> None:
     """A loss that is no number gives a diverged probe, not an exception."""
-    result = train(Exploding(None), configs[0])
+    result = Exploding(None).train(configs[0], quiet)
     assert (result.status, result.loss) == ("diverged", None)
 
 
@@ -136,14 +139,14 @@ def test_other_data_are_refused(task: CharLM, configs: list[ProbeConfig]) -> Non
     """A probe's configuration names its data by hash; training it on others is an error."""
     other = configs[0].model_copy(update={"task": {**configs[0].task, "data_sha256": "0"}})
     with pytest.raises(ProbeError, match="not those of the probe"):
-        train(task, other)
+        task.train(other, quiet)
 
 
 def test_the_callers_generator_is_left_alone(task: CharLM, configs: list[ProbeConfig]) -> None:
     """Training a probe changes neither the caller's random state nor its thread count."""
     torch.manual_seed(7)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    train(task, configs[0])
+    task.train(configs[0], quiet)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
@@ -195,7 +198,7 @@ def test_workers_ignore_modules_of_the_working_directory(
 def test_cuda_agrees_with_the_cpu(task: CharLM) -> None:
     """On a GPU a probe reaches the CPU's loss within a hundredth of a nat."""
     cpu, cuda = (plan(run=TOY, seeds=2, device=device).config(0, 0.0) for device in ("cpu", "cuda"))
-    a, b = train(task, cpu).loss, train(task, cuda).loss
+    a, b = task.train(cpu, quiet).loss, task.train(cuda, quiet).loss
     assert a is not None
     assert b == pytest.approx(a, abs=0.01)
 
@@ -204,4 +207,4 @@ def test_cuda_agrees_with_the_cpu(task: CharLM) -> None:
 def test_cuda_without_cuda(task: CharLM) -> None:
     """Asking for a GPU that is not there is one line."""
     with pytest.raises(ProbeError, match="--device cpu"):
-        train(task, plan(run=TOY, seeds=2, device="cuda").config(0, 0.0))
+        task.train(plan(run=TOY, seeds=2, device="cuda").config(0, 0.0), quiet)

@@ -41,6 +41,9 @@ def calibrate(
             "--jobs", help="Probes at a time; by default one per core, on cuda one.", metavar="N", min=1, max=1024
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="Where probes run: processes, or serial (in this one).", metavar="NAME")
+    ] = "processes",
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would run and what it costs, and run nothing.")
     ] = False,
@@ -74,7 +77,7 @@ def calibrate(
 
     with Display() as display:
         result = run_calibration(
-            out, task, data, run=fields, device=device, seeds=seeds, jobs=jobs, watcher=display.watcher()
+            out, task, data, run=fields, device=device, seeds=seeds, jobs=jobs, engine=engine, watcher=display.watcher()
         )
     if json:
         print(result.to_json(), end="")

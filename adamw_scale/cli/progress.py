@@ -1,5 +1,7 @@
 """What a calibration looks like while it runs."""
 
+import os
+import sys
 from typing import Self
 
 from rich.console import Console
@@ -12,11 +14,20 @@ from adamw_scale.probe.plan import ProbeConfig, ProbeResult
 from adamw_scale.units import format_percent
 
 
+class _Stderr(Console):
+    """Standard error that may be closed: a calibration goes on when nobody reads its progress."""
+
+    def on_broken_pipe(self) -> None:
+        """Write the rest nowhere."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 class Display:
     """Live progress on a terminal's stderr; one line per finished probe where stderr is no terminal."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = _Stderr(stderr=True, highlight=False)
         self.bars: Bars | None = None
         self.total: TaskID | None = None
         self.running: dict[str, TaskID] = {}

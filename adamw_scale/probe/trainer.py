@@ -7,61 +7,88 @@ float32 (no TF32); some kernels add in any order, so bits may differ there from 
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adamw_scale.errors import ProbeError
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.probe.tasks.task import Task
+from adamw_scale.probe.tasks.task import Progress
+from adamw_scale.spec import TrainingRun
 
-Progress = Callable[[int, int, float], None]
 REPORTS_PER_PROBE = 20
 
 
-def train(task: Task, config: ProbeConfig, progress: Progress = lambda step, steps, loss: None) -> ProbeResult:
-    """Train one probe to the end of its schedule and evaluate it on held-out data.
+class TorchTask(ABC):
+    """A task that is data, a torch module and a loss; training them is the same for all."""
 
-    Step t of S uses the multiplier at the middle of its stretch of the schedule, (t + 1/2) / S.
-    Weight decay acts on tensors of two and more dimensions.
+    @abstractmethod
+    def identity(self, run: TrainingRun) -> dict[str, str]:
+        """As for every `Task`."""
 
-    Args:
-        task: Data, model and loss.
-        config: What to train.
-        progress: Called now and then with (steps done, steps in all, training loss).
+    @abstractmethod
+    def model(self, run: TrainingRun) -> nn.Module:
+        """A freshly initialised model, from torch's global generator."""
 
-    Raises:
-        ProbeError: the device is not there, or the task's data are not those of the configuration.
-    """
-    require_device(config.device)
-    if task.identity(config.run) != config.task:
-        raise ProbeError(f"the data at hand are not those of the probe ({config.task}): calibrate into another --out")
-    started = time.perf_counter()
-    with _reproducible(config.seed):
-        model = task.model(config.run).to(config.device)
-        loss = _optimize(task, config, model, progress)
-        if math.isfinite(loss):
-            with torch.no_grad():
-                loss = task.held_out_loss(model, config.run)
-    finite = math.isfinite(loss)
-    return ProbeResult(
-        key=config.key,
-        config=config,
-        status="done" if finite else "diverged",
-        loss=loss if finite else None,
-        seconds=time.perf_counter() - started,
-    )
+    @abstractmethod
+    def batches(self, run: TrainingRun, seed: int, device: str) -> Iterator[Any]:
+        """Endless training batches, in an order fixed by the seed."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Mean training loss of a batch, a scalar."""
+
+    @abstractmethod
+    def held_out_loss(self, model: nn.Module, run: TrainingRun) -> float:
+        """Loss on all held-out data."""
+
+    def require_device(self, device: str) -> None:
+        """Refuse to start what could not run: ProbeError where torch does not have the device."""
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ProbeError(
+                "--device cuda: torch finds no CUDA device here. Use --device cpu, or a CUDA build of torch"
+            )
+
+    def train(self, config: ProbeConfig, progress: Progress) -> ProbeResult:
+        """Train one probe to the end of its schedule and evaluate it on held-out data.
+
+        Step t of S uses the multiplier at the middle of its stretch of the schedule, (t + 1/2) / S.
+        Weight decay acts on tensors of two and more dimensions.
+
+        Args:
+            config: What to train.
+            progress: Called now and then with (steps done, steps in all, training loss).
+
+        Raises:
+            ProbeError: the device is not there, or the task's data are not those of the configuration.
+        """
+        self.require_device(config.device)
+        if self.identity(config.run) != config.task:
+            raise ProbeError(
+                f"the data at hand are not those of the probe ({config.task}): calibrate into another --out"
+            )
+        started = time.perf_counter()
+        with _reproducible(config.seed):
+            model = self.model(config.run).to(config.device)
+            loss = _optimize(self, config, model, progress)
+            if math.isfinite(loss):
+                with torch.no_grad():
+                    loss = self.held_out_loss(model, config.run)
+        finite = math.isfinite(loss)
+        return ProbeResult(
+            key=config.key,
+            config=config,
+            status="done" if finite else "diverged",
+            loss=loss if finite else None,
+            seconds=time.perf_counter() - started,
+        )
 
 
-def require_device(device: str) -> None:
-    """Refuse to start what could not run: ProbeError where torch does not have the device."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ProbeError("--device cuda: torch finds no CUDA device here. Use --device cpu, or a CUDA build of torch")
-
-
-def _optimize(task: Task, config: ProbeConfig, model: nn.Module, progress: Progress) -> float:
+def _optimize(task: TorchTask, config: ProbeConfig, model: nn.Module, progress: Progress) -> float:
     """Run every step; returns the last training loss, or the first one that is not finite."""
     run, schedule = config.run, config.run.lr_schedule
     optimizer = torch.optim.AdamW(

@@ -6,7 +6,6 @@ from typing import ClassVar, Self
 from adamw_scale.probe import TASKS
 from adamw_scale.probe.engines.engine import Listener, Progress, TaskSource
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.probe.trainer import train
 
 
 class SerialEngine:
@@ -26,8 +25,8 @@ class SerialEngine:
     def run(self, configs: Sequence[ProbeConfig], listener: Listener) -> Iterator[ProbeResult]:
         """Train each configuration in turn."""
         for config in configs:
-            yield train(
-                self.task,
-                config,
-                lambda step, steps, loss, config=config: listener(Progress(config, step, steps, loss)),  # type: ignore[misc]
-            )
+
+            def report(step: int, steps: int, loss: float, config: ProbeConfig = config) -> None:
+                listener(Progress(config, step, steps, loss))
+
+            yield self.task.train(config, report)

@@ -14,7 +14,6 @@ from typing import Any
 from adamw_scale.errors import AdamWScaleError
 from adamw_scale.probe import TASKS
 from adamw_scale.probe.plan import ProbeConfig
-from adamw_scale.probe.trainer import train
 
 
 def main() -> None:
@@ -30,7 +29,7 @@ def main() -> None:
         task = TASKS[source["name"]](source["data"])
         for line in sys.stdin:
             config = ProbeConfig.model_validate_json(line)
-            result = train(task, config, lambda step, steps, loss: reply({"progress": [step, steps, loss]}))
+            result = task.train(config, lambda step, steps, loss: reply({"progress": [step, steps, loss]}))
             reply({"result": result.model_dump(mode="json", by_alias=True)})
     except AdamWScaleError as error:
         reply({"error": str(error)})

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from adamw_scale.errors import SpecError
 from adamw_scale.probe.corpus import load_corpus
 from adamw_scale.probe.models import GPT
+from adamw_scale.probe.trainer import TorchTask
 from adamw_scale.spec import TrainingRun
 from adamw_scale.units import format_count
 
@@ -23,7 +24,7 @@ MAX_WIDTH, MAX_DEPTH, MAX_CONTEXT, MAX_STEPS = 4096, 64, 2048, 10_000_000
 Batch = tuple[Tensor, Tensor]
 
 
-class CharLM:
+class CharLM(TorchTask):
     """GPT on bytes: by default width 32, 2 layers, context 32, 16 KiB read 32 times.
 
     Chosen because its loss has a clear minimum in the timescale (one pass over more text lies on a

@@ -1,15 +1,20 @@
 """What a probe task provides."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
-from torch import Tensor, nn
-
+from adamw_scale.probe.plan import ProbeConfig, ProbeResult
 from adamw_scale.spec import TrainingRun
+
+Progress = Callable[[int, int, float], None]  # steps done, steps in all, training loss
 
 
 class Task(Protocol):
-    """Data, model and loss of a probe; constructed from the user's data path, or None for the default."""
+    """Something that can train probes; constructed from the user's data path, or None for the default.
+
+    Engines know no more of a task than this. Tasks that are a torch module and a loss derive from
+    `probe.trainer.TorchTask` and leave the training to it.
+    """
 
     name: ClassVar[str]
 
@@ -27,18 +32,14 @@ class Task(Protocol):
         """One phrase for people: how much of what is trained on."""
         ...
 
-    def model(self, run: TrainingRun) -> nn.Module:
-        """A freshly initialised model, from torch's global generator."""
+    def require_device(self, device: str) -> None:
+        """ProbeError where this machine cannot train on that device."""
         ...
 
-    def batches(self, run: TrainingRun, seed: int, device: str) -> Iterator[Any]:
-        """Endless training batches, in an order fixed by the seed."""
-        ...
+    def train(self, config: ProbeConfig, progress: Progress) -> ProbeResult:
+        """Train one probe to its end; the same configuration gives the same result.
 
-    def loss(self, model: nn.Module, batch: Any) -> Tensor:
-        """Mean training loss of a batch, a scalar."""
-        ...
-
-    def held_out_loss(self, model: nn.Module, run: TrainingRun) -> float:
-        """Loss on all held-out data."""
+        Raises:
+            ProbeError: the probe cannot be run at all (a diverged one is a result).
+        """
         ...
