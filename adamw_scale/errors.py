@@ -52,5 +52,6 @@ class MissingExtraError(AdamWScaleError):
 
     def __init__(self, package: str, extra: str, needed_for: str) -> None:
         super().__init__(
-            f"{needed_for} needs {package}, which is not installed. Run: pip install 'adamw-scale[{extra}]'"
+            f"{needed_for} needs {package}, which is not installed. "
+            f"Run: pip install 'adamw-scale[{extra}]', or from a clone: pip install '.[{extra}]'"
         )
