@@ -134,7 +134,7 @@ def test_version(adamw_scale: Command) -> None:
 
 
 BAD = [
-    (["recomend"], "Did you mean 'recommend'"),
+    (["recomend"], "did you mean 'recommend'? known: calibrate, emit, recommend"),
     (["recommend", *RUN, "--nonsense", "3"], "--nonsense"),
     (["recommend", *RUN, "--schedule", "cosin"], "did you mean 'cosine'"),
     (["recommend", *RUN, "--rule", "power-line"], "did you mean 'power-lines'"),

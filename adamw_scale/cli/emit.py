@@ -8,6 +8,7 @@ import typer
 from adamw_scale.cli.recommend import recommendation_from
 from adamw_scale.cli.run_file import read_text
 from adamw_scale.cli.run_options import Given, run_options
+from adamw_scale.frameworks import FRAMEWORKS
 
 if TYPE_CHECKING:
     from adamw_scale.spec import Recommendation
@@ -18,7 +19,7 @@ MAX_RECOMMENDATION_BYTES = 1 << 20
 @run_options
 def emit(
     given: Given,
-    framework: Annotated[str, typer.Argument(help="pytorch, huggingface or megatron", metavar="FRAMEWORK")],
+    framework: Annotated[str, typer.Argument(help=f"one of {', '.join(FRAMEWORKS)}", metavar="FRAMEWORK")],
     rule: Annotated[
         str | None,
         typer.Option("--rule", help="Use this rule instead of the default of the run's regime.", metavar="NAME"),
@@ -34,8 +35,6 @@ def emit(
 
     adamw-scale recommend --json ... | adamw-scale emit pytorch
     """
-    from adamw_scale.frameworks import FRAMEWORKS
-
     target = FRAMEWORKS[framework]()
     if given or rule is not None or calibration is not None:
         recommendation = recommendation_from(given, rule, calibration)

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from adamw_scale import __version__
-from adamw_scale.errors import AdamWScaleError
+from adamw_scale.errors import AdamWScaleError, UnknownNameError
 
 INTERRUPTED = 130
 
@@ -61,6 +61,8 @@ def main() -> None:
         module, function = COMMANDS[name].split(":")
         app.command(name)(getattr(import_module(module), function))
     try:
+        if asked and not asked.startswith("-") and asked not in COMMANDS:
+            raise UnknownNameError("command", asked, COMMANDS)
         code = app(sys.argv[1:] or ["--help"], prog_name="adamw-scale", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # typer turns Ctrl-C into this status
