@@ -118,6 +118,12 @@ def test_a_few_passes_over_samples_are_no_image_recipe() -> None:
     assert kind.spans_competitors
 
 
+def test_data_limited_optima_say_nothing_about_tiny_models() -> None:
+    """A 42k-parameter model is thousands of times smaller than any of the 16."""
+    tiny = TrainingRun(dataset_size=16384, epochs=32, batch_size=256, peak_lr=2e-3, num_params=42144)
+    assert any("number of parameters" in reason for reason in RULES["tau-epoch-data-limited"]().outside_domain(tiny))
+
+
 def test_regime_of_many_epochs_needs_parameters() -> None:
     """Whether data are scarce depends on the model's size."""
     with pytest.raises(MissingInputError, match="--params"):

@@ -16,8 +16,8 @@ class Rule(Protocol):
     Class attributes describe the law, instance fields hold its constants. `fitted_schedule_mean` is
     the mean lr multiplier of the schedule behind the constants (None: the rule accounts for the
     schedule itself); the advisor matches decay mass when a run's schedule has another mean.
-    `num_params_kind` is how the law counts parameters, `num_params_fitted` the sizes behind it (None: it
-    does not count them). `spread` is the factor on
+    `num_params_kind` is how the law counts parameters, `num_params_fitted` the sizes behind a law that
+    claims not to depend on size (None: it does not count parameters). `spread` is the factor on
     either side that the range spans inside the domain.
     """
 

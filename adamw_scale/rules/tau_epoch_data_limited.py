@@ -34,13 +34,14 @@ class TauEpochDataLimited(ConstantTauEpoch):
 
     tau_epoch: float = 0.3
     epochs_fitted: ClassVar[Bounds] = Bounds(8, 64)
-    num_params_fitted: ClassVar[Bounds | None] = Bounds(150e6, 1.4e9)
+    sizes_fitted: ClassVar[Bounds] = Bounds(150e6, 1.4e9)
     unique_tokens_per_param_fitted: ClassVar[Bounds] = Bounds(0.15, 11.2)
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Epochs, parameters or unique tokens per parameter outside those of the 16 optima."""
         reasons = super().outside_domain(run)
         if run.num_params is not None and run.unique_tokens_per_param is not None:
+            reasons += self.sizes_fitted.describe_outside(run.num_params, "number of parameters")
             reasons += self.unique_tokens_per_param_fitted.describe_outside(
                 run.unique_tokens_per_param, "unique tokens per parameter"
             )
