@@ -235,6 +235,19 @@ def test_sigkill_in_the_middle(tmp_path: Path) -> None:
     }
 
 
+def test_an_optimum_that_is_not_there_is_status_1(tmp_path: Path, adamw_scale: Command) -> None:
+    """Three epochs of 4 KiB want no decay: the answer is 'edge', with what to make of it, and nothing to recommend."""
+    outcome = adamw_scale(
+        "calibrate", "--out", str(tmp_path), "--dataset-size", "4096", "--epochs", "3", "--seeds", "2", "--jobs", "2"
+    )
+    assert outcome.code == 1
+    assert outcome.out.startswith("optimum edge")
+    assert "here decay only costs" in outcome.err
+    refused = adamw_scale("recommend", "--calibration", str(tmp_path))
+    assert refused.code == 2
+    assert "located no optimum" in refused.err
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_says_so_and_keeps_what_is_done(tmp_path: Path) -> None:
     """SIGINT ends with status 130 and one line; the finished probes stay."""

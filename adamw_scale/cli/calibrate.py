@@ -8,7 +8,7 @@ import typer
 from adamw_scale.cli.run_options import Given, fields_from, run_options
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Calibration
+    from adamw_scale.spec import Calibration, Optimum
 
 
 @run_options
@@ -133,13 +133,11 @@ def _render(calibration: "Calibration", out: str) -> None:
         f"optimum {optimum.status}: {probes['count']} probes, {probes['seeds']} seeds, {format_count(run.num_params or 0)} parameters, lr {run.peak_lr:g}"
     )
     if optimum.status != "located":
-        reason = (
-            "the loss does not tell timescales apart within an octave of the lowest"
-            if optimum.status == "flat"
-            else f"the lowest loss lies at the end of what was probed ({format_percent(tau.run)} of the run)"
+        print(_why_nothing_was_fitted(optimum), file=sys.stderr)
+        print(
+            "To locate one, train the probes longer on fewer data (--epochs, --dataset-size), or add --seeds.",
+            file=sys.stderr,
         )
-        print(f"{reason}; nothing was fitted.", file=sys.stderr)
-        print("Train the probes longer on fewer data (--epochs, --dataset-size), or add --seeds.", file=sys.stderr)
         return
     best = weight_decay(run.peak_lr, tau.iters)
     published = vars(RULES[calibration.rule]())
@@ -151,3 +149,16 @@ def _render(calibration: "Calibration", out: str) -> None:
         print(f"  constant   {calibration.rule} {name} = {value:.3g} (published {published[name]:g})")
     print(f"\nUse it: adamw-scale recommend --calibration {out}/{CALIBRATION_FILE} [run options]")
     print("It holds for runs like the probed one; the further away a run is, the wider its range.")
+
+
+def _why_nothing_was_fitted(optimum: "Optimum") -> str:
+    from adamw_scale.timescale import weight_decay
+    from adamw_scale.units import format_share, format_significant
+
+    if optimum.status == "flat":
+        return "flat: the losses do not tell timescales apart within an octave of the lowest; in this range λ hardly matters"
+    tau = optimum.timescale
+    end = f"{format_share(tau.run, 'the run')}, λ = {format_significant(weight_decay(optimum.run.peak_lr, tau.iters))}"
+    if tau.run > 1:
+        return f"edge: the longest timescale probed was best ({end}); here decay only costs, use none or less than that"
+    return f"edge: the shortest timescale probed was best ({end}); the optimum lies at more decay than may be probed"
