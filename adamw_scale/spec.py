@@ -361,6 +361,11 @@ class Optimum(Noun):
         return self.run.timescale(run=self.timescale_run)
 
     @property
+    def weight_decay(self) -> float:
+        """The weight decay (PyTorch convention) that gives the probed run this timescale."""
+        return ema.weight_decay(self.run.peak_lr, self.timescale.iters)
+
+    @property
     def octaves(self) -> tuple[float, float]:
         """The interval relative to the optimum: octaves below (negative or 0) and above."""
         x = math.log2(self.timescale_run)

@@ -5,7 +5,7 @@ import re
 
 from adamw_scale.errors import SpecError
 
-_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "%": 1e-2}
+_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _BINARY = {"ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30, "ti": 2.0**40}
 MAX_LENGTH = 60
 _QUANTITY = re.compile(
@@ -31,14 +31,15 @@ def parse_quantity(text: str) -> float:
         raise SpecError(f"{text[:60]!r} is not a number: write for example 1.3B, 512k, 3e-4 or 2%")
     digits, suffix = match.groups()
     value = float(digits.replace("_", ""))
-    scale = {**_SUFFIXES, **_BINARY}[suffix.lower()]
-    return value / 100 if suffix == "%" else value * scale
+    if suffix == "%":
+        return value / 100  # exact where a factor 0.01 is not: 7 % is 0.07
+    return value * {**_SUFFIXES, **_BINARY}[suffix.lower()]
 
 
 def format_count(value: float) -> str:
-    """A count in at most four digits and a suffix, as people write it: 1.3B, 512k, 37,267, 2016."""
-    for scale, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= scale and (scale > 1e3 or abs(value) >= 1e6):
+    """A count as people write it, from a million on in four digits: 1.3B, 512,000, 37,267, 0.224."""
+    for scale, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if abs(value) >= scale:
             return f"{value / scale:.4g}{suffix}"
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 

@@ -4,13 +4,14 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import pytest
 from hypothesis import settings
 
 from adamw_scale.cli import main as cli
 from adamw_scale.probe.engines.engine import Listener, Progress, TaskSource
+from adamw_scale.probe.engines.serial import SerialEngine
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
 
 settings.register_profile("default", deadline=None, derandomize=True)
@@ -44,7 +45,7 @@ def adamw_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     return run
 
 
-class PlantedEngine:
+class PlantedEngine(SerialEngine):
     """An engine that trains nothing: a basin with a known minimum, steeper on the left, plus paired noise.
 
     `drift` moves the minimum from seed to seed, in octaves.
@@ -58,12 +59,6 @@ class PlantedEngine:
     trained: ClassVar[list[str]] = []
 
     def __init__(self, source: TaskSource, jobs: int) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
         pass
 
     def run(self, configs: Sequence[ProbeConfig], listener: Listener) -> Iterator[ProbeResult]:

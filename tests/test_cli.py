@@ -6,9 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from conftest import Command, Outcome
 
 RUN = ["--params", "1.3B", "--tokens", "26B", "--batch-size", "0.5M", "--lr", "3e-4", "--schedule", "linear"]
+
+
+def piped(text: str, *arguments: str) -> Outcome:
+    """Run `... | adamw-scale ...` as a process, with this text on its stdin."""
+    process = subprocess.run(
+        [sys.executable, "-m", "adamw_scale", *arguments], input=text, capture_output=True, text=True, check=False
+    )
+    return Outcome(process.returncode, process.stdout, process.stderr)
 
 
 def test_recommend_json_is_the_published_formula(adamw_scale: Command) -> None:
@@ -43,13 +51,9 @@ def test_run_files_say_what_flags_say(
     }
     file = tmp_path / f"run.{suffix}"
     if suffix == "-":
-        read = subprocess.run(
-            [sys.executable, "-m", "adamw_scale", "recommend", "--run", "-", "--lr", "3e-4", "--json"],
-            input=content["yaml"].replace("3e-4", "1e-3"),
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        outcome = piped(content["yaml"].replace("3e-4", "1e-3"), "recommend", "--run", "-", "--lr", "3e-4", "--json")
+        assert outcome.code == 0
+        read = outcome.out
     else:
         file.write_text(content[suffix].replace("3e-4", "1e-3"))
         read = adamw_scale("recommend", "--run", str(file), "--lr", "3e-4", "--json").out
@@ -88,14 +92,9 @@ def test_emit_from_options_and_from_a_pipe(adamw_scale: Command) -> None:
     """`emit NAME options` and `recommend --json | emit NAME` write the same snippet."""
     direct = adamw_scale("emit", "megatron", *RUN, "--sequence-length", "2000")
     advice = adamw_scale("recommend", *RUN, "--sequence-length", "2000", "--json").out
-    piped = subprocess.run(
-        [sys.executable, "-m", "adamw_scale", "emit", "megatron"],
-        input=advice,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert direct.out == piped.stdout
+    outcome = piped(advice, "emit", "megatron")
+    assert outcome.code == 0
+    assert direct.out == outcome.out
     assert "--weight-decay 0.28674043" in direct.out
     assert "caution parametrization" in direct.err
 
@@ -267,15 +266,9 @@ def test_a_huge_file_is_not_read(adamw_scale: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "hello", "{}", '{"schema": "adamw-scale/recommendation/1"}', "[" * 100_000])
 def test_emit_refuses_what_is_no_recommendation(text: str) -> None:
     """A pipe that does not carry a recommendation ends in one line."""
-    outcome = subprocess.run(
-        [sys.executable, "-m", "adamw_scale", "emit", "pytorch"],
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (outcome.returncode, outcome.stdout, outcome.stderr.count("\n")) == (2, "", 1)
-    assert "adamw-scale recommend --json" in outcome.stderr
+    outcome = piped(text, "emit", "pytorch")
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert "adamw-scale recommend --json" in outcome.err
 
 
 def test_a_reader_that_leaves_is_no_traceback() -> None:

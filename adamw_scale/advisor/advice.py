@@ -7,7 +7,7 @@ from adamw_scale import timescale as ema
 from adamw_scale.advisor.answers import Answer, measured, published
 from adamw_scale.advisor.cautions import cautions_of
 from adamw_scale.errors import MissingInputError, SpecError
-from adamw_scale.parametrizations import HIDDEN, PARAMETRIZATIONS
+from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.rules import RULES, regime
 from adamw_scale.rules.regimes import BASELINE, Regime
 from adamw_scale.spec import (
@@ -57,6 +57,7 @@ def recommend(run: TrainingRun, rule: str | None = None, calibration: Calibratio
         competitors = tuple(name for name in competitors if name != answer.rule.name)
 
     weight_decay = _weight_decay(run, answer.timescale)
+    groups = _param_groups(run, weight_decay)
     baseline = () if answer.rule.name == BASELINE else (BASELINE,)
     alternatives = tuple(_alternatives(run, (*competitors, *baseline)))
     default_of = kind if kind and rule in (None, kind.default) and calibration is None else None
@@ -67,8 +68,8 @@ def recommend(run: TrainingRun, rule: str | None = None, calibration: Calibratio
         rule=answer.rule.name,
         timescale=answer.timescale,
         alternatives=alternatives,
-        param_groups=_param_groups(run, weight_decay),
-        companions=_companions(run, weight_decay, answer),
+        param_groups=groups,
+        companions=_companions(run, answer, hidden=groups[0]),
         cautions=(*answer.cautions, *cautions_of(run, weight_decay, answer.timescale, default_of)),
         run=run,
     )
@@ -133,11 +134,9 @@ def _param_groups(run: TrainingRun, weight_decay: float) -> tuple[ParamGroup, ..
     )
 
 
-def _companions(run: TrainingRun, weight_decay: float, answer: Answer) -> Companions:
-    """What goes with the number."""
+def _companions(run: TrainingRun, answer: Answer, hidden: ParamGroup) -> Companions:
+    """What goes with the number, on the hidden matrices."""
     mean = run.lr_schedule.mean()
-    m = run.width_ratio if PARAMETRIZATIONS[run.parametrization].needs_base_width else 1.0
-    hidden = PARAMETRIZATIONS[run.parametrization].multipliers(m)[HIDDEN]
     return Companions(
         source=answer.source,
         certainty=answer.certainty,
@@ -145,8 +144,8 @@ def _companions(run: TrainingRun, weight_decay: float, answer: Answer) -> Compan
         derivation=f"{answer.rule.derivation(run)}; λ = 1 / (lr · tau) = 1 / ({run.peak_lr:g} · {format_count(answer.timescale.iters)})",
         schedule_mean=mean,
         retention=ema.retention(mean, answer.timescale.run),
-        equilibrium_rms=ema.equilibrium_rms(run.peak_lr * hidden.peak_lr, weight_decay * hidden.weight_decay),
-        current=None if run.weight_decay is None else _current(run, mean, run.peak_lr * hidden.peak_lr),
+        equilibrium_rms=ema.equilibrium_rms(hidden.peak_lr, hidden.weight_decay),
+        current=None if run.weight_decay is None else _current(run, mean, hidden.peak_lr),
     )
 
 

@@ -122,7 +122,6 @@ def _show_plan(task: str, data: str | None, device: str, seeds: int, fields: dic
 def _render(calibration: "Calibration", out: str) -> None:
     from adamw_scale.calibration import CALIBRATION_FILE
     from adamw_scale.rules import RULES
-    from adamw_scale.timescale import weight_decay
     from adamw_scale.units import format_count, format_percent, format_significant
 
     optimum = calibration.optima[0]
@@ -139,12 +138,13 @@ def _render(calibration: "Calibration", out: str) -> None:
             file=sys.stderr,
         )
         return
-    best = weight_decay(run.peak_lr, tau.iters)
     published = vars(RULES[calibration.rule]())
     print(
         f"  timescale  {format_percent(tau.run)} of the run (80 % interval {format_percent(low)} to {format_percent(high)}) = {tau.epochs:.3g} epochs"
     )
-    print(f"  λ          {format_significant(best)} for the probed run; held-out loss {optimum.loss:.4f}")
+    print(
+        f"  λ          {format_significant(optimum.weight_decay)} for the probed run; held-out loss {optimum.loss:.4f}"
+    )
     for name, value in calibration.constants.items():
         print(f"  constant   {calibration.rule} {name} = {value:.3g} (published {published[name]:g})")
     print(f"\nUse it: adamw-scale recommend --calibration {out}/{CALIBRATION_FILE} [run options]")
@@ -152,13 +152,12 @@ def _render(calibration: "Calibration", out: str) -> None:
 
 
 def _why_nothing_was_fitted(optimum: "Optimum") -> str:
-    from adamw_scale.timescale import weight_decay
     from adamw_scale.units import format_share, format_significant
 
     if optimum.status == "flat":
         return "flat: the losses do not tell timescales apart within an octave of the lowest; in this range λ hardly matters"
     tau = optimum.timescale
-    end = f"{format_share(tau.run, 'the run')}, λ = {format_significant(weight_decay(optimum.run.peak_lr, tau.iters))}"
+    end = f"{format_share(tau.run, 'the run')}, λ = {format_significant(optimum.weight_decay)}"
     if tau.run > 1:
         return f"edge: the longest timescale probed was best ({end}); here decay only costs, use none or less than that"
     return f"edge: the shortest timescale probed was best ({end}); the optimum lies at more decay than may be probed"
