@@ -1,35 +1,270 @@
 """What a weight-decay number means: how libraries apply it, and what that is in PyTorch's unit.
 
-Each step multiplies a decayed weight by 1 - f_t. With lr_t the scheduled learning rate:
+Each step multiplies a decayed weight by 1 - f_t. With s_t = lr_t / peak_lr the schedule, T the steps
+of the run and w_t the weight decay's own schedule (1 throughout where there is none), f_t of a value v
+is lr_t·v in PyTorch and something else elsewhere: `KINDS` holds every meaning, `CONVENTIONS` which
+library has which, read in the libraries' sources. A new convention is one entry here.
 
-    pytorch      f_t = lr_t * value              torch, optax, Keras 3, Megatron, DeepSpeed, ...
-    independent  f_t = (lr_t / peak_lr) * value  Composer DecoupledAdamW, optimi decouple_lr, big_vision
-
-Both follow the schedule, so the conversion is exact at every step. Read in the libraries' sources.
-A new convention is one entry in `CONVENTIONS`.
+Two things can be kept when a value is carried to a kind that follows another shape over the run:
+the decay at peak learning rate ("peak"), or its sum over the run ("mass"). Where both kinds follow
+the schedule alike the two agree, and the conversion is exact at every step.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 
-class Convention(NamedTuple):
-    """One meaning of a weight-decay value, and the way to PyTorch's and back at a peak lr."""
+MATCHES = ("peak", "mass")
+
+
+class Setting(NamedTuple):
+    """What a conversion may depend on; None where it was not given.
+
+    Args:
+        peak_lr: Highest scheduled learning rate.
+        total_steps: Optimizer steps of the run.
+        mean: Mean of s_t over the run, in (0, 1].
+        mean_square: Mean of s_t squared.
+        mean_with_own: Mean of s_t * w_t.
+        aligned: Share of weights whose update has their own sign, which cautious decay acts on.
+    """
+
+    peak_lr: float | None = None
+    total_steps: float | None = None
+    mean: float | None = None
+    mean_square: float | None = None
+    mean_with_own: float | None = None
+    aligned: float = 0.5
+
+    def needed(self, name: str, flag: str, kind: str) -> float:
+        """A value that a kind cannot do without.
+
+        Raises:
+            MissingInputError: it was not given.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise MissingInputError(f"a weight decay of kind {kind!r} needs {name} here: pass {flag}")
+        return float(value)
+
+
+class Kind(NamedTuple):
+    """One meaning of a weight-decay value.
+
+    f_t = value * per_unit(setting) * peak_lr * shape(s_t, w_t), so value * per_unit is PyTorch's λ at
+    peak; `mass(setting)` is the mean of the shape over the run.
+    """
 
     formula: str
-    to_pytorch: Callable[[float, float], float]
-    from_pytorch: Callable[[float, float], float]
+    per_unit: Callable[[Setting], float]
+    shape: Callable[[float, float], float]
+    mass: Callable[[Setting], float]
+    caution: str = ""
+
+
+def _lr(kind: str) -> Callable[[Setting], float]:
+    return lambda setting: setting.needed("peak_lr", "--lr", kind)
+
+
+def _mean(setting: Setting) -> float:
+    return setting.needed("mean", "--schedule", "scheduled")
+
+
+def _mean_square(setting: Setting) -> float:
+    return setting.needed("mean_square", "--schedule", "corrected")
+
+
+def _per_root_steps(setting: Setting) -> float:
+    return 1 / (_lr("normalized")(setting) * math.sqrt(setting.needed("total_steps", "--steps", "normalized")))
+
+
+FIXED_CAUTION = (
+    "this decay follows no schedule: it acts fully while the learning rate warms up and after it has fallen, so one value "
+    "can match either the decay at peak lr or its sum over the run"
+)
+CORRECTED_CAUTION = (
+    "this decay falls with the square of the learning rate, so one value matches it at peak lr or in sum"
+)
+
+KINDS: dict[str, Kind] = {
+    "pytorch": Kind("lr_t * value", lambda setting: 1.0, lambda s, w: s, _mean),
+    "independent": Kind(
+        "lr_t / peak_lr * value", lambda setting: 1 / _lr("independent")(setting), lambda s, w: s, _mean
+    ),
+    "fixed": Kind(
+        "value",
+        lambda setting: 1 / _lr("fixed")(setting),
+        lambda s, w: 1.0,
+        lambda setting: 1.0,
+        FIXED_CAUTION,
+    ),
+    "normalized": Kind("lr_t / peak_lr * value / sqrt(steps)", _per_root_steps, lambda s, w: s, _mean),
+    "corrected": Kind(
+        "lr_t^2 / peak_lr * value", lambda setting: 1.0, lambda s, w: s * s, _mean_square, CORRECTED_CAUTION
+    ),
+    "squared": Kind("lr_t^2 * value", _lr("squared"), lambda s, w: s * s, _mean_square, CORRECTED_CAUTION),
+    "scheduled": Kind(
+        "lr_t * value_t",
+        lambda setting: 1.0,
+        lambda s, w: s * w,
+        lambda setting: setting.needed("mean_with_own", "--weight-decay-schedule", "scheduled"),
+        "the value has a schedule of its own, so one number matches it where it is highest or in sum",
+    ),
+    "cautious": Kind(
+        "lr_t * value where update and weight have the same sign, else 0",
+        lambda setting: setting.aligned,
+        lambda s, w: s,
+        _mean,
+        "this decay skips weights whose update has the other sign; the share it acts on is assumed, not known (--aligned)",
+    ),
+    "cautious-scheduled": Kind(
+        "lr_t * value_t where update and weight have the same sign, else 0",
+        lambda setting: setting.aligned,
+        lambda s, w: s * w,
+        lambda setting: setting.needed("mean_with_own", "--weight-decay-schedule", "cautious-scheduled"),
+        "this decay skips weights whose update has the other sign, and has a schedule of its own",
+    ),
+}
+L2 = "l2"
+L2_FORMULA = "gradient + value * weight"
+L2_REASON = (
+    "it is added to the gradient, which Adam then divides by the gradient's own size: how much it shrinks a weight depends "
+    "on that weight's gradients, so no decoupled weight decay does the same"
+)
+
+
+class Convention(NamedTuple):
+    """A library (or a mode of one) and the kind of decay it applies; `default` is its weight decay if none is given."""
+
+    kind: str
+    library: str
+    default: str = ""
+
+    @property
+    def formula(self) -> str:
+        """f_t as text."""
+        return L2_FORMULA if self.kind == L2 else KINDS[self.kind].formula
 
 
 CONVENTIONS: dict[str, Convention] = {
-    "pytorch": Convention(
-        formula="w <- w * (1 - lr_t * value)",
-        to_pytorch=lambda value, peak_lr: value,
-        from_pytorch=lambda weight_decay, peak_lr: weight_decay,
+    "pytorch": Convention("pytorch", "torch.optim.AdamW", "0.01"),
+    "torch-adam": Convention(L2, "torch.optim.Adam", "0"),
+    "torch-adam-decoupled": Convention("pytorch", "torch.optim.Adam(decoupled_weight_decay=True)", "0"),
+    "torch-muon": Convention("pytorch", "torch.optim.Muon (the lr before its adjustment)", "0.1"),
+    "torch-adafactor": Convention("pytorch", "torch.optim.Adafactor (the raw lr)", "0"),
+    "transformers-adafactor": Convention("pytorch", "transformers Adafactor (lr after relative step and scaling)", "0"),
+    "independent": Convention("independent", "any fully decoupled AdamW: mu_transformer, Wortsman et al., AFM"),
+    "composer": Convention("independent", "Composer and llm-foundry DecoupledAdamW", "1e-5"),
+    "optimi": Convention("pytorch", "optimi AdamW", "0.01"),
+    "optimi-decoupled": Convention("independent", "optimi AdamW(decouple_lr=True)", "0.01"),
+    "unit-scaling": Convention("independent", "unit_scaling AdamW, per group of its own lr", "0"),
+    "big-vision": Convention("independent", "big_vision"),
+    "axlearn": Convention("pytorch", "axlearn adamw_optimizer"),
+    "axlearn-decoupled": Convention("independent", "axlearn adamw_decoupled_optimizer", "0"),
+    "lion-pytorch": Convention("pytorch", "lion_pytorch Lion", "0"),
+    "lion-pytorch-decoupled": Convention("independent", "lion_pytorch Lion(decoupled_weight_decay=True)", "0"),
+    "bitsandbytes": Convention("pytorch", "bitsandbytes AdamW, and Adam too", "0.01; Adam 0"),
+    "bitsandbytes-1-state": Convention(L2, "bitsandbytes momentum, RMSprop, Adagrad"),
+    "apex": Convention("pytorch", "apex FusedAdam", "0"),
+    "apex-l2": Convention(L2, "apex FusedAdam(adam_w_mode=False)", "0"),
+    "deepspeed": Convention("pytorch", 'DeepSpeed FusedAdam and CPUAdam, JSON types "Adam" and "AdamW"', "0"),
+    "deepspeed-l2": Convention(L2, "DeepSpeed Adam with adam_w_mode false", "0"),
+    "megatron": Convention("pytorch", "Megatron-LM, Megatron-Bridge, NeMo", "0.01"),
+    "megatron-scheduled": Convention("scheduled", "Megatron-LM with --start- and --end-weight-decay"),
+    "fairseq": Convention("pytorch", "fairseq adam", "0"),
+    "timm": Convention("pytorch", "timm adamw, nadamw, lion, adopt, laprop", "0.01; lion 0"),
+    "timm-corrected": Convention("corrected", "timm with corrected_weight_decay=True", "0.01"),
+    "timm-unscaled": Convention("fixed", "timm adafactor_bv(unscaled_wd=True)", "0"),
+    "timm-unscaled-corrected": Convention(
+        "independent", "timm adafactor_bv(unscaled_wd=True, corrected_weight_decay=True)", "0"
     ),
-    "independent": Convention(
-        formula="w <- w * (1 - lr_t / peak_lr * value)",
-        to_pytorch=lambda value, peak_lr: value / peak_lr,
-        from_pytorch=lambda weight_decay, peak_lr: weight_decay * peak_lr,
+    "torchtitan": Convention("pytorch", "torchtitan", "0.1"),
+    "olmo-core": Convention("pytorch", "OLMo-core AdamW and SkipStepAdamW", "0.01"),
+    "levanter": Convention("pytorch", "levanter Adam", "0.1"),
+    "levanter-adamc": Convention("corrected", "levanter Adam(adamc_weight_decay=True)", "0.1"),
+    "maxtext": Convention("pytorch", "MaxText adamw and adam_pax", "0.1"),
+    "optax": Convention("pytorch", "optax adamw, nadamw, lion, lamb, contrib.muon", "1e-4; lion 1e-3"),
+    "optax-adafactor": Convention("fixed", "optax adafactor(weight_decay_rate=...)", "none"),
+    "keras": Convention("pytorch", "Keras 3, every optimizer", "0.004 in AdamW"),
+    "tfa": Convention("fixed", "TensorFlow Addons AdamW, unless you schedule it yourself"),
+    "tf-adam-weight-decay": Convention("pytorch", "transformers AdamWeightDecay (TensorFlow, removed)", "0"),
+    "schedulefree": Convention("pytorch", "schedulefree AdamWScheduleFree, decay at y, nearly constant lr", "0"),
+    "paddle": Convention("pytorch", "PaddlePaddle AdamW", "0.01"),
+    "mindspore": Convention("pytorch", "MindSpore AdamWeightDecay", "0"),
+    "mlx": Convention("pytorch", "MLX AdamW, Lion, Adafactor", "0.01"),
+    "tinygrad": Convention("pytorch", "tinygrad AdamW", "0.01"),
+    "candle": Convention("pytorch", "candle AdamW", "0.01"),
+    "torchao": Convention("pytorch", "torchao AdamW8bit, AdamW4bit, AdamWFp8", "0.01"),
+    "torchao-adam": Convention(L2, "torchao Adam8bit, Adam4bit, AdamFp8", "0"),
+    "nanogpt": Convention("pytorch", "nanoGPT", "0.1"),
+    "nanochat": Convention("pytorch", "nanochat, AdamW groups"),
+    "nanochat-muon": Convention(
+        "cautious-scheduled", "nanochat, Muon group: cautious, falling to 0 as a cosine", "0.28"
     ),
+    "modded-nanogpt": Convention("squared", "modded-nanogpt, Adam groups", "0.005"),
+    "cautious": Convention("cautious", "cautious weight decay (arXiv:2510.12402)"),
+    "adamc": Convention("corrected", "AdamC (arXiv:2506.02285)"),
+    "loshchilov": Convention("normalized", "the AdamW paper's code, ADAMW (arXiv:1711.05101)", "0.025"),
+    "adamwr": Convention("normalized", "mpyrozhok adamwr with CyclicLRWithRestarts; steps of the current cycle"),
+    "adamwr-plain": Convention("fixed", "mpyrozhok adamwr without its scheduler"),
+    "keras-adamw": Convention("normalized", "OverLordGoldDragon keras-adamw"),
 }
+
+
+def kind_of(name: str) -> Kind:
+    """How a convention decays.
+
+    Raises:
+        UnknownNameError: no such convention.
+        SpecError: L2 in an adaptive optimizer, which has no weight decay that does the same.
+    """
+    if name not in CONVENTIONS:
+        raise UnknownNameError("convention", name, CONVENTIONS)
+    if CONVENTIONS[name].kind == L2:
+        raise SpecError(
+            f"convention {name!r} ({CONVENTIONS[name].library}) is L2 and cannot be converted: {L2_REASON}. "
+            "Use a decoupled optimizer such as AdamW, and adamw-scale recommend for its value"
+        )
+    return KINDS[CONVENTIONS[name].kind]
+
+
+def decay_per_step(name: str, value: float, setting: Setting, s: float, w: float = 1.0) -> float:
+    """f_t: the share of a weight that one step removes, at lr multiplier `s` and own multiplier `w`.
+
+    Example:
+        >>> decay_per_step("composer", 1e-4, Setting(peak_lr=1e-3), s=0.5)
+        5e-05
+    """
+    kind = kind_of(name)
+    return value * kind.per_unit(setting) * setting.needed("peak_lr", "--lr", name) * kind.shape(s, w)
+
+
+def to_pytorch(name: str, value: float, setting: Setting, match: str = "peak") -> float:
+    """PyTorch's λ for a value in a convention, the same at peak lr ("peak") or in sum over the run ("mass").
+
+    Example:
+        >>> to_pytorch("big-vision", 1e-4, Setting(peak_lr=1e-3))
+        0.1
+    """
+    kind = kind_of(name)
+    return value * kind.per_unit(setting) * _mass_ratio(kind, setting, match)
+
+
+def from_pytorch(name: str, weight_decay: float, setting: Setting, match: str = "peak") -> float:
+    """The value in a convention for PyTorch's λ; the inverse of `to_pytorch`."""
+    kind = kind_of(name)
+    return weight_decay / (kind.per_unit(setting) * _mass_ratio(kind, setting, match))
+
+
+def follows_lr(name: str) -> bool:
+    """Whether the decay is proportional to the scheduled lr, so that "peak" and "mass" agree."""
+    return kind_of(name).mass is _mean
+
+
+def _mass_ratio(kind: Kind, setting: Setting, match: str) -> float:
+    """Sum over the run relative to a PyTorch decay that is equal at peak."""
+    if match not in MATCHES:
+        raise UnknownNameError("match", match, MATCHES)
+    return 1.0 if match == "peak" or kind.mass is _mean else kind.mass(setting) / _mean(setting)

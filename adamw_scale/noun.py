@@ -37,10 +37,16 @@ def _pair(value: Any, info: ValidationInfo) -> Any:
     return parts
 
 
+def _list(value: Any) -> Any:
+    """Accept "0.8,0.9" for a list of numbers."""
+    return tuple(value.split(",")) if isinstance(value, str) else value
+
+
 Number = Annotated[float, BeforeValidator(_number)]
 Count = Annotated[Number, Field(gt=0, le=1e18)]
 Size = Annotated[Number, Field(ge=1, le=1e18)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
+Fractions = Annotated[tuple[Fraction, ...], BeforeValidator(_list), Field(min_length=1, max_length=1000)]
 Pair = Annotated[tuple[Fraction, Fraction], BeforeValidator(_pair)]
 
 

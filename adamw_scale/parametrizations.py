@@ -1,14 +1,18 @@
-"""How learning rate and weight decay of each parameter group depend on width.
+"""How learning rate, weight decay, eps and init of each parameter group depend on width and depth.
 
-m = width / base_width. A run's `peak_lr` and the recommended `weight_decay` are the base values;
-each parametrization multiplies them per group. What must stay put across width is the timescale of
-the hidden matrices, 1/(lr*λ): muP divides their learning rate by m, so their λ is multiplied by m.
+m = width / base_width, d = depth / base_depth. A run's `peak_lr` and the recommended `weight_decay` are
+the base values; each parametrization multiplies them per group. What decides the timescale of a group is
+its lr*λ: muP divides the hidden lr by m, so λ must grow with m if the timescale is to stay.
 
-Known: λ*m with lr/m (Wang & Aitchison 2024, arXiv:2405.13698; CompleteP, arXiv:2505.01618, table 1;
-Kosson et al. 2025, arXiv:2510.19093). Disputed: λ*sqrt(m) (Fan et al., arXiv:2510.15262) and λ
-unchanged (Qiu et al., arXiv:2512.05620); the three differ by a factor m.
+Published answers to that differ, and every one is here under its name:
+
+    λ * m        timescale kept      2405.13698, 2505.01618 (table 1), 2510.19093     mup, completep
+    λ * sqrt(m)  grows as sqrt(m)    2510.15262                                       mup-sqrt-width
+    λ            grows as m          2512.05620                                       mup-constant-decay
+    λ            grows as m          nobody's claim, but what common code does        mup-as-shipped
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -22,31 +26,108 @@ GROUPS: Mapping[str, str] = {
 
 
 class Multipliers(NamedTuple):
-    """Factors on the base values of one group."""
+    """Factors on the base values of one group; `forward` multiplies what its weights compute."""
 
-    peak_lr: float
-    weight_decay: float
+    peak_lr: float = 1.0
+    weight_decay: float = 1.0
+    eps: float = 1.0
+    init_variance: float = 1.0
+    forward: float = 1.0
 
 
 class Parametrization(NamedTuple):
-    """A parametrization: width ratio m in, multipliers per group out."""
+    """A parametrization: width and depth ratio in, multipliers per group out.
 
-    needs_base_width: bool
-    multipliers: Callable[[float], dict[str, Multipliers]]
+    `residual` is the multiplier on each residual branch's output, as a function of the depth ratio.
+    """
+
+    summary: str
+    source: str
+    multipliers: Callable[[float, float], dict[str, Multipliers]]
+    needs_base_width: bool = True
+    needs_base_depth: bool = False
+    residual: Callable[[float], float] = lambda depth_ratio: 1.0
+
+    def timescale_drift(self, width_ratio: float, depth_ratio: float) -> float:
+        """Timescale of the hidden matrices over that of the base width: 1 / (lr multiplier * λ multiplier)."""
+        hidden = self.multipliers(width_ratio, depth_ratio)[HIDDEN]
+        return 1.0 / (hidden.peak_lr * hidden.weight_decay)
 
 
-def _standard(m: float) -> dict[str, Multipliers]:
+def _standard(m: float, d: float) -> dict[str, Multipliers]:
     """Base values everywhere, no decay on gains and biases."""
-    base = Multipliers(1.0, 1.0)
-    return {HIDDEN: base, EMBEDDING: base, OUTPUT: base, NORM_AND_BIAS: Multipliers(1.0, 0.0)}
+    return {
+        HIDDEN: Multipliers(),
+        EMBEDDING: Multipliers(),
+        OUTPUT: Multipliers(),
+        NORM_AND_BIAS: Multipliers(weight_decay=0.0),
+    }
 
 
-def _mup(m: float) -> dict[str, Multipliers]:
-    """Hidden matrices: lr / m and λ * m, so that lr*λ does not depend on width (2505.01618, table 1)."""
-    return {**_standard(m), HIDDEN: Multipliers(1.0 / m, m)}
+def _mup(decay_exponent: float) -> Callable[[float, float], dict[str, Multipliers]]:
+    """Hidden matrices: lr / m, λ * m**decay_exponent, eps / m, init variance / m; output times 1 / m (2505.01618, table 1)."""
+
+    def multipliers(m: float, d: float) -> dict[str, Multipliers]:
+        return {
+            **_standard(m, d),
+            HIDDEN: Multipliers(1 / m, m**decay_exponent, eps=1 / m, init_variance=1 / m),
+            OUTPUT: Multipliers(forward=1 / m),
+        }
+
+    return multipliers
+
+
+def _completep(m: float, d: float) -> dict[str, Multipliers]:
+    """MuP, and eps / d in residual branches, which are multiplied by 1 / d; lr and λ do not depend on depth.
+
+    This is alpha = 1 of arXiv:2505.01618, table 1, where hidden lr ~ d^(alpha - 1) and eps ~ d^-alpha.
+    """
+    groups = _mup(1.0)(m, d)
+    return {**groups, HIDDEN: groups[HIDDEN]._replace(eps=1 / (m * d))}
+
+
+def _completed_p(m: float, d: float) -> dict[str, Multipliers]:
+    """CompleteP, with the output's own lr / m, λ * m and init variance / m², and embedding eps / m (2512.22382, table 1)."""
+    return {
+        **_completep(m, d),
+        EMBEDDING: Multipliers(eps=1 / m),
+        OUTPUT: Multipliers(1 / m, m, init_variance=1 / (m * m)),
+    }
 
 
 PARAMETRIZATIONS: dict[str, Parametrization] = {
-    "standard": Parametrization(False, _standard),
-    "mup": Parametrization(True, _mup),
+    "standard": Parametrization("the same lr and λ everywhere", "practice", _standard, needs_base_width=False),
+    "mup": Parametrization("hidden lr / m, λ * m: timescale kept", "arXiv:2405.13698, arXiv:2505.01618", _mup(1.0)),
+    "mup-as-shipped": Parametrization(
+        "hidden lr / m, λ left alone: timescale m times as long",
+        "code of nanoGPT-mup, Megatron-LM, Cerebras",
+        _mup(0.0),
+    ),
+    "mup-sqrt-width": Parametrization("hidden lr / m, λ * sqrt(m)", "Fan et al. 2025, arXiv:2510.15262", _mup(0.5)),
+    "mup-constant-decay": Parametrization(
+        "hidden lr / m, λ constant, on purpose", "Qiu et al. 2025, arXiv:2512.05620", _mup(0.0)
+    ),
+    "completep": Parametrization(
+        "muP in width, and in depth residual branches / d",
+        "Dey et al. 2025, arXiv:2505.01618",
+        _completep,
+        needs_base_depth=True,
+        residual=lambda depth_ratio: 1 / depth_ratio,
+    ),
+    "complete-d-p": Parametrization(
+        "CompleteP with output lr / m, λ * m",
+        "arXiv:2512.22382",
+        _completed_p,
+        needs_base_depth=True,
+        residual=lambda depth_ratio: 1 / depth_ratio,
+    ),
 }
+
+
+def published_decay_factors(width_ratio: float) -> dict[str, float]:
+    """What published answers multiply the hidden λ by at a width ratio, where the hidden lr is divided by it."""
+    return {
+        "λ * m (2405.13698, 2505.01618, 2510.19093)": width_ratio,
+        "λ * sqrt(m) (2510.15262)": math.sqrt(width_ratio),
+        "λ unchanged (2512.05620)": 1.0,
+    }

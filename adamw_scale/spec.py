@@ -3,6 +3,7 @@
     TrainingRun     what the user trains            -> rules, advisor
     Timescale       one duration, three views       -> what a rule returns
     Recommendation  weight decay, how sure, why     -> frameworks, the command line
+    DecayPerStep    the same where no lr is known   -> the command line
     Optimum         where a sweep's loss is lowest  -> what calibrating measures
     Calibration     a rule with measured constants  -> advisor
 
@@ -16,10 +17,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from adamw_scale import conventions, parametrizations, schedules
+from adamw_scale import conventions, parametrizations, schedules, weight_decay_schedules
 from adamw_scale import timescale as ema
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
-from adamw_scale.noun import Count, Fraction, Noun, Number, Pair, Size
+from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair, Size
 from adamw_scale.units import format_count
 
 UNITS = ("tokens", "samples")
@@ -46,7 +47,7 @@ class TrainingRun(Noun):
 
     Raises:
         SpecError: a value is impossible or two contradict each other.
-        MissingInputError: dataset_size, batch_size or peak_lr is missing.
+        MissingInputError: dataset_size or batch_size is missing.
         UnknownNameError: unknown field, schedule, parametrization or convention.
 
     Example:
@@ -63,10 +64,12 @@ class TrainingRun(Noun):
     )
     epochs: Annotated[Count, Field(ge=1e-6, le=1e9)] = Field(1.0, description="passes over the data set")
     batch_size: Size = Field(description="global batch per optimizer step, in the same unit as the data set")
-    peak_lr: Annotated[Number, Field(ge=1e-12, le=10)] = Field(
-        description="highest learning rate of the schedule", json_schema_extra=_flag("--lr")
+    peak_lr: Annotated[Number, Field(ge=1e-12, le=10)] | None = Field(
+        None,
+        description="highest learning rate of the schedule; without it the answer is lr·λ",
+        json_schema_extra=_flag("--lr"),
     )
-    schedule: str = Field("linear", description=f"learning-rate shape after warm-up: {', '.join(schedules.SHAPES)}")
+    schedule: str = Field("linear", description=f"learning-rate shape after warm-up: {', '.join(schedules.SCHEDULES)}")
     warmup_fraction: Fraction | None = Field(
         None, description="linear warm-up, as a fraction of the run", json_schema_extra=_flag("--warmup")
     )
@@ -75,7 +78,23 @@ class TrainingRun(Noun):
     )
     final_lr_fraction: Fraction | None = Field(None, description="final over peak learning rate; 0 decays to zero")
     decay_fraction: Fraction | None = Field(
-        None, description="wsd only: last part of the run over which the learning rate falls (0.2)"
+        None, description="wsd: last part of the run over which the learning rate falls (0.2)"
+    )
+    schedule_power: Annotated[Number, Field(gt=0, le=100)] | None = Field(
+        None, description="polynomial: exponent of the fall (2)"
+    )
+    milestones: Fractions | None = Field(None, description="step: points of the run at which lr drops, as 0.8,0.9")
+    step_factor: Annotated[Number, Field(gt=0, lt=1)] | None = Field(None, description="step: factor of a drop (0.1)")
+    cycles: Annotated[Number, Field(ge=1)] | None = Field(None, description="cosine-restarts: number of cycles")
+    cycle_growth: Annotated[Number, Field(ge=1, le=10)] | None = Field(
+        None, description="cosine-restarts: length of a cycle over that of the one before (1)"
+    )
+    schedule_table: Annotated[tuple[tuple[Fraction, Fraction], ...], Field(max_length=schedules.MAX_PIECES)] | None = (
+        Field(
+            None,
+            description="table: points (progress, lr / peak lr), straight lines between",
+            json_schema_extra=_flag("--schedule-file"),
+        )
     )
     num_params: Size | None = Field(None, description="parameters of the model", json_schema_extra=_flag("--params"))
     num_params_kind: str = Field(
@@ -89,13 +108,22 @@ class TrainingRun(Noun):
         "standard", description=f"how lr and λ depend on width: {', '.join(parametrizations.PARAMETRIZATIONS)}"
     )
     base_width: Size | None = Field(None, description="muP: width at which peak_lr was tuned")
+    base_depth: Size | None = Field(None, description="CompleteP: depth at which peak_lr was tuned")
     sequence_length: Size | None = Field(None, description="tokens per sequence, to write batches in sequences")
     betas: Pair = Field((0.9, 0.95), description="AdamW's betas, as 0.9,0.95")
     eps: Annotated[Number, Field(gt=0, le=1)] = Field(1e-8, description="AdamW's epsilon")
     weight_decay: Annotated[Number, Field(ge=0, le=1e12)] | None = Field(
         None, description="the decay used today, to be judged"
     )
-    convention: str = Field("pytorch", description=f"meaning of weight_decay: {', '.join(conventions.CONVENTIONS)}")
+    convention: str = Field(
+        "pytorch", description="the library whose weight_decay it is; see adamw-scale list conventions"
+    )
+    weight_decay_schedule: str = Field(
+        "constant", description=f"weight decay's own schedule: {', '.join(weight_decay_schedules.SHAPES)}"
+    )
+    final_weight_decay_fraction: Annotated[Number, Field(ge=0, le=1000)] | None = Field(
+        None, description="linear and cosine weight decay: final over first value (0)"
+    )
     task: str = Field("pretraining", description="pretraining or finetuning")
 
     @model_validator(mode="before")
@@ -110,7 +138,8 @@ class TrainingRun(Noun):
     def _refuse_the_impossible(self) -> Self:
         for kind, name, known in (
             ("unit", self.unit, UNITS),
-            ("schedule", self.schedule, schedules.SHAPES),
+            ("schedule", self.schedule, schedules.SCHEDULES),
+            ("weight_decay_schedule", self.weight_decay_schedule, weight_decay_schedules.SHAPES),
             ("parametrization", self.parametrization, parametrizations.PARAMETRIZATIONS),
             ("convention", self.convention, conventions.CONVENTIONS),
             ("task", self.task, TASKS),
@@ -131,22 +160,8 @@ class TrainingRun(Noun):
         if max(self.betas) > 1 - 1e-9:
             raise SpecError(f"betas = {self.betas}: each must be below 1. Change --betas")
         self._refuse_contradictory_schedule()
-        by_width = parametrizations.PARAMETRIZATIONS[self.parametrization].needs_base_width
-        if by_width and (self.width is None or self.base_width is None):
-            raise MissingInputError(
-                f"parametrization {self.parametrization!r} needs the width ratio: pass --width and --base-width"
-            )
-        if not by_width and self.base_width is not None:
-            raise SpecError(
-                f"base_width has no effect in {self.parametrization} parametrization: drop --base-width or pass --parametrization"
-            )
-        if self.weight_decay and self.weight_decay < 1e-12:
-            raise SpecError(f"weight_decay = {self.weight_decay:g} is zero for every purpose: pass --weight-decay 0")
-        if self.weight_decay is not None and self.peak_lr * self.current_weight_decay >= 1:
-            raise SpecError(
-                f"weight_decay = {self.weight_decay:g} at peak_lr = {self.peak_lr:g} in convention {self.convention!r} "
-                "shrinks weights by 100 % or more each step: lower --weight-decay, or name its unit with --convention"
-            )
+        self._refuse_contradictory_sizes()
+        self._refuse_impossible_decay()
         return self
 
     def _refuse_contradictory_schedule(self) -> None:
@@ -159,20 +174,47 @@ class TrainingRun(Noun):
                 f"warm-up of {format_count(self.warmup_share * self.total_steps)} steps does not fit in a run of "
                 f"{format_count(self.total_steps)} steps: lower --warmup"
             )
-        stable = schedules.SHAPES[self.schedule].has_stable_phase
-        if self.decay_fraction is not None and not stable:
-            raise SpecError(
-                f"decay_fraction is for schedule 'wsd', not {self.schedule!r}: drop --decay-fraction or pass --schedule wsd"
-            )
         if self.decay_fraction == 0:
             raise SpecError(
                 "decay_fraction = 0 leaves nothing to decay: raise --decay-fraction or pass --schedule constant"
             )
-        if self.final_lr_fraction is not None and not schedules.SHAPES[self.schedule].falls:
-            raise SpecError(
-                f"final_lr_fraction contradicts schedule {self.schedule!r}: drop --final-lr-fraction or choose another --schedule"
-            )
         _ = self.lr_schedule  # a schedule refuses what does not fit in the run
+        if self.final_weight_decay_fraction is not None and self.weight_decay_schedule not in ("linear", "cosine"):
+            raise SpecError(
+                f"final_weight_decay_fraction has no effect where weight decay is {self.weight_decay_schedule}: drop "
+                "--final-weight-decay-fraction or pass --weight-decay-schedule linear"
+            )
+
+    def _refuse_contradictory_sizes(self) -> None:
+        by = parametrizations.PARAMETRIZATIONS[self.parametrization]
+        for what, size, base, needed in (
+            ("width", self.width, self.base_width, by.needs_base_width),
+            ("depth", self.depth, self.base_depth, by.needs_base_depth),
+        ):
+            if needed and (size is None or base is None):
+                raise MissingInputError(
+                    f"parametrization {self.parametrization!r} needs the {what} ratio: pass --{what} and --base-{what}"
+                )
+            if not needed and base is not None:
+                raise SpecError(
+                    f"base_{what} has no effect in {self.parametrization} parametrization: drop --base-{what} or pass --parametrization"
+                )
+
+    def _refuse_impossible_decay(self) -> None:
+        if self.weight_decay is None:
+            return
+        if not conventions.follows_lr(self.convention) and self.weight_decay_schedule != "constant":
+            raise SpecError(
+                f"convention {self.convention!r} and weight_decay_schedule {self.weight_decay_schedule!r} both say how the "
+                "decay moves: drop --convention or --weight-decay-schedule"
+            )
+        if self.weight_decay and self.weight_decay < 1e-12:
+            raise SpecError(f"weight_decay = {self.weight_decay:g} is zero for every purpose: pass --weight-decay 0")
+        if self.peak_lr is not None and self.peak_lr * self.current_weight_decay >= 1:
+            raise SpecError(
+                f"weight_decay = {self.weight_decay:g} at peak_lr = {self.peak_lr:g} in convention {self.convention!r} "
+                "shrinks weights by 100 % or more each step: lower --weight-decay, or name its unit with --convention"
+            )
 
     @property
     def total_units(self) -> float:
@@ -209,12 +251,22 @@ class TrainingRun(Noun):
     @property
     def lr_schedule(self) -> schedules.Schedule:
         """The learning-rate schedule as a function of progress."""
-        return schedules.Schedule(
-            self.schedule,
-            warmup_fraction=self.warmup_share,
-            final_lr_fraction=self.final_lr_fraction or 0.0,
-            **({} if self.decay_fraction is None else {"decay_fraction": self.decay_fraction}),
+        given = {option: getattr(self, option) for option in schedules.OPTIONS}
+        return schedules.Schedule(self.schedule, **{**given, "warmup_fraction": self.warmup_share})
+
+    @property
+    def decay_schedule(self) -> weight_decay_schedules.Decay:
+        """What multiplies peak_lr * λ over the run: the learning rate's schedule, and weight decay's own."""
+        return weight_decay_schedules.Decay(
+            self.lr_schedule, self.weight_decay_schedule, self.final_weight_decay_fraction or 0.0
         )
+
+    @property
+    def lr(self) -> float:
+        """The peak learning rate, where one is needed; MissingInputError without."""
+        if self.peak_lr is None:
+            raise MissingInputError("the TrainingRun lacks peak_lr, which is needed here: pass --lr")
+        return self.peak_lr
 
     @property
     def width_ratio(self) -> float:
@@ -222,9 +274,28 @@ class TrainingRun(Noun):
         return self.width / self.base_width if self.width and self.base_width else 1.0
 
     @property
+    def depth_ratio(self) -> float:
+        """depth / base_depth; 1 where either is not given."""
+        return self.depth / self.base_depth if self.depth and self.base_depth else 1.0
+
+    @property
+    def setting(self) -> conventions.Setting:
+        """What converting a weight decay to or from another library may depend on."""
+        schedule = self.lr_schedule
+        return conventions.Setting(
+            peak_lr=self.peak_lr,
+            total_steps=self.total_steps,
+            mean=schedule.mean(),
+            mean_square=schedule.mean_square(),
+            mean_with_own=self.decay_schedule.mean(),
+        )
+
+    @property
     def current_weight_decay(self) -> float:
-        """Today's weight decay in PyTorch's convention; 0 where none was given."""
-        return conventions.CONVENTIONS[self.convention].to_pytorch(self.weight_decay or 0.0, self.peak_lr)
+        """Today's weight decay as the PyTorch value with the same sum over the run; 0 where none was given."""
+        if not self.weight_decay:
+            return 0.0
+        return conventions.to_pytorch(self.convention, self.weight_decay, self.setting, match="mass")
 
     def timescale(
         self, *, iters: float | None = None, epochs: float | None = None, run: float | None = None
@@ -245,7 +316,7 @@ class TrainingRun(Noun):
 
     def timescale_of(self, weight_decay: float) -> Timescale:
         """Timescale that a weight decay (PyTorch convention, > 0) gives this run."""
-        return self.timescale(iters=ema.tau_iter(self.peak_lr, weight_decay))
+        return self.timescale(iters=ema.tau_iter(self.lr, weight_decay))
 
 
 class Caution(Noun):
@@ -257,18 +328,26 @@ class Caution(Noun):
 
 
 class ParamGroup(Noun):
-    """Peak learning rate and weight decay (PyTorch convention) of one parameter group."""
+    """Peak learning rate, weight decay (PyTorch convention) and the rest of one parameter group."""
 
     group: str
     peak_lr: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
+    eps: float = Field(gt=0, description="AdamW's epsilon")
+    init_variance: float = Field(1.0, gt=0, description="variance at initialisation, over that at the base width")
+    forward: float = Field(1.0, gt=0, description="multiplier on what the group's weights compute")
 
 
 class Alternative(Noun):
-    """What another rule says about the same run."""
+    """What another rule says about the same run; `factor` is its λ over the reference's, where there is one.
+
+    `weight_decay` is missing where no learning rate is known, `peak_lr` where the rule keeps the run's.
+    """
 
     rule: str
-    weight_decay: float
+    weight_decay: float | None = None
+    peak_lr: float | None = None
+    factor: float | None = None
     timescale: Timescale
     in_domain: bool
     source: str
@@ -282,6 +361,17 @@ class Current(Noun):
     retention: float
 
 
+class Transfer(Noun):
+    """What carrying a tuned run to this one changed; ratios are this run over the tuned one."""
+
+    weight_decay: float = Field(description="the reference's, PyTorch convention at its peak lr")
+    peak_lr: float
+    factor: float = Field(description="recommended over reference weight decay")
+    moved: dict[str, float] = Field(description="ratio of every quantity that moved: data, epochs, batch, width, lr")
+    betas: tuple[float, float] | None = Field(None, description="betas scaled with batch and duration (2512.22382)")
+    eps: float | None = Field(None, description="AdamW's epsilon, scaled likewise")
+
+
 class Companions(Noun):
     """What goes with a recommended weight decay: where it comes from and what it does."""
 
@@ -290,9 +380,14 @@ class Companions(Noun):
     in_domain: bool
     derivation: str
     schedule_mean: float = Field(description="mean over the run of lr / peak_lr")
+    decay_mean: float = Field(description="mean over the run of lr*λ over its peak; schedule_mean if λ is constant")
     retention: float = Field(description="share of the initial weights in the final ones, decayed groups")
     equilibrium_rms: float = Field(description="root mean square of hidden weights after many timescales")
+    relative_update: float = Field(description="size of a step over the size of the weights, hidden, at equilibrium")
+    weight_bound: float = Field(description="no hidden weight settles above 1/λ in size")
+    beta2: float | None = Field(None, description="beta2 that keeps Adam's memory at ten million tokens; tokens only")
     current: Current | None = None
+    reference: Transfer | None = None
 
 
 class Recommendation(Noun):
@@ -334,6 +429,74 @@ class Recommendation(Noun):
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
+class LawAdvice(Noun):
+    """What a published learning-rate law says about the run, and the weight decay that goes with its rate."""
+
+    law: str
+    peak_lr: float | None = None
+    weight_decay: float | None = None
+    batch_size: float | None = None
+    in_domain: bool
+    source: str
+    certainty: str
+    remark: str
+
+
+class DecayPerStep(Noun):
+    """The answer where no learning rate is known: the product lr*λ, and what learning rate the laws suggest."""
+
+    schema_: Literal["adamw-scale/decay-per-step/1"] = Field("adamw-scale/decay-per-step/1", alias="schema")
+    lr_times_weight_decay: float = Field(gt=0)
+    lr_times_weight_decay_range: tuple[float, float]
+    rule: str
+    source: str
+    certainty: str
+    in_domain: bool
+    derivation: str
+    timescale: Timescale
+    alternatives: tuple[Alternative, ...]
+    laws: tuple[LawAdvice, ...]
+    beta2: float | None = None
+    cautions: tuple[Caution, ...]
+    run: TrainingRun
+
+    def to_json(self) -> str:
+        """The document of `recommend --json` without a learning rate."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class Conversion(Noun):
+    """One library's weight decay in another's unit; `formula` says what each step multiplies a weight by."""
+
+    schema_: Literal["adamw-scale/conversion/1"] = Field("adamw-scale/conversion/1", alias="schema")
+    weight_decay: float
+    from_: str = Field(alias="from")
+    to: str
+    value: float = Field(description="what was converted")
+    match: Literal["peak", "mass"] = Field(description="kept: the decay at peak lr, or its sum over the run")
+    other_match: float | None = Field(None, description="the result had the other been kept, where that differs")
+    pytorch: float = Field(description="the same in PyTorch's convention at peak lr")
+    formulas: dict[str, str]
+    cautions: tuple[Caution, ...] = ()
+
+
+class Memory(Noun):
+    """What the final weights of a run remember; see `ema_window`."""
+
+    schema_: Literal["adamw-scale/timescale/1"] = Field("adamw-scale/timescale/1", alias="schema")
+    weight_decay: float = Field(gt=0, description="PyTorch convention, at peak lr")
+    rule: str | None = Field(None, description="the rule that recommended it; none where it is the run's own")
+    peak_lr: float
+    timescale: Timescale
+    retention: float = Field(description="share of the initial weights in the final ones")
+    effective_window: Timescale = Field(description="time before the end over which the decay adds up to 1")
+    age_quantiles: dict[str, float] = Field(description="share of the updates' part -> steps before the end it is from")
+    progress: tuple[float, ...] = Field(description="points of the run, 0 to 1")
+    density: tuple[float, ...] = Field(description="weight of the updates at each point, per run")
+    lr_multiplier: tuple[float, ...] = Field(description="lr / peak lr at each point")
+    run: TrainingRun
+
+
 class Optimum(Noun):
     """Where the loss of a sweep over the timescale is lowest.
 
@@ -363,7 +526,7 @@ class Optimum(Noun):
     @property
     def weight_decay(self) -> float:
         """The weight decay (PyTorch convention) that gives the probed run this timescale."""
-        return ema.weight_decay(self.run.peak_lr, self.timescale.iters)
+        return ema.weight_decay(self.run.lr, self.timescale.iters)
 
     @property
     def octaves(self) -> tuple[float, float]:

@@ -88,3 +88,43 @@ def equilibrium_rms(peak_lr: float, weight_decay: float) -> float:
     the run is shorter than the timescale.
     """
     return math.sqrt(peak_lr / (2.0 * weight_decay))
+
+
+def equilibrium_relative_update(peak_lr: float, weight_decay: float, beta1: float) -> float:
+    """Size of one update over the size of the weights, once they have settled.
+
+    relative update = lr * RMS(u) / RMS(w) = sqrt(2 * lr * λ * (1 - beta1) / (1 + beta1)), with the RMS of
+    Adam's update sqrt((1 - beta1) / (1 + beta1)) under pure gradient noise.
+
+    Example:
+        >>> round(equilibrium_relative_update(1e-3, 0.1, 0.9), 8)
+        0.00324443
+
+    Source: Kosson et al. 2024, arXiv:2305.17212. Fails when: gradients are not noise-dominated.
+    """
+    return math.sqrt(2.0 * peak_lr * weight_decay * (1.0 - beta1) / (1.0 + beta1))
+
+
+def weight_bound(weight_decay: float) -> float:
+    """No coordinate of the weights settles above 1/λ, since Adam's update is at most about 1 in size.
+
+    Source: Xie & Li 2024, arXiv:2404.04454 (statement unverified here: full batch, non-increasing
+    learning rates whose sum diverges). Fails when: the run is shorter than the timescale.
+    """
+    return 1.0 / weight_decay
+
+
+def warmup_of_independent_scaling(width_ratio: float, peak_lr: float, weight_decay: float, step: float) -> float:
+    """How far muP with λ * m slows the first steps: relative update over that of λ alone.
+
+    s_t = (1 + (m² - 1) * a^(2t)) ** -0.5 with a = 1 - lr * λ: from 1/m to 1 within a timescale or two. lr and λ
+    are the base ones.
+
+    Example:
+        >>> round(warmup_of_independent_scaling(4, 1e-3, 0.1, 5000), 4)
+        0.3917
+
+    Source: Kosson et al. 2025, arXiv:2510.19093, which replaces it by an explicit exponential warm-up.
+    """
+    kept = (1.0 - peak_lr * weight_decay) ** (2.0 * step)
+    return float((1.0 + (width_ratio**2 - 1.0) * kept) ** -0.5)

@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import settings
@@ -16,6 +16,24 @@ from adamw_scale.probe.plan import ProbeConfig, ProbeResult
 
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
+
+
+# One of each schedule, as fields of a run.
+EVERY_SCHEDULE: dict[str, dict[str, Any]] = {
+    "constant": {"warmup_fraction": 0.05},
+    "linear": {"warmup_fraction": 0.05, "final_lr_fraction": 0.1},
+    "cosine": {"final_lr_fraction": 0.1},
+    "wsd": {"warmup_fraction": 0.1, "decay_fraction": 0.3},
+    "wsd-cosine": {"decay_fraction": 0.2, "final_lr_fraction": 0.05},
+    "wsd-1-sqrt": {"warmup_fraction": 0.01},
+    "inverse-sqrt": {"warmup_fraction": 0.02},
+    "polynomial": {"schedule_power": 3.0, "warmup_fraction": 0.02},
+    "exponential": {"final_lr_fraction": 0.01},
+    "step": {"milestones": (0.8, 0.9), "step_factor": 0.316, "warmup_fraction": 0.01},
+    "one-cycle": {},
+    "cosine-restarts": {"cycles": 3, "cycle_growth": 2.0, "warmup_fraction": 0.02},
+    "table": {"schedule_table": ((0.0, 0.0), (0.1, 1.0), (0.5, 1.0), (0.5, 0.4), (1.0, 0.0))},
+}
 
 
 @dataclass(frozen=True)

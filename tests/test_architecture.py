@@ -14,10 +14,13 @@ PACKAGE = Path(adamw_scale.__file__).parent
 # Each storey may import from the ones before it, and from its own.
 STOREYS = [
     {"errors", "units", "registry"},
-    {"timescale", "schedules", "fitting", "conventions", "parametrizations"},
+    {"timescale", "curves", "fitting", "conventions", "parametrizations", "lr_laws", "batch_scaling"},
+    {"schedules"},
+    {"weight_decay_schedules"},
+    {"ema_window", "ema_coefficients"},
     {"noun"},
     {"spec"},
-    {"rules", "evidence", "frameworks"},
+    {"rules", "evidence", "frameworks", "conversion"},
     {"advisor"},
     {"probe"},
     {"calibration"},
@@ -27,7 +30,8 @@ STOREYS = [
 ROOMS = {
     "torch": {"probe"},
     "scipy": {"fitting"},
-    "numpy": {"fitting", "calibration", "probe"},
+    "plotille": {"cli"},
+    "numpy": {"ema_coefficients", "fitting", "calibration", "probe"},
     "rich": {"cli"},
     "typer": {"cli"},
     "yaml": {"cli"},

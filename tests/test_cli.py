@@ -133,7 +133,7 @@ def test_version(adamw_scale: Command) -> None:
 
 
 BAD = [
-    (["recomend"], "did you mean 'recommend'? known: calibrate, emit, recommend"),
+    (["recomend"], "did you mean 'recommend'? known: calibrate, convert, emit, list, recipes, recommend, timescale"),
     (["recommend", *RUN, "--nonsense", "3"], "--nonsense"),
     (["recommend", *RUN, "--schedule", "cosin"], "did you mean 'cosine'"),
     (["recommend", *RUN, "--rule", "power-line"], "did you mean 'power-lines'"),
@@ -163,10 +163,10 @@ BAD = [
     (["recommend", *RUN, "--warmup", "100%"], "does not fit"),
     (["recommend", *RUN, "--warmup", "often"], "warmup"),
     (["recommend", *RUN, "--weight-decay", "3333.4"], "lower --weight-decay"),
-    (["recommend", *RUN, "--decay-fraction", "0.1"], "--schedule wsd"),
+    (["recommend", *RUN, "--decay-fraction", "0.1"], "wsd"),
     (["recommend", *RUN, "--betas", "0.9"], "--betas"),
     (["recommend", *RUN, "--parametrization", "mup"], "--base-width"),
-    (["recommend"], "pass --tokens or --samples, --batch-size, --lr"),
+    (["recommend"], "pass --tokens or --samples, --batch-size"),
     (["recommend", "--tokens", "1B", "--epochs", "9", "--batch-size", "1M", "--lr", "1e-3"], "--params"),
     (["recommend", "--tokens", "1B", "--batch-size", "1M", "--lr", "1e-3"], "--params"),
     (["recommend", "--run", "no-such-file.toml"], "no-such-file.toml"),

@@ -1,20 +1,20 @@
 """Emitters: golden snippets, and the contract that every framework keeps."""
 
 import ast
-import math
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import EVERY_SCHEDULE
 
 from adamw_scale import TrainingRun, recommend
 from adamw_scale.conventions import CONVENTIONS
 from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.framework import decay
-from adamw_scale.schedules import SHAPES, Shape
+from adamw_scale.schedules import SCHEDULES
 from adamw_scale.spec import Recommendation
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -29,11 +29,15 @@ RUNS: dict[str, dict[str, Any]] = {
     "linear": BASE,
     "cosine-to-10-percent": {**BASE, "schedule": "cosine", "final_lr_fraction": 0.1, "warmup_steps": 2000},
     "wsd": {**BASE, "schedule": "wsd", "warmup_fraction": 0.01},
+    "wsd-1-sqrt": {**BASE, "schedule": "wsd-1-sqrt", "warmup_fraction": 0.01},
     "constant": {**BASE, "schedule": "constant", "warmup_fraction": 0.01},
     "linear-to-20-percent": {**BASE, "final_lr_fraction": 0.2},
     "mup": {**BASE, "parametrization": "mup", "width": 2048, "base_width": 256, "schedule": "cosine"},
     "samples": {"unit": "samples", "dataset_size": 1281167, "epochs": 90, "batch_size": 1024, "peak_lr": 1e-3},
 }
+
+RARE = {"inverse-sqrt", "exponential", "step", "one-cycle", "cosine-restarts", "table"}
+LACKING = {"huggingface": RARE, "megatron": {*RARE, "polynomial"}}
 
 
 def advice(name: str) -> Recommendation:
@@ -124,18 +128,36 @@ def test_betas_are_written_as_given() -> None:
         assert "0.99999999" in FRAMEWORKS[name]().emit(recommendation).text
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("framework", list(FRAMEWORKS))
-def test_a_schedule_a_framework_lacks_is_refused(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shape that was added and not taught to a framework is an error there, never another schedule."""
-    monkeypatch.setitem(SHAPES, "square", Shape("(1.0 - u) ** 2", lambda u: (1 - u) ** 2, mean=1 / 3))
-    recommendation = recommend(TrainingRun(**BASE, schedule="square"))
-    if framework == "pytorch":
-        namespace: dict[str, Any] = {"__name__": "snippet"}
-        exec(FRAMEWORKS[framework]().emit(recommendation).text, namespace)
-        assert namespace["lr_multiplier"](namespace["TOTAL_STEPS"] // 2) == pytest.approx(0.25, rel=1e-3)
-    else:
-        with pytest.raises(SpecError, match="has no schedule 'square'"):
+def test_a_schedule_a_framework_lacks_is_refused(framework: str, schedule: str) -> None:
+    """Written under its own name, or an error; never another schedule. PyTorch has all of them."""
+    recommendation = recommend(TrainingRun(**BASE, schedule=schedule, **EVERY_SCHEDULE[schedule]))
+    if schedule in LACKING.get(framework, ()):
+        with pytest.raises(SpecError, match=f"has no schedule '{schedule}'"):
             FRAMEWORKS[framework]().emit(recommendation)
+    else:
+        assert FRAMEWORKS[framework]().emit(recommendation).text
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_pytorch_source_of_a_schedule_is_the_schedule(schedule: str) -> None:
+    """The lr_multiplier that is written computes what the package computes, at every thousandth of the run."""
+    run = TrainingRun(**BASE, schedule=schedule, **EVERY_SCHEDULE[schedule])
+    namespace: dict[str, Any] = {"__name__": "snippet"}
+    exec(FRAMEWORKS["pytorch"]().emit(recommend(run)).text, namespace)
+    steps = namespace["TOTAL_STEPS"]
+    for step in range(0, steps, steps // 1000):
+        expected = run.lr_schedule.multiplier((step + 0.5) / steps)
+        assert namespace["lr_multiplier"](step) == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("framework", list(FRAMEWORKS))
+def test_weight_decay_with_a_schedule_is_refused(framework: str) -> None:
+    """No snippet writes a weight decay that moves, so none pretends to."""
+    recommendation = recommend(TrainingRun(**BASE, weight_decay_schedule="follows-lr"))
+    with pytest.raises(SpecError, match="cannot write weight_decay_schedule"):
+        FRAMEWORKS[framework]().emit(recommendation)
 
 
 @pytest.mark.parametrize("framework", list(FRAMEWORKS))
@@ -145,10 +167,3 @@ def test_decay_is_written_in_the_frameworks_convention(framework: str, monkeypat
     part = FRAMEWORKS[framework]
     monkeypatch.setattr(part, "convention", "independent")
     assert decay(recommendation.param_groups[0], part()) == f"{3e-4 * recommendation.weight_decay:.8g}"
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_formula_of_a_shape_is_its_function(shape: str) -> None:
-    """The expression that emitters write computes what the package computes."""
-    for u in (0.0, 0.3, 0.8, 1.0):
-        assert eval(SHAPES[shape].formula, {"math": math, "u": u}) == pytest.approx(SHAPES[shape].fall(u))

@@ -1,13 +1,14 @@
 """Rules against published numbers, and the conformance suite that every rule passes."""
 
 import dataclasses
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adamw_scale.errors import MissingInputError
-from adamw_scale.rules import RULES, regime
+from adamw_scale.rules import RULES, CalibratableRule, Rule, regime
 from adamw_scale.rules.constant_tau_epoch import ConstantTauEpoch
 from adamw_scale.rules.loshchilov_hutter import LoshchilovHutter
 from adamw_scale.rules.power_lines import PowerLines
@@ -136,6 +137,21 @@ def test_more_tokens_per_parameter_shorter_timescale(tpp: float, factor: float) 
     assert PowerLines().tau_run(tpp * factor) < PowerLines().tau_run(tpp)
 
 
+def rule_of(name: str) -> Rule:
+    """The rule with its published constants, or fitted to a tuned run where it has none."""
+    rule = RULES[name]()
+    if name != "complete-d-p":
+        return rule
+    tuned = Optimum(run=LM, timescale_run=0.2, log2_interval=(-3, -2), status="located")
+    return cast(CalibratableRule, rule).fit([tuned])
+
+
+def test_complete_d_p_needs_a_tuned_run() -> None:
+    """It has no constant of its own, and says how to give it one."""
+    with pytest.raises(MissingInputError, match="--reference"):
+        RULES["complete-d-p"]().target_timescale(LM)
+
+
 @pytest.mark.parametrize("name", list(RULES))
 class TestEveryRule:
     """The contract in `rules/rule.py`, for built-in and third-party rules alike."""
@@ -158,7 +174,7 @@ class TestEveryRule:
     @pytest.mark.parametrize("run", list(RUNS.values()), ids=list(RUNS))
     def test_answers_every_run(self, name: str, run: TrainingRun) -> None:
         """A finite timescale, its derivation, and whether the run is inside the domain."""
-        rule = RULES[name]()
+        rule = rule_of(name)
         tau = rule.target_timescale(run)
         assert tau.iters == pytest.approx(tau.run * run.total_steps)
         assert rule.derivation(run)
@@ -174,7 +190,7 @@ class TestEveryRule:
                 "num_params": run.num_params and 8 * run.num_params,
             }
         )
-        rule = RULES[name]()
+        rule = rule_of(name)
         assert rule.target_timescale(bigger).iters == pytest.approx(rule.target_timescale(run).iters)
 
 

@@ -54,7 +54,7 @@ def test_independent_decay_is_read_in_its_own_unit() -> None:
         ({"warmup_fraction": 0.1, "warmup_steps": 10}, "keep one"),
         ({"final_lr_fraction": 2}, "--final-lr-fraction"),
         ({"final_lr_fraction": 0.1, "schedule": "constant"}, "drop --final-lr-fraction"),
-        ({"decay_fraction": 0.1}, "drop --decay-fraction or pass --schedule wsd"),
+        ({"decay_fraction": 0.1}, "drop --decay-fraction, or pass --schedule with one of wsd"),
         ({"schedule": "wsd", "decay_fraction": 0}, "raise --decay-fraction"),
         ({"schedule": "wsd", "decay_fraction": 0.6, "warmup_fraction": 0.6}, "more than the whole run"),
         ({"weight_decay": 4000}, "lower --weight-decay"),
@@ -73,9 +73,9 @@ def test_refuses_the_impossible_in_one_line(change: dict[str, Any], says: str) -
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("missing", list(RUN))
+@pytest.mark.parametrize("missing", ["dataset_size", "batch_size"])
 def test_names_the_option_that_is_missing(missing: str) -> None:
-    """Data set, batch and learning rate are needed."""
+    """Data set and batch are needed."""
     with pytest.raises(MissingInputError, match=r"lacks .*: pass --"):
         TrainingRun(**{name: value for name, value in RUN.items() if name != missing})
 

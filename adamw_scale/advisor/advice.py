@@ -2,23 +2,28 @@
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from adamw_scale import timescale as ema
-from adamw_scale.advisor.answers import Answer, measured, published
+from adamw_scale.advisor.answers import Answer, carrier, measured, published, ratios, transferred, tuned_optimum
 from adamw_scale.advisor.cautions import cautions_of
+from adamw_scale.advisor.laws import laws_for
+from adamw_scale.batch_scaling import beta2_for_batch, completed_p
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.rules import RULES, regime
-from adamw_scale.rules.regimes import BASELINE, Regime
+from adamw_scale.rules.regimes import BASELINE, TRANSFERS, Regime
 from adamw_scale.spec import (
     Alternative,
     Calibration,
     Companions,
     Current,
+    DecayPerStep,
     ParamGroup,
     Recommendation,
     Timescale,
     TrainingRun,
+    Transfer,
 )
 from adamw_scale.units import format_count
 
@@ -26,18 +31,32 @@ from adamw_scale.units import format_count
 GRID_UNCERTAINTY = math.sqrt(2.0)
 
 
-def recommend(run: TrainingRun, rule: str | None = None, calibration: Calibration | None = None) -> Recommendation:
+class Verdict(NamedTuple):
+    """What the rules say about a run: one answer, who competes with it, and the regime whose default it is."""
+
+    answer: Answer
+    alternatives: tuple[Alternative, ...]
+    regime: Regime | None
+
+
+def recommend(
+    run: TrainingRun,
+    rule: str | None = None,
+    calibration: Calibration | None = None,
+    reference: TrainingRun | None = None,
+) -> Recommendation:
     """Which weight decay to use for a run, with its range, its rule, its competitors and its limits.
 
     Args:
-        run: What is trained.
+        run: What is trained. With a reference its learning rate may be missing; the rule then gives it.
         rule: Name of a rule to use instead of the default of the run's regime.
         calibration: Measured constants to use instead of a rule's published ones.
+        reference: A tuned run with its learning rate and weight decay, to be carried to this run.
 
     Raises:
         UnknownNameError: no such rule.
-        MissingInputError: the run lacks something the rule needs.
-        SpecError: rule and calibration contradict each other, or no possible weight decay results.
+        MissingInputError: the run lacks something the rule needs, its learning rate included.
+        SpecError: the sources contradict each other, or no possible weight decay results.
         CalibrationError: the calibration located no optimum.
 
     Example:
@@ -46,7 +65,71 @@ def recommend(run: TrainingRun, rule: str | None = None, calibration: Calibratio
         >>> advice.rule, round(advice.weight_decay, 4)
         ('power-lines', 0.2867)
     """
-    kind = _regime(run, optional=rule is not None or calibration is not None)
+    if reference is not None and run.peak_lr is None:
+        run = run.model_copy(update={"peak_lr": _transferred_lr(run, reference, rule)})
+    answer, alternatives, kind = _verdict(run, rule, calibration, reference)
+    weight_decay = _weight_decay(run, answer.timescale)
+    groups = _param_groups(run, weight_decay)
+    return Recommendation(
+        weight_decay=weight_decay,
+        weight_decay_range=_range(
+            weight_decay, answer, [other.weight_decay or 0 for other in _rivals(alternatives)], kind
+        ),
+        peak_lr=run.lr,
+        rule=answer.rule.name,
+        timescale=answer.timescale,
+        alternatives=alternatives,
+        param_groups=groups,
+        companions=_companions(run, answer, groups[0], reference, weight_decay),
+        cautions=(*answer.cautions, *cautions_of(run, weight_decay, answer.timescale, kind, reference)),
+        run=run,
+    )
+
+
+def decay_per_step(run: TrainingRun, rule: str | None = None) -> DecayPerStep:
+    """The product lr*λ for a run without a learning rate, and what published laws say about that rate.
+
+    Raises:
+        UnknownNameError: no such rule.
+        MissingInputError: the run lacks something the rule needs.
+
+    Example:
+        >>> advice = decay_per_step(TrainingRun(dataset_size="20B", batch_size="0.5M", num_params="1B"))
+        >>> round(advice.lr_times_weight_decay * advice.timescale.iters, 9), advice.laws[0].law
+        (1.0, 'step-law')
+    """
+    answer, alternatives, kind = _verdict(run, rule, None, None)
+    product = 1.0 / answer.timescale.iters
+    return DecayPerStep(
+        lr_times_weight_decay=product,
+        lr_times_weight_decay_range=_range(
+            product, answer, [1.0 / other.timescale.iters for other in _rivals(alternatives)], kind
+        ),
+        rule=answer.rule.name,
+        source=answer.source,
+        certainty=answer.certainty,
+        in_domain=not answer.outside,
+        derivation=f"{answer.rule.derivation(run)}; lr · λ = 1 / tau = 1 / {format_count(answer.timescale.iters)}",
+        timescale=answer.timescale,
+        alternatives=alternatives,
+        laws=tuple(laws_for(run, product)),
+        beta2=_beta2(run),
+        cautions=(*answer.cautions, *cautions_of(run, None, answer.timescale, kind, None)),
+        run=run,
+    )
+
+
+def _verdict(
+    run: TrainingRun, rule: str | None, calibration: Calibration | None, reference: TrainingRun | None
+) -> Verdict:
+    """The answer of the rule that was asked for, or of the regime's default; only the latter keeps the regime."""
+    if calibration is not None and reference is not None:
+        raise SpecError("a calibration and a reference are both measurements to start from: drop one of the two")
+    kind = _regime(run, optional=(rule, calibration, reference) != (None, None, None))
+    if reference is not None:
+        name = rule or _transfer_rule(run, reference, kind)
+        others = _transferred_alternatives(run, reference, [other for other in TRANSFERS if other != name])
+        return Verdict(transferred(run, reference, name), tuple(others), None)
     competitors = () if kind is None else (kind.default, *kind.competitors)
     if calibration is not None:
         if rule not in (None, calibration.rule):
@@ -55,24 +138,52 @@ def recommend(run: TrainingRun, rule: str | None = None, calibration: Calibratio
     else:
         answer = published(run, RULES[competitors[0] if rule is None else rule]())
         competitors = tuple(name for name in competitors if name != answer.rule.name)
-
-    weight_decay = _weight_decay(run, answer.timescale)
-    groups = _param_groups(run, weight_decay)
     baseline = () if answer.rule.name == BASELINE else (BASELINE,)
-    alternatives = tuple(_alternatives(run, (*competitors, *baseline)))
     default_of = kind if kind and rule in (None, kind.default) and calibration is None else None
-    return Recommendation(
-        weight_decay=weight_decay,
-        weight_decay_range=_range(weight_decay, answer, alternatives, default_of),
-        peak_lr=run.peak_lr,
-        rule=answer.rule.name,
-        timescale=answer.timescale,
-        alternatives=alternatives,
-        param_groups=groups,
-        companions=_companions(run, answer, hidden=groups[0]),
-        cautions=(*answer.cautions, *cautions_of(run, weight_decay, answer.timescale, default_of)),
-        run=run,
-    )
+    return Verdict(answer, tuple(_alternatives(run, (*competitors, *baseline))), default_of)
+
+
+def _transfer_rule(run: TrainingRun, reference: TrainingRun, kind: Regime | None) -> str:
+    """The regime's; with as many units seen as in the reference, any that keeps the timescale, which needs no num_params."""
+    same_duration = math.isclose(run.total_units, reference.total_units) and math.isclose(run.epochs, reference.epochs)
+    unknown = run.num_params is None or reference.num_params is None
+    if kind is None or (same_duration and unknown):
+        return "constant-tau-epoch"
+    return kind.transfer
+
+
+def _transferred_lr(run: TrainingRun, reference: TrainingRun, rule: str | None) -> float:
+    """The learning rate that goes with the rule, where the run has none of its own."""
+    name = rule or _transfer_rule(run, reference, _regime(run, optional=True))
+    tuned_optimum(reference)  # refuses a reference without one
+    return carrier(name).transferred_lr(reference, run)
+
+
+def _transferred_alternatives(run: TrainingRun, reference: TrainingRun, names: list[str]) -> Iterator[Alternative]:
+    """What other rules keep of the tuned run; one that carries the learning rate along says which."""
+    tuned = reference.current_weight_decay
+    for name in names:
+        try:
+            lr = carrier(name).transferred_lr(reference, run)
+            own = run.model_copy(update={"peak_lr": lr}) if lr != reference.lr else run
+            answer = transferred(own, reference, name)
+        except MissingInputError:
+            continue
+        if answer.timescale.iters > 1:
+            value = _weight_decay(own, answer.timescale)
+            yield Alternative(
+                rule=name,
+                weight_decay=value,
+                peak_lr=own.peak_lr if own is not run else None,
+                factor=value / tuned,
+                timescale=answer.timescale,
+                in_domain=not answer.outside,
+                source=answer.rule.source,
+            )
+
+
+def _rivals(alternatives: tuple[Alternative, ...]) -> list[Alternative]:
+    return [other for other in alternatives if other.rule != BASELINE]
 
 
 def _regime(run: TrainingRun, *, optional: bool) -> Regime | None:
@@ -89,9 +200,9 @@ def _weight_decay(run: TrainingRun, timescale: Timescale) -> float:
     if timescale.iters <= 1:
         raise SpecError(
             f"the rule asks for a timescale of {timescale.iters:.2g} steps, which would replace the weights each step: the run's "
-            f"{run.total_steps:.4g} steps are too few, or its lr of {run.peak_lr:g} too high; check --batch-size, --epochs and --lr"
+            f"{run.total_steps:.4g} steps are too few, or its lr of {run.lr:g} too high; check --batch-size, --epochs and --lr"
         )
-    return ema.weight_decay(run.peak_lr, timescale.iters)
+    return ema.weight_decay(run.lr, timescale.iters)
 
 
 def _alternatives(run: TrainingRun, names: tuple[str, ...]) -> Iterator[Alternative]:
@@ -104,48 +215,81 @@ def _alternatives(run: TrainingRun, names: tuple[str, ...]) -> Iterator[Alternat
         if answer.timescale.iters > 1:
             yield Alternative(
                 rule=name,
-                weight_decay=_weight_decay(run, answer.timescale),
+                weight_decay=None if run.peak_lr is None else _weight_decay(run, answer.timescale),
                 timescale=answer.timescale,
                 in_domain=not answer.outside,
                 source=answer.source,
             )
 
 
-def _range(
-    weight_decay: float, answer: Answer, alternatives: tuple[Alternative, ...], kind: Regime | None
-) -> tuple[float, float]:
+def _range(value: float, answer: Answer, rivals: list[float], kind: Regime | None) -> tuple[float, float]:
     """The answer's bounds, longest timescale first; the regime of a default answer may widen them."""
     shorter, longer = answer.octaves
-    low, high = weight_decay * 2.0**-longer, weight_decay * 2.0**-shorter
+    low, high = value * 2.0**-longer, value * 2.0**-shorter
     if kind and kind.spans_competitors:
-        others = [other.weight_decay for other in alternatives if other.rule != BASELINE]
-        low = min([low, *(other / GRID_UNCERTAINTY for other in others)])
-        high = max([high, *(other * GRID_UNCERTAINTY for other in others)])
+        low = min([low, *(other / GRID_UNCERTAINTY for other in rivals)])
+        high = max([high, *(other * GRID_UNCERTAINTY for other in rivals)])
     if kind and kind.indifferent_up_to:
-        low, high = 0.0, max(kind.indifferent_up_to, weight_decay)
+        low, high = 0.0, max(kind.indifferent_up_to, value)
     return low, high
 
 
 def _param_groups(run: TrainingRun, weight_decay: float) -> tuple[ParamGroup, ...]:
-    multipliers = PARAMETRIZATIONS[run.parametrization].multipliers(run.width_ratio)
+    multipliers = PARAMETRIZATIONS[run.parametrization].multipliers(run.width_ratio, run.depth_ratio)
     return tuple(
-        ParamGroup(group=group, peak_lr=run.peak_lr * by.peak_lr, weight_decay=weight_decay * by.weight_decay)
+        ParamGroup(
+            group=group,
+            peak_lr=run.lr * by.peak_lr,
+            weight_decay=weight_decay * by.weight_decay,
+            eps=run.eps * by.eps,
+            init_variance=by.init_variance,
+            forward=by.forward,
+        )
         for group, by in multipliers.items()
     )
 
 
-def _companions(run: TrainingRun, answer: Answer, hidden: ParamGroup) -> Companions:
+def _companions(
+    run: TrainingRun, answer: Answer, hidden: ParamGroup, reference: TrainingRun | None, weight_decay: float
+) -> Companions:
     """What goes with the number, on the hidden matrices."""
-    mean = run.lr_schedule.mean()
+    mean = run.decay_schedule.mean()
+    drift = PARAMETRIZATIONS[run.parametrization].timescale_drift(run.width_ratio, run.depth_ratio)
     return Companions(
         source=answer.source,
         certainty=answer.certainty,
         in_domain=not answer.outside,
-        derivation=f"{answer.rule.derivation(run)}; λ = 1 / (lr · tau) = 1 / ({run.peak_lr:g} · {format_count(answer.timescale.iters)})",
-        schedule_mean=mean,
-        retention=ema.retention(mean, answer.timescale.run),
+        derivation=f"{answer.rule.derivation(run)}; λ = 1 / (lr · tau) = 1 / ({run.lr:g} · {format_count(answer.timescale.iters)})",
+        schedule_mean=run.lr_schedule.mean(),
+        decay_mean=mean,
+        retention=ema.retention(mean, answer.timescale.run * drift),
         equilibrium_rms=ema.equilibrium_rms(hidden.peak_lr, hidden.weight_decay),
+        relative_update=ema.equilibrium_relative_update(hidden.peak_lr, hidden.weight_decay, run.betas[0]),
+        weight_bound=ema.weight_bound(hidden.weight_decay),
+        beta2=_beta2(run),
         current=None if run.weight_decay is None else _current(run, mean, hidden.peak_lr),
+        reference=None if reference is None else _transfer(run, reference, weight_decay),
+    )
+
+
+def _beta2(run: TrainingRun) -> float | None:
+    """Marek et al.'s beta2 for the batch; it is known in tokens only."""
+    return beta2_for_batch(run.batch_size) if run.unit == "tokens" else None
+
+
+def _transfer(run: TrainingRun, reference: TrainingRun, weight_decay: float) -> Transfer:
+    """Factors against the reference, and its betas and eps scaled with batch and duration, where that is possible."""
+    moved = {quantity: ratio for quantity, ratio in ratios(run, reference).items() if not math.isclose(ratio, 1.0)}
+    factors = completed_p(run.batch_size / reference.batch_size, run.total_units / reference.total_units)
+    scaled = [1.0 - factors.one_minus_beta * (1.0 - beta) for beta in reference.betas]
+    possible = factors.one_minus_beta != 1.0 and min(scaled) > 0
+    return Transfer(
+        weight_decay=reference.current_weight_decay,
+        peak_lr=reference.lr,
+        factor=weight_decay / reference.current_weight_decay,
+        moved=moved,
+        betas=(scaled[0], scaled[1]) if possible else None,
+        eps=reference.eps * factors.eps if factors.eps != 1.0 else None,
     )
 
 

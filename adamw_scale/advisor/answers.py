@@ -1,7 +1,8 @@
 """One rule's answer for a run: its timescale, the bounds around it, and what leaves the rule's domain.
 
-Published rules answer with their published constants and spread. Calibrated ones answer with what was
-measured, and bounds that grow with every quantity in which the run is not the probed one.
+Published rules answer with their published constants and spread. Fitted ones, to a calibration's optima or
+to one tuned run, answer with what was measured, and bounds that grow with every quantity in which the run
+is not the measured one.
 """
 
 import math
@@ -10,14 +11,16 @@ from dataclasses import fields
 from typing import Any, NamedTuple, cast
 
 from adamw_scale import timescale as ema
-from adamw_scale.errors import CalibrationError, SpecError
+from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
 from adamw_scale.rules import RULES, CalibratableRule, Rule
-from adamw_scale.rules.regimes import Regime
+from adamw_scale.rules.regimes import TRANSFERS, Regime
 from adamw_scale.spec import Calibration, Caution, Optimum, Timescale, TrainingRun
 from adamw_scale.units import format_count, format_significant
 
-# Beyond this factor from what was probed, a calibrated answer is marked as outside its domain.
-CALIBRATED_REACH = 4.0
+# Beyond this factor from what was measured, a fitted answer is marked as outside its domain.
+REACH = 4.0
+# A tuned run is known to half a step of the usual grid, a factor 2.
+TUNED_OCTAVES = 0.5
 
 
 class Answer(NamedTuple):
@@ -96,31 +99,133 @@ def measured(run: TrainingRun, calibration: Calibration, kind: Regime | None) ->
     rule = _calibrated_rule(calibration)
     nearest = min(located, key=lambda optimum: sum(abs(k) for k in _moves(run, optimum.run).values()))
     _refuse_other_constants(rule, nearest)
-    probed, moves = nearest.run, _moves(run, nearest.run)
-    timescale, cautions = _matched_to_schedule(
-        run, rule.target_timescale(run), probed.lr_schedule.mean(), "the calibrated schedule"
+    unlike = (
+        [f"the calibration is of {rule.name!r}, a {kind.name} run has {kind.default!r}"]
+        if kind is not None and rule.name != kind.default
+        else []
     )
-    low, high = nearest.octaves
+    name = calibration.task.get("name", "?")
+    return _fitted(
+        run,
+        rule,
+        nearest,
+        unlike,
+        verb="calibrated",
+        source=f"calibration: {len(located)} measured optimum of task {name!r}",
+        certainty="measured, 80 % interval",
+        fix="calibrate nearer to the run (--data, --dataset-size, --epochs, --batch-size, --width, --lr)",
+    )
+
+
+def transferred(run: TrainingRun, reference: TrainingRun, name: str) -> Answer:
+    """A rule fitted to one tuned run: what it kept of that run is carried to this one."""
+    tuned, unfitted = tuned_optimum(reference), carrier(name)
+    return _fitted(
+        run,
+        unfitted.fit([tuned]),
+        tuned,
+        [] if run.task == reference.task else [f"{run.task} is not {reference.task}"],
+        verb="tuned",
+        source=f"reference run, carried by {name} ({unfitted.source})",
+        certainty="one tuned run, carried by a published rule",
+        fix="treat the range as the answer, or tune again nearer to the run",
+    )
+
+
+def carrier(name: str) -> CalibratableRule:
+    """A rule that can carry a tuned run to another.
+
+    Raises:
+        UnknownNameError: no such rule.
+        SpecError: the rule has no constant to fit.
+    """
+    rule = RULES[name]()
+    if not hasattr(rule, "fit"):
+        raise SpecError(
+            f"rule {name!r} has nothing to carry from a tuned run: pass --rule with one of {', '.join(TRANSFERS)}"
+        )
+    return cast(CalibratableRule, rule)
+
+
+def tuned_optimum(reference: TrainingRun) -> Optimum:
+    """A tuned run as a measured optimum, known to half a step of a factor-2 grid.
+
+    Raises:
+        MissingInputError: the reference has no learning rate or no weight decay.
+    """
+    if not reference.weight_decay or reference.peak_lr is None:
+        lacking = "weight_decay above 0" if reference.peak_lr is not None else "peak_lr"
+        raise MissingInputError(
+            f"the reference run lacks {lacking}: write what was tuned into its file, such as lr = 3e-4 and weight_decay = 0.1"
+        )
+    tau = reference.timescale_of(reference.current_weight_decay).run
+    octave = math.log2(tau)
+    return Optimum(
+        run=reference,
+        timescale_run=tau,
+        log2_interval=(octave - TUNED_OCTAVES, octave + TUNED_OCTAVES),
+        status="located",
+    )
+
+
+def ratios(run: TrainingRun, other: TrainingRun) -> dict[str, float]:
+    """This run over another one, in every quantity that moves an optimum.
+
+    The learning rate is that of the hidden matrices times width, since lr ~ 1/width leaves a run where
+    it is. Where a width is not given, the square root of the parameter ratio stands for its ratio. A
+    learning rate that is not known has not moved.
+    """
+    widths = 1.0
+    if run.width and other.width:
+        widths = run.width / other.width
+    elif run.num_params and other.num_params:
+        widths = math.sqrt(run.num_params / other.num_params)
+    lrs = 1.0
+    if run.peak_lr is not None and other.peak_lr is not None:
+        lrs = (run.peak_lr / run.width_ratio) / (other.peak_lr / other.width_ratio) * widths
+    return {
+        "data set": run.dataset_size / other.dataset_size,
+        "epochs": run.epochs / other.epochs,
+        "batch": run.batch_size / other.batch_size,
+        "width": widths,
+        "lr": lrs,
+    }
+
+
+def _fitted(
+    run: TrainingRun,
+    rule: CalibratableRule,
+    optimum: Optimum,
+    unlike: list[str],
+    *,
+    verb: str,
+    source: str,
+    certainty: str,
+    fix: str,
+) -> Answer:
+    """A fitted rule: the range is the optimum's interval, widened by how far the run has moved from it."""
+    measured_run, moves = optimum.run, _moves(run, optimum.run)
+    timescale, cautions = _matched_to_schedule(
+        run, rule.target_timescale(run), measured_run.decay_schedule.mean(), f"the {verb} schedule"
+    )
+    low, high = optimum.octaves
     for quantity, fours in moves.items():
         drift = sorted(fours * octaves for octaves in rule.drift[quantity])
         low, high = low + min(0.0, drift[0]), high + max(0.0, drift[1])
     factors = {quantity: 4.0**fours for quantity, fours in moves.items() if abs(fours) > 0.02}
-    outside = tuple(_far_from(run, probed, factors))
-    if kind is not None and rule.name != kind.default:
-        outside += (f"the calibration is of {rule.name!r}, a {kind.name} run has {kind.default!r}",)
+    outside = (*_far_from(run, measured_run, factors), *unlike)
     if factors or outside:
         moved = [f"{quantity} is {format_significant(factor)} times that" for quantity, factor in factors.items()]
         cautions.append(
             Caution(
                 code="extrapolated" if outside else "moved",
-                message=f"calibrated at {_describe(probed)}; here {', '.join(moved) or 'the run'}"
+                message=f"{verb} at {_describe(measured_run)}; here {', '.join(moved) or 'the run'}"
                 + (f" ({', '.join(outside)})" if outside else "")
                 + "; the range was widened by the drifts seen in small trainings",
-                fix="calibrate nearer to the run (--data, --dataset-size, --epochs, --batch-size, --width, --lr)",
+                fix=fix,
             )
         )
-    source = f"calibration: {len(located)} measured optimum of task {calibration.task.get('name', '?')!r}"
-    return Answer(rule, timescale, source, "measured, 80 % interval", outside, (low, high), tuple(cautions))
+    return Answer(rule, timescale, source, certainty, outside, (low, high), tuple(cautions))
 
 
 def _calibrated_rule(calibration: Calibration) -> CalibratableRule:
@@ -143,33 +248,16 @@ def _refuse_other_constants(rule: Rule, optimum: Optimum) -> None:
         raise CalibrationError("the constants of this calibration do not fit its own optimum: run calibrate again")
 
 
-def _moves(run: TrainingRun, probed: TrainingRun) -> dict[str, float]:
-    """How many factors of 4 the run is away from the probed one, by quantity.
-
-    The learning rate is that of the hidden matrices times width, since lr ~ 1/width leaves a run where
-    it is. Where a width is not given, the square root of the parameter ratio stands for its ratio.
-    """
-    widths = 1.0
-    if run.width and probed.width:
-        widths = run.width / probed.width
-    elif run.num_params and probed.num_params:
-        widths = math.sqrt(run.num_params / probed.num_params)
-    hidden_lrs = (run.peak_lr / run.width_ratio) / (probed.peak_lr / probed.width_ratio)
-    ratios = {
-        "data set": run.dataset_size / probed.dataset_size,
-        "epochs": run.epochs / probed.epochs,
-        "batch": run.batch_size / probed.batch_size,
-        "width": widths,
-        "lr": hidden_lrs * widths,
-    }
-    return {quantity: math.log(ratio, 4) for quantity, ratio in ratios.items()}
+def _moves(run: TrainingRun, other: TrainingRun) -> dict[str, float]:
+    """How many factors of 4 the run is away from another one, by quantity."""
+    return {quantity: math.log(ratio, 4) for quantity, ratio in ratios(run, other).items()}
 
 
 def _far_from(run: TrainingRun, probed: TrainingRun, factors: dict[str, float]) -> Iterator[str]:
-    """One clause per quantity that is more than CALIBRATED_REACH away from the calibrated run."""
-    far = [quantity for quantity, factor in factors.items() if max(factor, 1 / factor) > CALIBRATED_REACH]
+    """One clause per quantity that is more than REACH away from the calibrated run."""
+    far = [quantity for quantity, factor in factors.items() if max(factor, 1 / factor) > REACH]
     if far:
-        yield f"more than {CALIBRATED_REACH:g} times away in {' and '.join(far)}"
+        yield f"more than {REACH:g} times away in {' and '.join(far)}"
     if run.unit != probed.unit:
         yield f"{run.unit} are not {probed.unit}"
 
@@ -178,8 +266,12 @@ def _describe(run: TrainingRun) -> str:
     params = f", {format_count(run.num_params)} parameters" if run.num_params else ""
     return (
         f"{format_count(run.dataset_size)} {run.unit} x {run.epochs:g} epochs, batch {format_count(run.batch_size)}{params}, "
-        f"lr {run.peak_lr:g}"
+        f"lr {run.lr:g}"
     )
+
+
+def _mean_of(run: TrainingRun) -> str:
+    return "lr" if run.weight_decay_schedule == "constant" else "lr*λ"
 
 
 def _matched_to_schedule(
@@ -190,15 +282,19 @@ def _matched_to_schedule(
     Assumed, not measured: at equal peak values a constant schedule decays twice as much as linear to
     zero, so tau is scaled with the ratio of the means. Source: arXiv:2502.15938 uses the same EMA.
     """
-    mean = run.lr_schedule.mean()
+    mean = run.decay_schedule.mean()
     if fitted_mean is None or math.isclose(mean, fitted_mean, rel_tol=0.01):
         return target, []
     factor = mean / fitted_mean
+    unmatched = (
+        ""
+        if run.peak_lr is None
+        else f"; at equal timescale it would be {format_significant(ema.weight_decay(run.peak_lr, target.iters))}"
+    )
     caution = Caution(
         code="schedule",
-        message=f"fitted on another schedule ({fitted_on}): mean lr is {mean:.3g} of the peak here, {fitted_mean:.3g} there; "
-        f"assumed: the sum of lr*λ carries over, so λ was {'divided' if factor > 1 else 'multiplied'} by {max(factor, 1 / factor):.3g}; "
-        f"at equal timescale it would be {format_significant(ema.weight_decay(run.peak_lr, target.iters))}",
+        message=f"fitted on another schedule ({fitted_on}): mean {_mean_of(run)} is {mean:.3g} of the peak here, {fitted_mean:.3g} there; "
+        f"assumed: the sum of lr*λ carries over, so λ was {'divided' if factor > 1 else 'multiplied'} by {max(factor, 1 / factor):.3g}{unmatched}",
         fix="calibrate on your schedule",
     )
     return run.timescale(iters=target.iters * factor), [caution]

@@ -1,9 +1,11 @@
 """Reasons why advice holds less surely that do not depend on which rule gave it."""
 
+import math
 from collections.abc import Iterator
 
 from adamw_scale import timescale as ema
-from adamw_scale.advisor.answers import how_to_measure
+from adamw_scale.advisor.answers import how_to_measure, ratios
+from adamw_scale.parametrizations import PARAMETRIZATIONS, published_decay_factors
 from adamw_scale.rules.regimes import Regime
 from adamw_scale.spec import Caution, Timescale, TrainingRun
 from adamw_scale.units import format_count, format_percent, format_significant
@@ -17,13 +19,100 @@ INERT_RETENTION = 0.8
 HARMLESS_RETENTION = 0.99
 
 
-def cautions_of(run: TrainingRun, weight_decay: float, tau: Timescale, kind: Regime | None) -> Iterator[Caution]:
-    """All of them; `kind` is the regime whose default rule answered, None for a rule that was asked for."""
+def cautions_of(
+    run: TrainingRun,
+    weight_decay: float | None,
+    tau: Timescale,
+    kind: Regime | None,
+    reference: TrainingRun | None,
+) -> Iterator[Caution]:
+    """All of them.
+
+    `kind` is the regime whose default rule answered, None for a rule that was asked for; `weight_decay` is
+    None where no learning rate is known; `reference` is the tuned run that was carried to this one.
+    """
+    if reference:
+        yield from _of_the_transfer(run, reference)
     if kind:
         yield from _of_the_regime(run, tau, kind)
+    yield from _of_the_parametrization(run)
     yield from _of_the_input(run)
-    yield from _of_the_number(run, weight_decay)
+    yield from _of_the_number(run, weight_decay, tau)
     yield from _of_the_timescale(run, tau)
+    if run.task == "finetuning":
+        yield from _of_finetuning()
+
+
+def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Caution]:
+    """Where published answers to this very move disagree."""
+    moved = {quantity: ratio for quantity, ratio in ratios(run, reference).items() if not math.isclose(ratio, 1.0)}
+    duration = run.total_units / reference.total_units
+    if not math.isclose(duration, 1.0):
+        yield Caution(
+            code="duration",
+            message=f"{format_significant(duration)} times the units seen: published λ goes as duration^-1 (2405.13698), ^-0.473 "
+            "(2505.13738), ^-1/2 with lr (2512.22382), ^-1/2 (1711.05101) or stays (Marin); the other rules below show each",
+            fix="where they differ by more than you can bear, tune λ again at an intermediate size",
+        )
+    batch = moved.get("batch", 1.0)
+    if not 1 / 8 <= batch <= 4:
+        yield Caution(
+            code="batch",
+            message=f"the batch is {format_significant(batch)} times the tuned one; keeping the timescale, and lr ~ sqrt(batch), was "
+            "seen to hold from 1/8 to 4 times (2512.22382), and fails beyond the critical batch size (2505.13738)",
+            fix="tune lr and λ again at this batch",
+        )
+    if "batch" in moved and run.peak_lr == reference.peak_lr:
+        yield Caution(
+            code="batch-lr",
+            message="the learning rate was kept while the batch moved; published exponents of lr in batch run from 0.1 (2507.07101, "
+            "small batches) to 0.5 (2205.10287), and beyond the noise scale lr falls again (2405.14578)",
+            fix=f"if lr moves, pass it: at sqrt(batch) --lr {run.lr * math.sqrt(batch):.3g}; the timescale is kept and λ follows",
+        )
+    if "width" in moved and run.parametrization == "standard" and run.peak_lr == reference.peak_lr:
+        yield Caution(
+            code="width-lr",
+            message="the width moved in standard parametrization and the learning rate was kept; most widths want their own",
+            fix="pass the --lr you will use, or --parametrization mup with --width and --base-width",
+        )
+
+
+def _of_the_parametrization(run: TrainingRun) -> Iterator[Caution]:
+    """Width: where λ under lr / m is disputed, and where common code lets the timescale drift."""
+    if math.isclose(run.width_ratio, 1.0) or run.parametrization == "standard":
+        return
+    drift = PARAMETRIZATIONS[run.parametrization].timescale_drift(run.width_ratio, run.depth_ratio)
+    factors = published_decay_factors(run.width_ratio)
+    yield Caution(
+        code="width-exponent",
+        message=f"at {run.width_ratio:.4g} times the width published factors on the hidden λ differ: "
+        + ", ".join(f"{format_significant(factor)} for {name}" for name, factor in factors.items()),
+        fix="compare top singular values of hidden matrices between the two widths (2510.15262), or tune λ at two widths",
+    )
+    if not math.isclose(drift, 1.0):
+        shipped = run.parametrization == "mup-as-shipped"
+        yield Caution(
+            code="timescale-drift",
+            message=f"{run.parametrization} makes the timescale of hidden matrices {format_significant(drift)} times that of the base width",
+            fix=f"multiply the hidden matrices' λ by {format_significant(drift)}, as --parametrization mup does"
+            if shipped
+            else "nothing to do if you follow that paper; --parametrization mup keeps the timescale",
+        )
+
+
+def _of_finetuning() -> Iterator[Caution]:
+    """Toward what decay pulls."""
+    yield Caution(
+        code="pulls-to-zero",
+        message="decay pulls the weights to zero, not to the pretrained ones",
+        fix="to stay near the pretrained weights use L2-SP (arXiv:1802.01483) or Selective Projection Decay (arXiv:2411.01713)",
+    )
+    yield Caution(
+        code="lora",
+        message="in LoRA and other adapters the sign of the effect is the opposite: decay pulls the adapter to zero, and so the "
+        "model to the pretrained one",
+        fix="read this answer for trainings of all weights only",
+    )
 
 
 def _of_the_regime(run: TrainingRun, tau: Timescale, kind: Regime) -> Iterator[Caution]:
@@ -40,7 +129,13 @@ def _of_the_regime(run: TrainingRun, tau: Timescale, kind: Regime) -> Iterator[C
             message=f"nothing published says which decay finetuning wants; 0 to {kind.indifferent_up_to:g} is common practice",
             fix="keep what you have, no decay included; raise it only if held-out loss says so",
         )
-    kept = ema.retention(run.lr_schedule.mean(), tau.run)
+    if kind.objective:
+        yield Caution(
+            code="objective",
+            message=kind.objective,
+            fix="nothing to do if the loss of pretraining is what counts; else try the upper end of the range and beyond",
+        )
+    kept = ema.retention(run.decay_schedule.mean(), tau.run)
     if kind.indifferent_up_to and kept < HARMLESS_RETENTION:
         yield Caution(
             code="erases",
@@ -57,7 +152,7 @@ def _of_the_input(run: TrainingRun) -> Iterator[Caution]:
             message=f"a batch of {run.batch_size:g} tokens is smaller than usual for a model of this size: are these sequences?",
             fix="give --batch-size in tokens: sequences times sequence length",
         )
-    if run.peak_lr > LARGEST_KNOWN_LR:
+    if run.peak_lr is not None and run.peak_lr > LARGEST_KNOWN_LR:
         yield Caution(
             code="lr",
             message=f"lr {run.peak_lr:g} moves each weight by about that much a step; the largest published AdamW setting we know is 0.05",
@@ -65,19 +160,19 @@ def _of_the_input(run: TrainingRun) -> Iterator[Caution]:
         )
 
 
-def _of_the_number(run: TrainingRun, weight_decay: float) -> Iterator[Caution]:
+def _of_the_number(run: TrainingRun, weight_decay: float | None, tau: Timescale) -> Iterator[Caution]:
     """Weight decays that left everything ever published."""
-    if weight_decay > LARGEST_SANE_WEIGHT_DECAY:
+    if weight_decay is not None and weight_decay > LARGEST_SANE_WEIGHT_DECAY:
         yield Caution(
             code="weight-decay",
-            message=f"λ = {format_significant(weight_decay)} is far above every published one (3.2): at lr {run.peak_lr:g} and "
+            message=f"λ = {format_significant(weight_decay)} is far above every published one (3.2): at lr {run.lr:g} and "
             f"{format_count(run.total_steps)} steps decay cannot act as it does in pretraining",
             fix="do not use this number as it is; if this is finetuning, pass --task finetuning, else check --lr",
         )
-    if run.peak_lr * weight_decay > LARGEST_KNOWN_DECAY_PER_STEP:
+    if 1.0 / tau.iters > LARGEST_KNOWN_DECAY_PER_STEP:
         yield Caution(
             code="decay-per-step",
-            message=f"lr*λ = {format_significant(run.peak_lr * weight_decay)} is above every published AdamW setting we know (3.2e-3): "
+            message=f"lr*λ = {format_significant(1.0 / tau.iters)} is above every published AdamW setting we know (3.2e-3): "
             f"the run has only {format_count(run.total_steps)} steps",
             fix="do not use this number as it is; if this is finetuning, pass --task finetuning, else train in more, smaller batches",
         )
@@ -86,7 +181,7 @@ def _of_the_number(run: TrainingRun, weight_decay: float) -> Iterator[Caution]:
 def _of_the_timescale(run: TrainingRun, tau: Timescale) -> Iterator[Caution]:
     """Timescales that are longer than the run can use, or shorter than what they must outlast."""
     beta1, beta2 = run.betas
-    kept = ema.retention(run.lr_schedule.mean(), tau.run)
+    kept = ema.retention(run.decay_schedule.mean(), tau.run)
     if kept > INERT_RETENTION:
         yield Caution(
             code="inert",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamw_scale.cli.recommend import recommendation_from
+from adamw_scale.cli.recommend import inputs_from
 from adamw_scale.cli.run_file import read_text
 from adamw_scale.cli.run_options import Given, run_options
 from adamw_scale.frameworks import FRAMEWORKS
@@ -27,6 +27,10 @@ def emit(
     calibration: Annotated[
         str | None, typer.Option("--calibration", help="Use constants measured by calibrate.", metavar="FILE")
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option("--reference", help="A tuned run to carry to this one, as in recommend.", metavar="FILE"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout that holds the snippet.")] = False,
 ) -> None:
     """A config snippet for a framework, in its own unit, schedule names and exclusions.
@@ -36,8 +40,8 @@ def emit(
     adamw-scale recommend --json ... | adamw-scale emit pytorch
     """
     target = FRAMEWORKS[framework]()
-    if given or rule is not None or calibration is not None:
-        recommendation = recommendation_from(given, rule, calibration)
+    if given or (rule, calibration, reference) != (None, None, None):
+        recommendation = inputs_from(given, calibration, reference).recommendation(rule)
     else:
         recommendation = _recommendation_from_stdin()
     snippet = target.emit(recommendation)

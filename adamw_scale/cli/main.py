@@ -23,6 +23,10 @@ COMMANDS = {
     "recommend": "adamw_scale.cli.recommend:recommend",
     "emit": "adamw_scale.cli.emit:emit",
     "calibrate": "adamw_scale.cli.calibrate:calibrate",
+    "convert": "adamw_scale.cli.convert:convert",
+    "timescale": "adamw_scale.cli.timescale:timescale",
+    "list": "adamw_scale.cli.list_parts:list_parts",
+    "recipes": "adamw_scale.cli.recipes:recipes",
 }
 
 app = typer.Typer(

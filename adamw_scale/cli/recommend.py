@@ -1,17 +1,21 @@
 """adamw-scale recommend: the advice."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from adamw_scale.cli.run_options import Given, run_from, run_options
+from adamw_scale.cli.run_options import Given, fields_from, run_from, run_options
 from adamw_scale.cli.text import columns, labelled, styled
+from adamw_scale.errors import SpecError
+from adamw_scale.parametrizations import PARAMETRIZATIONS
+from adamw_scale.schedules import OPTIONS
 from adamw_scale.units import format_count, format_percent, format_share, format_significant
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Calibration, Current, Recommendation, TrainingRun
+    from adamw_scale.spec import Calibration, Current, Recommendation, TrainingRun, Transfer
 
 UNUSABLE = ("decay-per-step", "weight-decay")  # cautions that say the number must not be used as it is
+NOTABLE_BETA2 = 0.01
 SETTLED_RETENTION = 0.15  # above it, the run ends before weights reach their equilibrium
 
 
@@ -30,37 +34,88 @@ def recommend(
             metavar="FILE",
         ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            help="A tuned run (file with its fields, lr and weight_decay) to carry to this one; what you do not say is as there.",
+            metavar="FILE",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
 ) -> None:
     """Which weight decay to use for a run: the value, its range, its source, its competitors, its limits.
 
     adamw-scale recommend --params 1.3B --tokens 26B --batch-size 0.5M --lr 3e-4 --schedule linear
 
-    The weight decay is in PyTorch's convention: each step multiplies weights by 1 - lr·λ.
+    adamw-scale recommend --reference tuned.toml --tokens 100B --params 3B
+
+    The weight decay is in PyTorch's convention: each step multiplies weights by 1 - lr·λ. Without --lr the
+    answer is the product lr·λ, with the learning rates that published laws suggest.
     """
-    recommendation = recommendation_from(given, rule, calibration)
-    if json:
-        print(recommendation.to_json())
-    else:
-        print(render(recommendation))
+    inputs = inputs_from(given, calibration, reference)
+    if inputs.run.peak_lr is None and inputs.reference is None:
+        from adamw_scale.advisor import decay_per_step
+        from adamw_scale.cli.without_lr import render_product
+
+        advice = decay_per_step(inputs.run, rule)
+        print(advice.to_json() if json else render_product(advice))
+        return
+    recommendation = inputs.recommendation(rule)
+    print(recommendation.to_json() if json else render(recommendation))
 
 
-def recommendation_from(given: Given, rule: str | None = None, calibration: str | None = None) -> "Recommendation":
-    """The advice that options ask for; shared by every command that starts from a run."""
-    from adamw_scale.advisor import recommend as advise
+class Inputs(NamedTuple):
+    """What the options describe: a run, and the measurement to start from if there is one."""
 
+    run: "TrainingRun"
+    calibration: "Calibration | None" = None
+    reference: "TrainingRun | None" = None
+
+    def recommendation(self, rule: str | None) -> "Recommendation":
+        """The advice for them."""
+        from adamw_scale.advisor import recommend as advise
+
+        return advise(self.run, rule=rule, calibration=self.calibration, reference=self.reference)
+
+
+def inputs_from(given: Given, calibration: str | None = None, reference: str | None = None) -> Inputs:
+    """Read what options name, each file once; shared by every command that starts from a run."""
+    if reference is not None and calibration is not None:
+        raise SpecError("--calibration and --reference are both measurements to start from: drop one of the two")
+    if reference is not None:
+        tuned = run_from({"run": reference})
+        return Inputs(target_of(tuned, given), reference=tuned)
     measured = None
     if calibration is not None:
         from adamw_scale.calibration import load_calibration
 
         measured = load_calibration(calibration)
-    run = _calibrated_run(measured) if measured and not given else run_from(given)
-    return advise(run, rule=rule, calibration=measured)
+    return Inputs(measured.optima[0].run if measured and not given else run_from(given), measured)
 
 
-def _calibrated_run(calibration: "Calibration") -> "TrainingRun":
-    """The run that was probed, as a run to advise."""
-    return calibration.optima[0].run
+def target_of(tuned: "TrainingRun", given: Given) -> "TrainingRun":
+    """The run that options describe, everything else as in the tuned one.
+
+    Left to the options, or to the rule: the learning rate. Left out where the model changed and they were not
+    said again: its parameters. The tuned weight decay is no decay in use.
+    """
+    from adamw_scale.spec import TrainingRun
+
+    own = fields_from(given)
+    fixed = {"peak_lr", "weight_decay", "convention"}
+    if {"width", "depth"} & own.keys():
+        fixed |= {"num_params"}
+    if {"schedule", "schedule_table"} & own.keys():
+        fixed |= {*OPTIONS, "schedule"}
+    if {"warmup_fraction", "warmup_steps"} & own.keys():
+        fixed |= {"warmup_fraction", "warmup_steps"}
+    if own.get("parametrization", tuned.parametrization) == "standard":
+        fixed |= {"base_width", "base_depth"}
+    inherited = {name: value for name, value in tuned if name not in fixed and value is not None}
+    if own.get("unit", tuned.unit) != tuned.unit:
+        raise SpecError(f"the reference counts {tuned.unit}: give every size in {tuned.unit}")
+    return TrainingRun.model_validate({**inherited, **own})
 
 
 def render(recommendation: "Recommendation") -> str:
@@ -86,8 +141,17 @@ def _answer(recommendation: "Recommendation") -> str:
         "why": about.derivation,
         "timescale": f"{format_count(round(tau.iters))} steps = {format_count(tau.epochs)} epochs = {format_share(tau.run, 'the run')}",
         "effect": f"{format_percent(about.retention)} of the initial weights survive"
-        + (f"; hidden weights settle near RMS {format_significant(about.equilibrium_rms)}" if settles else ""),
+        + (
+            f"; hidden weights settle near RMS {format_significant(about.equilibrium_rms)}, "
+            f"each step turns them by {format_percent(about.relative_update)}"
+            if settles
+            else ""
+        ),
     }
+    if about.beta2 is not None and abs(about.beta2 - recommendation.run.betas[1]) > NOTABLE_BETA2:
+        rows["beta2"] = f"{about.beta2:.4g} would keep Adam's memory at ten million tokens (arXiv:2507.07101)"
+    if about.reference is not None:
+        rows["reference"] = _describe_transfer(about.reference)
     if about.current is not None:
         rows["today"] = _describe_current(about.current, recommendation)
     return _headline(recommendation) + "\n\n" + "\n".join(labelled(label, text) for label, text in rows.items())
@@ -114,12 +178,29 @@ def _describe_run(run: "TrainingRun") -> str:
     """What was assumed where nothing was said: schedule, warm-up, betas."""
     schedule = run.lr_schedule
     shape = run.schedule
-    if schedule.shape.has_stable_phase:
+    if schedule.has_stable_phase:
         shape += f" with the last {format_percent(schedule.falling_fraction)} falling"
-    if schedule.shape.falls:
+    if schedule.falls:
         shape += f" to {format_percent(schedule.final) if schedule.final else 'zero'}"
+    if run.weight_decay_schedule != "constant":
+        shape += f", weight decay {run.weight_decay_schedule}"
     warmup = f"{format_percent(schedule.warmup_fraction)} warm-up" if schedule.warmup_fraction else "no warm-up"
     return f"{run.task}, {format_count(run.total_steps)} steps, {shape}, {warmup}, betas {run.betas[0]:g} and {run.betas[1]:g}"
+
+
+def _describe_transfer(transfer: "Transfer") -> str:
+    """What moved, what that does to λ, and what batch and duration ask of the rest."""
+    moved = ", ".join(f"{quantity} × {format_significant(ratio)}" for quantity, ratio in transfer.moved.items())
+    text = (
+        f"λ {format_significant(transfer.weight_decay)} at lr {transfer.peak_lr:g}; {moved or 'nothing moved'}: λ × "
+        f"{format_significant(transfer.factor, 3)}"
+    )
+    if transfer.betas and transfer.eps:
+        text += (
+            f"; Complete(d)P also wants betas {transfer.betas[0]:.4g} and {transfer.betas[1]:.4g}, eps {transfer.eps:.3g} "
+            "(arXiv:2512.22382)"
+        )
+    return text
 
 
 def _describe_current(current: "Current", recommendation: "Recommendation") -> str:
@@ -138,18 +219,19 @@ def _describe_current(current: "Current", recommendation: "Recommendation") -> s
 
 
 def _alternatives(recommendation: "Recommendation") -> str:
+    carried = recommendation.companions.reference is not None
     rows = [
         (
             f"{other.rule} (published)" if other.rule == recommendation.rule else other.rule,
-            format_significant(other.weight_decay),
+            format_significant(other.weight_decay or 0) + (f" (× {other.factor:.3g})" if other.factor else ""),
             format_share(other.timescale.run, "run"),
             "inside" if other.in_domain else "outside",
-            other.source,
+            (f"at its own lr {other.peak_lr:.3g}; " if other.peak_lr else "") + other.source,
         )
         for other in recommendation.alternatives
     ]
     value = "λ" if recommendation.one_for_all else "λ at base lr"
-    return columns(("other rules", value, "timescale", "domain", "source"), rows)
+    return columns(("carried by others" if carried else "other rules", value, "timescale", "domain", "source"), rows)
 
 
 def _groups(recommendation: "Recommendation") -> str:
@@ -158,5 +240,22 @@ def _groups(recommendation: "Recommendation") -> str:
     if recommendation.one_for_all:
         spared = ", ".join(group.group for group in groups if not group.weight_decay)
         return labelled("decays", f"{', '.join(group.group for group in decayed)}; not {spared}")
-    rows = [(group.group, format_significant(group.weight_decay), f"{group.peak_lr:.4g}") for group in groups]
-    return columns((f"{recommendation.run.parametrization} groups", "λ", "peak lr"), rows)
+    rows = [
+        (
+            group.group,
+            format_significant(group.weight_decay),
+            f"{group.peak_lr:.4g}",
+            f"{group.eps:.3g}",
+            f"× {group.init_variance:.3g}",
+            f"× {group.forward:.3g}",
+        )
+        for group in groups
+    ]
+    header = (f"{recommendation.run.parametrization} groups", "λ", "peak lr", "eps", "init variance", "output")
+    return columns(header, rows) + _residual(recommendation.run)
+
+
+def _residual(run: "TrainingRun") -> str:
+    """The multiplier on residual branches, where depth asks for one."""
+    factor = PARAMETRIZATIONS[run.parametrization].residual(run.depth_ratio)
+    return "" if factor == 1 else f"\n  residual branches × {factor:.3g}"

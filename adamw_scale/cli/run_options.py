@@ -12,8 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
+from adamw_scale import schedules
 from adamw_scale.cli.run_file import read_run_file
-from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale.cli.schedule_file import read_schedule_file
+from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 from adamw_scale.noun import flag
 from adamw_scale.spec import UNITS, TrainingRun
 from adamw_scale.units import parse_quantity
@@ -24,10 +26,13 @@ SPECIAL = {
     "tokens": ("N", "unique tokens in the data set, one epoch (1.3B, 512k, ...)"),
     "samples": ("N", "unique samples in the data set, one epoch; every size is then in samples"),
     "dataset_size": ("N", "the same in the unit of --unit"),
+    "steps": ("N", "optimizer steps of the run, where the size of the data set (or epochs) is not given"),
     "warmup": ("N", "linear warm-up: a fraction of the run (2%, 0.02) or a number of steps"),
+    "schedule_file": ("FILE", "table: learning rates, one a line for every step, or two columns: step and lr"),
 }
 
 Given = dict[str, Any]
+ANY_STEPS = 10_000
 
 
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -61,7 +66,7 @@ def _described_fields() -> dict[str, tuple[str, str]]:
     return {
         name: ("VALUE", field.description or "")
         for name, field in TrainingRun.model_fields.items()
-        if name not in SPECIAL and not name.startswith("warmup_")
+        if name not in SPECIAL and not name.startswith("warmup_") and name != "schedule_table"
     }
 
 
@@ -83,12 +88,55 @@ def fields_from(given: Given) -> Given:
         raise _mixed_units()
     if {"warmup_fraction", "warmup_steps"} & flags.keys():
         fields = {name: value for name, value in fields.items() if not name.startswith("warmup_")}
-    return {**fields, **flags}
+    if "schedule_table" in flags:
+        fields = {name: value for name, value in fields.items() if name not in schedules.OPTIONS}
+    fields = {**fields, **flags}
+    return _with_steps(fields)
 
 
 def run_from(given: Given) -> TrainingRun:
     """The run that file and flags describe."""
     return TrainingRun.model_validate(fields_from(given))
+
+
+def run_of_any_data(given: Given) -> TrainingRun:
+    """The run, where only its steps matter: without sizes it counts batches, and without steps as many as do no harm."""
+    fields = dict(given)
+    if not {"tokens", "samples", "dataset_size", "batch_size", "run"} & fields.keys():
+        fields |= {"samples": str(fields.pop("steps", ANY_STEPS)), "batch_size": "1"}
+    return run_from(fields)
+
+
+def _with_steps(fields: Given) -> Given:
+    """Replace `steps` by what it says about the data set or the epochs."""
+    if "steps" not in fields:
+        return fields
+    steps, batch = (_amount(fields, name) for name in ("steps", "batch_size"))
+    if "dataset_size" in fields and "epochs" in fields:
+        raise SpecError("--steps, --epochs and the size of the data set say the same thing twice: drop one of them")
+    if "dataset_size" in fields:
+        return {**_without(fields, "steps"), "epochs": steps * batch / _amount(fields, "dataset_size")}
+    epochs = _amount(fields, "epochs") if "epochs" in fields else 1.0
+    if not epochs:
+        raise SpecError("epochs = 0: there is nothing to train. Change --epochs")
+    return {**_without(fields, "steps"), "dataset_size": steps * batch / epochs}
+
+
+def _without(fields: Given, name: str) -> Given:
+    return {other: value for other, value in fields.items() if other != name}
+
+
+def _amount(fields: Given, name: str) -> float:
+    """A number among fields that were not validated yet."""
+    if name not in fields:
+        raise MissingInputError(f"--steps needs {name} to tell how many units are seen: pass {flag(TrainingRun, name)}")
+    try:
+        amount = parse_quantity(str(fields[name]))
+    except SpecError as error:
+        raise SpecError(f"{name}: {error}") from None
+    if amount <= 0:
+        raise SpecError(f"{name} = {fields[name]}: it must be above 0. Change --{name.replace('_', '-')}")
+    return amount
 
 
 def _mixed_units() -> SpecError:
@@ -116,13 +164,22 @@ def _expand(values: Mapping[str, Any]) -> Given:
         if "dataset_size" in fields:
             raise SpecError(f"--{unit} and --dataset-size both give the size of the data set: keep one")
         fields |= {"dataset_size": fields.pop(unit), "unit": unit}
+    if "schedule_file" in fields:
+        if fields.get("schedule", "table") != "table" or "schedule_table" in fields:
+            raise SpecError("--schedule-file is a schedule of its own: drop --schedule")
+        fields |= {"schedule": "table", "schedule_table": read_schedule_file(fields.pop("schedule_file"))}
     if "warmup" in fields:
-        if {"warmup_fraction", "warmup_steps"} & fields.keys():
-            raise SpecError("warmup and warmup_fraction or warmup_steps were both given: keep one")
-        warmup = fields.pop("warmup")
-        try:
-            amount = parse_quantity(str(warmup))
-        except SpecError as error:
-            raise SpecError(f"warmup: {error}") from None
-        fields["warmup_fraction" if amount < 1 or "%" in str(warmup) else "warmup_steps"] = amount
+        fields |= _warmup(fields)
     return fields
+
+
+def _warmup(fields: Given) -> Given:
+    """Take `warmup` out of the fields: below 1 or with a % it is a fraction of the run, else steps."""
+    if {"warmup_fraction", "warmup_steps"} & fields.keys():
+        raise SpecError("warmup and warmup_fraction or warmup_steps were both given: keep one")
+    warmup = str(fields.pop("warmup"))
+    try:
+        amount = parse_quantity(warmup)
+    except SpecError as error:
+        raise SpecError(f"warmup: {error}") from None
+    return {"warmup_fraction" if amount < 1 or "%" in warmup else "warmup_steps": amount}

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
 
-from adamw_scale.conventions import CONVENTIONS
+from adamw_scale import conventions
 from adamw_scale.errors import SpecError
 from adamw_scale.noun import Noun
 from adamw_scale.spec import Caution, ParamGroup, Recommendation, TrainingRun
@@ -46,8 +46,9 @@ def exact(number: float) -> str:
 
 
 def decay(group: ParamGroup, framework: Framework) -> str:
-    """A group's weight decay in the framework's own convention."""
-    return value(CONVENTIONS[framework.convention].from_pytorch(group.weight_decay, group.peak_lr))
+    """A group's weight decay in the framework's own convention, at the group's own learning rate."""
+    setting = conventions.Setting(peak_lr=group.peak_lr)
+    return value(conventions.from_pytorch(framework.convention, group.weight_decay, setting))
 
 
 def spelled(schedule: str, names: Mapping[str, str], framework: Framework) -> str:
@@ -85,7 +86,17 @@ def comment(lines: Iterable[str]) -> str:
 
 
 def header(recommendation: Recommendation, framework: Framework) -> str:
-    """Comment lines that say what the numbers below are worth; every emitter starts with them."""
+    """Comment lines that say what the numbers below are worth; every emitter starts with them.
+
+    Raises:
+        SpecError: the weight decay has a schedule of its own, which no snippet can write yet.
+    """
+    own = recommendation.run.weight_decay_schedule
+    if own != "constant":
+        raise SpecError(
+            f"a snippet for {framework.title} cannot write weight_decay_schedule {own!r}: recommend again with "
+            "--weight-decay-schedule constant"
+        )
     low, high = (format_significant(end) for end in recommendation.weight_decay_range)
     tau = recommendation.timescale
     lines = [
@@ -93,7 +104,7 @@ def header(recommendation: Recommendation, framework: Framework) -> str:
         f"Rule {recommendation.rule} ({recommendation.companions.source}).",
         f"Timescale {format_count(round(tau.iters))} steps = {tau.epochs:.3g} epochs = {tau.run:.3g} of the run.",
         *_group_lines(recommendation),
-        f"Convention {framework.convention}: {CONVENTIONS[framework.convention].formula}.",
+        f"Convention {framework.convention}: w <- w * (1 - {conventions.CONVENTIONS[framework.convention].formula}).",
         *(f"Caution ({caution.code}): {caution.message}." for caution in recommendation.cautions),
     ]
     return comment(lines)

@@ -20,15 +20,23 @@ from adamw_scale.frameworks.framework import (
     warmup_steps,
 )
 from adamw_scale.frameworks.pytorch import param_groups_source
+from adamw_scale.schedules import POWER
 from adamw_scale.spec import Recommendation, TrainingRun
 
+_WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "1-sqrt"}
 _TO_ZERO = {
     "constant": "constant_with_warmup",
     "linear": "linear",
     "cosine": "cosine",
-    "wsd": "warmup_stable_decay",
+    "polynomial": "polynomial",
+    **dict.fromkeys(_WSD, "warmup_stable_decay"),
 }
-_WITH_FLOOR = {"linear": "polynomial", "cosine": "cosine_with_min_lr", "wsd": "warmup_stable_decay"}
+_WITH_FLOOR = {
+    "linear": "polynomial",
+    "cosine": "cosine_with_min_lr",
+    "polynomial": "polynomial",
+    **dict.fromkeys(_WSD, "warmup_stable_decay"),
+}
 
 
 class HuggingFace:
@@ -48,7 +56,7 @@ class HuggingFace:
             "output_dir": '"out"',
             "max_steps": str(total_steps(run)),
             **({} if batch is None else _batch_rows()),
-            "learning_rate": value(run.peak_lr),
+            "learning_rate": value(run.lr),
             "weight_decay": value(recommendation.weight_decay),
             "adam_beta1": exact(run.betas[0]),
             "adam_beta2": exact(run.betas[1]),
@@ -78,14 +86,25 @@ class HuggingFace:
 
 def _scheduler(run: TrainingRun, framework: Framework) -> tuple[str, dict[str, Any]]:
     """lr_scheduler_type and its kwargs; a floor above zero needs other names than decay to zero."""
-    floor = run.lr_schedule.final_lr_fraction
+    floor = run.lr_schedule.floor
     name = spelled(run.schedule, _WITH_FLOOR if floor else _TO_ZERO, framework)
     kwargs: dict[str, dict[str, Any]] = {
-        "warmup_stable_decay": {"num_decay_steps": decay_steps(run), "decay_type": "linear", "min_lr_ratio": floor},
+        "warmup_stable_decay": {
+            "num_decay_steps": decay_steps(run),
+            "decay_type": _WSD.get(run.schedule),
+            "min_lr_ratio": floor,
+        },
         "cosine_with_min_lr": {"min_lr_rate": floor},
-        "polynomial": {"power": 1.0, "lr_end": float(value(run.peak_lr * floor))},
+        "polynomial": {"power": _power(run), "lr_end": float(value(run.lr * floor))},
     }
     return name, kwargs.get(name, {})
+
+
+def _power(run: TrainingRun) -> float:
+    """Exponent of the fall; a linear schedule with a floor is a polynomial of power 1."""
+    if run.schedule == "linear":
+        return 1.0
+    return POWER if run.schedule_power is None else run.schedule_power
 
 
 def _batch_rows() -> dict[str, str]:
@@ -114,7 +133,7 @@ def build_optimizer(model: nn.Module, output_layer: nn.Module) -> torch.optim.Ad
     \"\"\"Pass it on: Trainer(model, training_args, optimizers=(build_optimizer(model, model.lm_head), None), ...).\"\"\"
     return torch.optim.AdamW(
         param_groups(model, output_layer),
-        lr={value(run.peak_lr)},
+        lr={value(run.lr)},
         betas=({exact(run.betas[0])}, {exact(run.betas[1])}),
         eps={exact(run.eps)},
     )

@@ -24,7 +24,8 @@ from adamw_scale.parametrizations import HIDDEN
 from adamw_scale.spec import Caution, Recommendation
 from adamw_scale.units import format_significant
 
-_STYLE = {"constant": "constant", "linear": "linear", "cosine": "cosine", "wsd": "WSD"}
+_WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "minus_sqrt"}
+_STYLE = {"constant": "constant", "linear": "linear", "cosine": "cosine", **dict.fromkeys(_WSD, "WSD")}
 
 
 class Megatron:
@@ -43,8 +44,8 @@ class Megatron:
         steps = total_steps(run)
         rows = [
             "--optimizer adam",
-            f"--lr {value(run.peak_lr)}",
-            f"--min-lr {value(run.peak_lr * run.lr_schedule.final)}",
+            f"--lr {value(run.lr)}",
+            f"--min-lr {value(run.lr * run.lr_schedule.final)}",
             f"--weight-decay {decay(hidden, self)}",
             "--weight-decay-incr-style constant",
             f"--adam-beta1 {exact(run.betas[0])}",
@@ -52,8 +53,8 @@ class Megatron:
             f"--adam-eps {exact(run.eps)}",
             f"--lr-decay-style {spelled(run.schedule, _STYLE, self)}",
             *(
-                [f"--lr-wsd-decay-style linear --lr-wsd-decay-iters {decay_steps(run)}"]
-                if run.lr_schedule.shape.has_stable_phase
+                [f"--lr-wsd-decay-style {_WSD[run.schedule]} --lr-wsd-decay-iters {decay_steps(run)}"]
+                if run.schedule in _WSD
                 else []
             ),
             f"--lr-decay-iters {steps}",

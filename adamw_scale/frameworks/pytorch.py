@@ -1,9 +1,11 @@
 """PyTorch: torch.optim.AdamW, `param.mul_(1 - lr * weight_decay)` with the scheduled lr (torch/optim/adam.py)."""
 
+import re
 from typing import ClassVar
 
 from adamw_scale.frameworks.framework import Framework, Snippet, decay, exact, groups, header, total_steps, value
 from adamw_scale.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.schedules import Piece
 from adamw_scale.spec import Recommendation, TrainingRun
 
 
@@ -37,7 +39,7 @@ def build_optimizer({_signature(by_width)}) -> tuple[torch.optim.AdamW, LambdaLR
     """Call optimizer.step() and then scheduler.step(), once per step of the run."""
     optimizer = torch.optim.AdamW(
         param_groups({arguments}),
-        lr={value(run.peak_lr)},
+        lr={value(run.lr)},
         betas=({exact(run.betas[0])}, {exact(run.betas[1])}),
         eps={exact(run.eps)},
     )
@@ -54,25 +56,25 @@ if __name__ == "__main__":
 
 
 def multiplier_source(run: TrainingRun) -> str:
-    """Source of lr_multiplier(step): the schedule at the middle of each step."""
-    schedule = run.lr_schedule
-    warmup = ""
-    if schedule.warmup_fraction:
-        warmup = f"    if progress < {value(schedule.warmup_fraction)}:\n        return progress / {value(schedule.warmup_fraction)}\n"
-    start, final = 1.0 - schedule.falling_fraction, schedule.final_lr_fraction
-    if not schedule.shape.falls:
-        body = "    return 1.0\n"
-    else:
-        fall = schedule.shape.formula
-        shape = fall if final == 0 else f"{value(final)} + {value(1.0 - final)} * ({fall})"
-        since = (
-            "progress" if start == 0 else f"max(0.0, progress - {value(start)}) / {value(schedule.falling_fraction)}"
-        )
-        body = f"    u = {since}\n    return {shape}\n"
+    """Source of lr_multiplier(step): the schedule at the middle of each step, piece by piece."""
+    *pieces, last = run.lr_schedule.pieces
+    body = "".join(
+        f"    if progress < {value(piece.start + piece.width)}:\n{_piece_source(piece, indent=8)}" for piece in pieces
+    )
     return f'''def lr_multiplier(step: int) -> float:
     """Learning rate over peak at a step, counted from 0."""
     progress = min(1.0, (step + 0.5) / TOTAL_STEPS)
-{warmup}{body}'''
+{body}{_piece_source(last, indent=4)}'''
+
+
+def _piece_source(piece: Piece, indent: int) -> str:
+    """Lines that return one piece's multiplier."""
+    lines = [f"return {piece.curve.formula}"]
+    if re.search(r"\bu\b", piece.curve.formula):
+        since = f"progress - {value(piece.start)}" if piece.start else "progress"
+        width = "" if piece.width == 1 else f" / {value(piece.width)}"
+        lines.insert(0, f"u = {f'({since})' if width and piece.start else since}{width}")
+    return "".join(" " * indent + line + "\n" for line in lines)
 
 
 def param_groups_source(recommendation: Recommendation, framework: Framework) -> str:
@@ -89,7 +91,7 @@ def param_groups_source(recommendation: Recommendation, framework: Framework) ->
 '''
     rows = ",\n        ".join(
         f'{{"name": "{name}", "params": [p for p in trained if kind(p) == "{name}"], '
-        f'"lr": {value(group.peak_lr)}, "weight_decay": {decay(group, framework)}}}'
+        f'"lr": {value(group.peak_lr)}, "weight_decay": {decay(group, framework)}, "eps": {value(group.eps)}}}'
         for name, group in by_name.items()
     )
     return f'''def param_groups(model: nn.Module, output_layer: nn.Module) -> list[dict]:

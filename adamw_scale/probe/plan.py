@@ -128,7 +128,7 @@ class Sweep(Noun):
         """The probe at one point of the sweep."""
         tau = self.run.timescale(run=2.0**log2_tau)
         run = self.run.model_copy(
-            update={"weight_decay": weight_decay(self.run.peak_lr, tau.iters), "convention": "pytorch"}
+            update={"weight_decay": weight_decay(self.run.lr, tau.iters), "convention": "pytorch"}
         )
         return ProbeConfig(task=self.task, run=run, seed=seed, device=self.device)
 

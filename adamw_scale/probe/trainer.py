@@ -90,18 +90,20 @@ class TorchTask(ABC):
 
 def _optimize(task: TorchTask, config: ProbeConfig, model: nn.Module, progress: Progress) -> float:
     """Run every step; returns the last training loss, or the first one that is not finite."""
-    run, schedule = config.run, config.run.lr_schedule
+    run, schedule, decay = config.run, config.run.lr_schedule, config.run.decay_schedule
     optimizer = torch.optim.AdamW(
         _param_groups(model, run.current_weight_decay), betas=run.betas, eps=run.eps, fused=True
     )
+    decays = [group["weight_decay"] for group in optimizer.param_groups]
     steps = round(run.total_steps)
     batches = task.batches(run, config.seed, config.device)
     every = max(1, steps // REPORTS_PER_PROBE)
     value = math.inf
     for step in range(steps):
-        lr = run.peak_lr * schedule.multiplier((step + 0.5) / steps)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        progress_now = (step + 0.5) / steps
+        for group, weight_decay in zip(optimizer.param_groups, decays, strict=True):
+            group["lr"] = run.lr * schedule.multiplier(progress_now)
+            group["weight_decay"] = weight_decay * decay.own(progress_now)
         loss = task.loss(model, next(batches))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves Tensor.backward untyped

@@ -22,6 +22,8 @@ RULES: Registry[type[Rule]] = Registry(
         "tau-epoch-data-limited": "adamw_scale.rules.tau_epoch_data_limited:TauEpochDataLimited",
         "run-fraction": "adamw_scale.rules.run_fraction:RunFraction",
         "loshchilov-hutter": "adamw_scale.rules.loshchilov_hutter:LoshchilovHutter",
+        "complete-d-p": "adamw_scale.rules.complete_d_p:CompleteDP",
+        "adana": "adamw_scale.rules.adana:Adana",
         "retention": "adamw_scale.rules.retention:Retention",
         "fixed": "adamw_scale.rules.fixed:Fixed",
     },

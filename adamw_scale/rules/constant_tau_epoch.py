@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar, Self
 
-from adamw_scale.rules.rule import Bounds, geometric_mean
+from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean
 from adamw_scale.spec import Optimum, Timescale, TrainingRun
 from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
-class ConstantTauEpoch:
+class ConstantTauEpoch(KeepsLr):
     """tau_epoch = constant over model and data size, at a fixed number of epochs.
 
     Use it when: an optimum in epochs is known for this kind of training (from a calibration).
@@ -30,6 +30,7 @@ class ConstantTauEpoch:
     formula: ClassVar[str] = "tau_epoch = 1.45"
     source: ClassVar[str] = "Wang & Aitchison 2024, arXiv:2405.13698"
     certainty: ClassVar[str] = "published claim; constant read off one figure"
+    built_from: ClassVar[tuple[str, ...]] = ("2405.13698",)
     fitted_on: ClassVar[str] = "a 124M language model, 4 epochs, cosine to 10 %"
     fitted_schedule_mean: ClassVar[float | None] = 0.55
     fitted_parametrization: ClassVar[str | None] = None

@@ -1,15 +1,17 @@
 """The value everybody copies, as a baseline."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar, Self
 
-from adamw_scale.rules.rule import Bounds
-from adamw_scale.spec import Timescale, TrainingRun
+from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean
+from adamw_scale.spec import Optimum, Timescale, TrainingRun
 from adamw_scale.timescale import tau_iter
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(KeepsLr):
     """λ = 0.1 in pretraining, 0.01 in finetuning, whatever the run.
 
     Use it when: a baseline is wanted. Do not use it when: an answer is; the timescale this gives is
@@ -26,6 +28,7 @@ class Fixed:
     formula: ClassVar[str] = "λ = 0.1, finetuning λ = 0.01"
     source: ClassVar[str] = "practice of public recipes, untuned"
     certainty: ClassVar[str] = "practice, not an optimum"
+    built_from: ClassVar[tuple[str, ...]] = ()
     fitted_on: ClassVar[str] = "nothing was fitted"
     fitted_schedule_mean: ClassVar[float | None] = None
     fitted_parametrization: ClassVar[str | None] = None
@@ -34,12 +37,17 @@ class Fixed:
     spread: ClassVar[float] = 10.0
     spread_outside: ClassVar[float] = 10.0
 
+    # With λ kept, the optimum moves by what tau in epochs does, and an octave per factor 2 in steps per epoch.
+    drift: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
+        {"data set": (0.0, 2.0), "epochs": (-1.2, 0.2), "batch": (-2.0, 0.0), "width": (-0.3, 1.25), "lr": (-2.7, 2.0)}
+    )
+
     pretraining_weight_decay: float = 0.1
     finetuning_weight_decay: float = 0.01
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """The timescale that the copied value happens to give."""
-        return run.timescale(iters=tau_iter(run.peak_lr, self._weight_decay(run)))
+        return run.timescale(iters=tau_iter(run.lr, self._weight_decay(run)))
 
     def derivation(self, run: TrainingRun) -> str:
         """The value itself."""
@@ -51,3 +59,8 @@ class Fixed:
 
     def _weight_decay(self, run: TrainingRun) -> float:
         return self.finetuning_weight_decay if run.task == "finetuning" else self.pretraining_weight_decay
+
+    def fit(self, optima: Sequence[Optimum]) -> Self:
+        """The value itself kept, as the geometric mean of the optima's weight decays."""
+        value = geometric_mean([o.weight_decay for o in optima])
+        return replace(self, pretraining_weight_decay=value, finetuning_weight_decay=value)

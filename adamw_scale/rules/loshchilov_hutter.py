@@ -1,17 +1,22 @@
 """Normalized weight decay of the AdamW paper (arXiv:1711.05101)."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar, Self
 
-from adamw_scale.rules.rule import Bounds
-from adamw_scale.spec import Timescale, TrainingRun
+from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean
+from adamw_scale.spec import Optimum, Timescale, TrainingRun
 from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
-class LoshchilovHutter:
-    """lr*λ = normalized_weight_decay / sqrt(total_steps), so tau_iter = sqrt(total_steps) / normalized_weight_decay.
+class LoshchilovHutter(KeepsLr):
+    """lr*λ = normalized_weight_decay / sqrt(steps), so tau_iter = sqrt(steps) / normalized_weight_decay.
+
+    steps are those of the run, or with warm restarts (AdamWR) those of its last cycle, as the paper takes
+    the epochs of the current restart: every earlier cycle wants a λ of its own.
 
     Use it when: a second opinion on `run-fraction` is wanted.
     Do not use it when: a law is needed; the authors offer the square root as one possibility, from
@@ -25,9 +30,10 @@ class LoshchilovHutter:
 
     name: ClassVar[str] = "loshchilov-hutter"
     title: ClassVar[str] = "normalized weight decay"
-    formula: ClassVar[str] = "lr * λ = 0.025 / sqrt(total_steps)"
+    formula: ClassVar[str] = "lr * λ = 0.025 / sqrt(steps), of the last restart"
     source: ClassVar[str] = "Loshchilov & Hutter 2019, arXiv:1711.05101"
     certainty: ClassVar[str] = "published suggestion, few experiments"
+    built_from: ClassVar[tuple[str, ...]] = ("1711.05101",)
     fitted_on: ClassVar[str] = "CIFAR-10 and ImageNet32, 100–1800 epochs, cosine to zero"
     fitted_schedule_mean: ClassVar[float | None] = 0.5
     fitted_parametrization: ClassVar[str | None] = None
@@ -35,17 +41,21 @@ class LoshchilovHutter:
     num_params_fitted: ClassVar[Bounds | None] = None
     spread: ClassVar[float] = 2.0
     spread_outside: ClassVar[float] = 4.0
+    # Those of run-fraction, less the octave per factor 4 in steps that the square root takes; widened by as much.
+    drift: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
+        {"data set": (-0.6, 1.0), "epochs": (-2.2, 1.0), "batch": (-1.0, 2.0), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
+    )
 
     normalized_weight_decay: float = 0.025
     epochs_fitted: ClassVar[Bounds] = Bounds(100, 1800)
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """The square root of the number of steps, over the normalized decay."""
-        return run.timescale(iters=math.sqrt(run.total_steps) / self.normalized_weight_decay)
+        return run.timescale(iters=math.sqrt(_steps(run)) / self.normalized_weight_decay)
 
     def derivation(self, run: TrainingRun) -> str:
         """The formula with this run's steps."""
-        return f"tau = sqrt({format_count(run.total_steps)} steps) / {self.normalized_weight_decay:g} = {format_count(self.target_timescale(run).iters)} steps"
+        return f"tau = sqrt({format_count(_steps(run))} steps) / {self.normalized_weight_decay:g} = {format_count(self.target_timescale(run).iters)} steps"
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Fewer epochs than the paper's, or a language model."""
@@ -53,3 +63,15 @@ class LoshchilovHutter:
             *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
             *(["language models are not image models"] if run.unit == "tokens" else []),
         ]
+
+    def fit(self, optima: Sequence[Optimum]) -> Self:
+        """The normalized decay as the geometric mean of measured optima."""
+        return replace(
+            self,
+            normalized_weight_decay=geometric_mean([math.sqrt(_steps(o.run)) / o.timescale.iters for o in optima]),
+        )
+
+
+def _steps(run: TrainingRun) -> float:
+    """Steps of the run's last cycle: of all of it, where the schedule does not restart."""
+    return run.total_steps * run.lr_schedule.last_cycle_fraction

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar, Self
 
-from adamw_scale.rules.rule import Bounds, geometric_mean, tokens_per_param
+from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean, tokens_per_param
 from adamw_scale.spec import Optimum, Timescale, TrainingRun
 
 
 @dataclass(frozen=True)
-class PowerLines:
+class PowerLines(KeepsLr):
     """tau_run = coefficient * tokens_per_param ** exponent, at most 1.
 
     Use it when: pretraining a language model in one or two passes at 20 to 1280 tokens per parameter.
@@ -31,6 +31,7 @@ class PowerLines:
     formula: ClassVar[str] = "tau_run = 1.084 * (tokens / param)^-0.527"
     source: ClassVar[str] = "Bergsma et al. 2025, arXiv:2505.13738"
     certainty: ClassVar[str] = "published law, decay tuned"
+    built_from: ClassVar[tuple[str, ...]] = ("2505.13738",)
     fitted_on: ClassVar[str] = "GPT-2-like models of 111M–3.3B, SlimPajama, muP, linear decay to zero"
     fitted_schedule_mean: ClassVar[float | None] = 0.5
     fitted_parametrization: ClassVar[str | None] = "mup"

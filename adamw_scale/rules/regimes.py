@@ -23,6 +23,8 @@ from adamw_scale.spec import TrainingRun
 MANY_EPOCHS = 4.0
 MANY_EPOCHS_OF_SAMPLES = 10.0
 SCARCE_UNIQUE_TOKENS_PER_PARAM = 5.0
+# What a tuned run is carried by, and what the carried value is compared with.
+TRANSFERS = ("power-lines", "constant-tau-epoch", "run-fraction", "complete-d-p", "loshchilov-hutter", "fixed")
 BASELINE = "fixed"  # shown beside every answer: what the copied value would do to this run
 
 
@@ -31,6 +33,8 @@ class Regime(NamedTuple):
 
     `spans_competitors`: published answers disagree so much that the range covers all of them.
     `calibrate`: the reason to measure instead of believing, or "" where the law suffices.
+    `objective`: what the default rule's law does not minimise, or "".
+    `transfer`: the rule that carries a tuned run of this kind to another.
     `indifferent_up_to`: weight decays from 0 to this are all in use and none is known to be better.
     """
 
@@ -40,6 +44,8 @@ class Regime(NamedTuple):
     spans_competitors: bool = False
     calibrate: str = ""
     indifferent_up_to: float = 0.0
+    objective: str = ""
+    transfer: str = "constant-tau-epoch"
 
 
 FINETUNING = Regime("finetuning", "retention", (), indifferent_up_to=0.1)
@@ -51,7 +57,14 @@ FEW_EPOCH = Regime(
     spans_competitors=True,
     calibrate="no law was fitted on a few passes over images or records; published answers differ manyfold",
 )
-FEW_EPOCH_LM = Regime("few-epoch language model", "power-lines", ("steplaw-refit", "constant-tau-epoch"))
+FEW_EPOCH_LM = Regime(
+    "few-epoch language model",
+    "power-lines",
+    ("steplaw-refit", "adana", "constant-tau-epoch"),
+    objective="the law minimises the loss of pretraining; for what a model can still learn afterwards Han et al. "
+    "(arXiv:2602.11137) found 3 to 10 times the usual decay best, at 20 to 140 tokens per parameter",
+    transfer="power-lines",
+)
 DATA_LIMITED_LM = Regime(
     "data-limited language model",
     "tau-epoch-data-limited",

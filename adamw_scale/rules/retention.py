@@ -30,6 +30,7 @@ class Retention:
     formula: ClassVar[str] = "exp(-mean lr * λ * steps) >= 0.99, λ <= 0.1"
     source: ClassVar[str] = "EMA form of arXiv:2405.13698; practice of public finetuning configs"
     certainty: ClassVar[str] = "judgement: no published law"
+    built_from: ClassVar[tuple[str, ...]] = ()
     fitted_on: ClassVar[str] = "nothing was fitted"
     fitted_schedule_mean: ClassVar[float | None] = None
     fitted_parametrization: ClassVar[str | None] = None
@@ -43,9 +44,11 @@ class Retention:
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """Today's timescale if its decay is in (0, max], else that of the largest harmless decay."""
-        if 0 < run.current_weight_decay <= self.max_weight_decay:
+        if run.peak_lr is not None and 0 < run.current_weight_decay <= self.max_weight_decay:
             return run.timescale_of(run.current_weight_decay)
-        keeping = run.timescale(run=tau_run_for_retention(run.lr_schedule.mean(), self.retention))
+        keeping = run.timescale(run=tau_run_for_retention(run.decay_schedule.mean(), self.retention))
+        if run.peak_lr is None:
+            return keeping
         return run.timescale(iters=max(keeping.iters, tau_iter(run.peak_lr, self.max_weight_decay)))
 
     def derivation(self, run: TrainingRun) -> str:

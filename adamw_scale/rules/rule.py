@@ -13,8 +13,8 @@ QUANTITIES = ("data set", "epochs", "batch", "width", "lr")
 class Rule(Protocol):
     """Maps a run to a target timescale, and says where it may be trusted.
 
-    Class attributes describe the law, instance fields hold its constants. `fitted_schedule_mean` is
-    the mean lr multiplier of the schedule behind the constants (None: the rule accounts for the
+    Class attributes describe the law, instance fields hold its constants. `built_from` are the arXiv ids
+    of the trainings behind the constants. `fitted_schedule_mean` is the mean lr multiplier of the schedule behind the constants (None: the rule accounts for the
     schedule itself); the advisor matches decay mass when a run's schedule has another mean.
     `num_params_kind` is how the law counts parameters, `num_params_fitted` the sizes behind a law that
     claims not to depend on size (None: it does not count parameters). `spread` is the factor on
@@ -26,6 +26,7 @@ class Rule(Protocol):
     formula: ClassVar[str]
     source: ClassVar[str]
     certainty: ClassVar[str]
+    built_from: ClassVar[tuple[str, ...]]
     fitted_on: ClassVar[str]
     fitted_schedule_mean: ClassVar[float | None]
     fitted_parametrization: ClassVar[str | None]
@@ -48,7 +49,7 @@ class Rule(Protocol):
 
 
 class CalibratableRule(Rule, Protocol):
-    """A rule whose constants can be refitted to measured optima.
+    """A rule whose constants can be refitted to measured optima, or to one tuned run.
 
     `drift` says how the optimum moves against the rule, in octaves of the timescale, per factor of 4
     in each of `QUANTITIES`, as the lowest and highest value seen.
@@ -59,6 +60,18 @@ class CalibratableRule(Rule, Protocol):
     def fit(self, optima: Sequence[Optimum]) -> Self:
         """The same rule with constants fitted to located optima (at least one)."""
         ...
+
+    def transferred_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
+        """Peak learning rate for a run when the rule carries a tuned reference to it; mostly the reference's."""
+        ...
+
+
+class KeepsLr:
+    """Mix-in of rules that carry a tuned run to another at the same base learning rate."""
+
+    def transferred_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
+        """The reference's."""
+        return reference.lr
 
 
 class Bounds(NamedTuple):

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar, Self
 
-from adamw_scale.rules.rule import Bounds, geometric_mean
+from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean
 from adamw_scale.spec import Optimum, Timescale, TrainingRun
 from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
-class RunFraction:
+class RunFraction(KeepsLr):
     """tau_run = 0.05.
 
     Use it when: training on images, speech or the like for ten epochs and more.
@@ -31,6 +31,7 @@ class RunFraction:
     formula: ClassVar[str] = "tau_run = 0.05"
     source: ClassVar[str] = "recipes and tuned runs of 32–1800 epochs, among them arXiv:2305.17212 and arXiv:2405.13698"
     certainty: ClassVar[str] = "judgement over published recipes"
+    built_from: ClassVar[tuple[str, ...]] = ("2305.17212", "2405.13698")
     fitted_on: ClassVar[str] = "image and speech models, 32–1800 epochs (used from 10 on), cosine to zero"
     fitted_schedule_mean: ClassVar[float | None] = 0.5
     fitted_parametrization: ClassVar[str | None] = None

@@ -28,6 +28,7 @@ class StepLawRefit(PowerLines):
     formula: ClassVar[str] = "tau_run = 1.096 * (tokens / param)^-0.581"
     source: ClassVar[str] = "refit of the runs released with arXiv:2503.04715"
     certainty: ClassVar[str] = "unverified: lr and batch tuned at fixed decay, assumed to be 0.1"
+    built_from: ClassVar[tuple[str, ...]] = ("2503.04715",)
     fitted_on: ClassVar[str] = "dense models of 215M–1.07B, cosine to 1e-5, lr and batch varied"
     fitted_parametrization: ClassVar[str | None] = "standard"
     num_params_kind: ClassVar[str | None] = "non-embedding"

@@ -28,6 +28,7 @@ class TauEpochDataLimited(ConstantTauEpoch):
     formula: ClassVar[str] = "tau_epoch = 0.3"
     source: ClassVar[str] = "geometric mean of 16 tuned optima of Kim et al. 2025, arXiv:2509.14786"
     certainty: ClassVar[str] = "measured optima of one laboratory"
+    built_from: ClassVar[tuple[str, ...]] = ("2509.14786",)
     fitted_on: ClassVar[str] = "language models of 150M–1.4B, 210M–1.7B unique tokens, cosine to zero"
     fitted_schedule_mean: ClassVar[float | None] = 0.5
     spread: ClassVar[float] = 2.0

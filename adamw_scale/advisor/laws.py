@@ -1,0 +1,27 @@
+"""What published learning-rate and batch laws say about a run that has no learning rate yet."""
+
+from collections.abc import Iterator
+
+from adamw_scale.lr_laws import LAWS
+from adamw_scale.spec import LawAdvice, TrainingRun
+
+
+def laws_for(run: TrainingRun, product: float) -> Iterator[LawAdvice]:
+    """Each law's learning rate, the λ that goes with it at a given lr*λ, and its batch; language models with num_params only."""
+    if run.unit != "tokens" or run.num_params is None or run.task != "pretraining":
+        return
+    size, tokens = run.num_params, run.total_units
+    for name, law in LAWS.items():
+        lr = law.peak_lr(size, tokens, run.batch_size)
+        outside = law.outside(size, tokens)
+        counted = "" if run.num_params_kind == law.num_params_kind else f"; counts {law.num_params_kind} parameters"
+        yield LawAdvice(
+            law=name,
+            peak_lr=lr,
+            weight_decay=None if lr is None else product / lr,
+            batch_size=None if law.batch_size is None else law.batch_size(size, tokens),
+            in_domain=not outside,
+            source=law.source,
+            certainty=law.certainty,
+            remark=law.remark + "".join(f"; {clause}" for clause in outside) + counted,
+        )

@@ -1,0 +1,249 @@
+"""How betas, eps and learning rate move when batch size or duration do.
+
+B is the tokens of one optimizer step and k = new batch / old batch. Three answers stand side by side:
+
+    second moment remembers as many tokens    beta2^k                                       2507.07101
+    same stochastic differential equation     1 - k * (1 - beta), lr * sqrt(k), eps / sqrt(k)    2205.10287
+    the same, and for longer runs             `completed_p`                                 2512.22382
+
+The first two agree on beta2 while k * (1 - beta2) is small. All are floats in, floats out; none touches
+the weight decay except `completed_p`.
+"""
+
+import math
+from typing import NamedTuple
+
+from adamw_scale.errors import SpecError
+from adamw_scale.units import format_significant
+
+BETA2_HALF_LIFE_TOKENS = 1e7
+"""Tokens over which AdamW's second moment forgets half, best about constant from 1 to 4096 sequences per batch (2507.07101)."""
+
+BETA2_RANGE = (0.9, 0.9999)
+"""Judgement: no public recipe leaves it; above about 1.5M tokens per batch the half-life alone would."""
+
+SMALL_BATCH_LR = "the best lr of an 11M model was 1.7e-3, 2e-3, 2e-3, 3e-3, 5e-3, 5e-3, 2.5e-3 at 1, 4, 16, 64, 256, 1024, 4096 sequences per batch (arXiv:2507.07101)"
+"""Measured, not a law: far less than sqrt(batch) when the batch is small, and a fall when it is large."""
+
+
+def half_life(beta: float, batch_tokens: float) -> float:
+    """Tokens after which a moment has forgotten half of what it held.
+
+    half_life = B * ln(1/2) / ln(beta)
+
+    Args:
+        beta: Decay of the moment per step, in (0, 1).
+        batch_tokens: Tokens per optimizer step; > 0.
+
+    Returns:
+        Half-life in tokens.
+
+    Example:
+        >>> round(half_life(0.95, 524_288))
+        7084891
+
+    Source: Marek et al. 2025, arXiv:2507.07101. Fails when: the run is not many half-lives long.
+    """
+    return batch_tokens * math.log(0.5) / math.log(beta)
+
+
+def beta_for_half_life(batch_tokens: float, half_life_tokens: float) -> float:
+    """Beta with which a moment forgets half within so many tokens, whatever that comes to.
+
+    beta = 0.5 ^ (B / t), the inverse of `half_life`
+
+    Args:
+        batch_tokens: Tokens per optimizer step, B; > 0.
+        half_life_tokens: Half-life in tokens, t; > 0.
+
+    Returns:
+        Decay per step, in (0, 1).
+
+    Example:
+        >>> round(beta_for_half_life(2_097_152, 1e7), 6)
+        0.864708
+
+    Source: Marek et al. 2025, arXiv:2507.07101. Fails when: the batch is not far below the half-life; the moment is
+    then little more than the last gradient.
+    """
+    return float(0.5 ** (batch_tokens / half_life_tokens))
+
+
+def beta2_for_batch(batch_tokens: float, half_life_tokens: float = BETA2_HALF_LIFE_TOKENS) -> float:
+    """Second-moment decay that remembers as many tokens at every batch size, within what recipes use.
+
+    beta2 = 0.5 ^ (B / t2), at least 0.9 and at most 0.9999 (`BETA2_RANGE`); `beta_for_half_life` does not clamp.
+
+    Args:
+        batch_tokens: Tokens per optimizer step, B; > 0.
+        half_life_tokens: Half-life in tokens, t2; > 0.
+
+    Returns:
+        beta2, in [0.9, 0.9999].
+
+    Example:
+        >>> round(beta2_for_batch(32_768), 6), round(beta2_for_batch(1_048_576), 6), beta2_for_batch(4_194_304)
+        (0.997731, 0.929897, 0.9)
+
+    Source: Marek et al. 2025, arXiv:2507.07101, batches of 1 to 4096 sequences; the clamp is judgement. Fails when: used
+    for beta1, whose best half-life moved from 40 thousand to 6 million tokens there: leave beta1 alone.
+    """
+    lowest, highest = BETA2_RANGE
+    return min(highest, max(lowest, beta_for_half_life(batch_tokens, half_life_tokens)))
+
+
+def beta_power(beta: float, k: float) -> float:
+    """Beta at k times the batch, with the half-life in tokens kept.
+
+    beta' = beta ^ k
+
+    Args:
+        beta: Decay per step at the old batch, in (0, 1).
+        k: New batch over old; > 0.
+
+    Returns:
+        Decay per step at the new batch.
+
+    Example:
+        >>> round(beta_power(0.95, 2), 6), round(beta_power(0.95, 0.5), 6)
+        (0.9025, 0.974679)
+
+    Source: Marek et al. 2025, arXiv:2507.07101, for beta2. Fails when: the new beta2 leaves about 0.9 to 0.9999, where
+    nothing was tuned; and for beta1, as in `beta2_for_batch`.
+    """
+    return float(beta**k)
+
+
+def beta_sde(beta: float, k: float) -> float:
+    """Beta at k times the batch, by the stochastic differential equation of Adam.
+
+    beta' = 1 - k * (1 - beta), for both betas
+
+    Args:
+        beta: Decay per step at the old batch, in (0, 1).
+        k: New batch over old; 0 < k < 1 / (1 - beta).
+
+    Returns:
+        Decay per step at the new batch, in (0, 1).
+
+    Raises:
+        SpecError: k is so large that nothing of beta is left.
+
+    Example:
+        >>> round(beta_sde(0.9, 4), 6), round(beta_sde(0.95, 4), 6), round(beta_sde(0.999, 4), 6)
+        (0.6, 0.8, 0.996)
+
+    Source: Malladi et al. 2022, arXiv:2205.10287 (read in secondary sources). Fails when: gradients are not dominated by
+    noise, or k * (1 - beta) is not small: beta1 0.9 is down to 0.2 at k = 8, which practice avoids by moving beta2 only.
+    """
+    scaled = 1.0 - k * (1.0 - beta)
+    if scaled < 1e-9:  # zero but for rounding
+        raise SpecError(
+            f"beta {beta:g} has no SDE scaling to {format_significant(k, 4)} times the batch: 1 - k * (1 - beta) is not "
+            f"positive; stay below {format_significant(1 / (1 - beta), 4)} times, or use beta ** k"
+        )
+    return scaled
+
+
+def lr_sde(lr: float, k: float) -> float:
+    """Learning rate at k times the batch, by the stochastic differential equation of Adam.
+
+    lr' = lr * sqrt(k)
+
+    Args:
+        lr: Learning rate at the old batch; > 0.
+        k: New batch over old; > 0.
+
+    Returns:
+        Learning rate at the new batch.
+
+    Example:
+        >>> lr_sde(3e-4, 4)
+        0.0006
+
+    Source: Malladi et al. 2022, arXiv:2205.10287 (read in secondary sources). Fails when: gradients are not dominated by
+    noise: near and above the critical batch (`lr_surge`), and at very small batches, where the best lr moves far less
+    (`SMALL_BATCH_LR`).
+    """
+    return lr * math.sqrt(k)
+
+
+def eps_sde(eps: float, k: float) -> float:
+    """Adam's eps at k times the batch, by the stochastic differential equation of Adam.
+
+    eps' = eps / sqrt(k), since gradients average to a size that falls as 1 / sqrt(B)
+
+    Args:
+        eps: Adam's eps at the old batch; >= 0.
+        k: New batch over old; > 0.
+
+    Returns:
+        eps at the new batch.
+
+    Example:
+        >>> eps_sde(1e-8, 4)
+        5e-09
+
+    Source: Malladi et al. 2022, arXiv:2205.10287 (read in secondary sources). Fails when: as for `lr_sde`; of no
+    consequence while eps is far below the root of the second moment.
+    """
+    return eps / math.sqrt(k)
+
+
+def lr_surge(lr_max: float, batch: float, batch_noise: float) -> float:
+    """Best learning rate of Adam against batch size: up as sqrt(B), a peak at the noise scale, then down.
+
+    lr = lr_max / (½ * (sqrt(B_noise / B) + sqrt(B / B_noise)))
+
+    Args:
+        lr_max: Best learning rate at the peak; > 0.
+        batch: Batch size B, in the unit of batch_noise; > 0.
+        batch_noise: Batch size B_noise at which the best learning rate is highest; > 0.
+
+    Returns:
+        Best learning rate at that batch; lr_max at batch_noise.
+
+    Example:
+        >>> lr_surge(1e-3, 1e6, 1e6), lr_surge(1e-3, 1e6, 4e6), lr_surge(1e-3, 4e6, 1e6)
+        (0.001, 0.0008, 0.0008)
+
+    Source: Li et al. 2024, arXiv:2405.14578 (read in secondary sources). Fails when: B_noise is taken as fixed over a
+    long run; nothing here estimates it.
+    """
+    return lr_max / (0.5 * (math.sqrt(batch_noise / batch) + math.sqrt(batch / batch_noise)))
+
+
+class CompletedP(NamedTuple):
+    """Factors on a run's settings; `one_minus_beta` is for 1 - beta1 and 1 - beta2, `weight_decay` for PyTorch's λ."""
+
+    lr: float
+    weight_decay: float
+    eps: float
+    one_minus_beta: float
+    steps: float
+
+
+def completed_p(batch_ratio: float, duration_ratio: float) -> CompletedP:
+    """Factors from one run to another with a larger batch, more tokens or both, by Complete(d)P.
+
+    With r = m_B / m_D: lr * sqrt(r), λ * sqrt(r), eps / sqrt(r), (1 - beta) * r, steps / r, for every parameter group, on
+    top of what width and depth ask for. Since lr * λ * steps stays, so does the timescale as a fraction of the run.
+
+    Args:
+        batch_ratio: New batch over old, m_B; > 0.
+        duration_ratio: New tokens over old, m_D; > 0.
+
+    Returns:
+        The five factors.
+
+    Example:
+        >>> [round(factor, 6) for factor in completed_p(batch_ratio=4, duration_ratio=10)]
+        [0.632456, 0.632456, 1.581139, 0.4, 2.5]
+
+    Source: arXiv:2512.22382, table 1; tried there from 50M parameters on 1.6B tokens up to 7.2B parameters. Fails when: the
+    batch moves outside 1/8 to 4 times (its text, read in secondary sources); and it keeps the timescale where
+    arXiv:2505.13738 shortens it as tokens per parameter grow.
+    """
+    ratio = batch_ratio / duration_ratio
+    root = math.sqrt(ratio)
+    return CompletedP(lr=root, weight_decay=root, eps=1 / root, one_minus_beta=ratio, steps=1 / ratio)

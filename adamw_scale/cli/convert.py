@@ -1,0 +1,101 @@
+"""adamw-scale convert: one library's weight decay in another's unit."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adamw_scale.cli.run_options import Given, run_of_any_data, run_options
+from adamw_scale.cli.text import labelled, styled
+from adamw_scale.errors import SpecError
+from adamw_scale.units import format_significant, parse_quantity
+
+if TYPE_CHECKING:
+    from adamw_scale.conventions import Setting
+    from adamw_scale.spec import Conversion
+
+DATA = {"steps", "tokens", "samples", "dataset_size", "run"}
+
+
+@run_options
+def convert(
+    given: Given,
+    value: Annotated[str, typer.Argument(help="the weight decay, as the first library takes it", metavar="VALUE")],
+    source: Annotated[
+        str, typer.Option("--from", help="Convention of VALUE; see adamw-scale list conventions.", metavar="A")
+    ],
+    target: Annotated[str, typer.Option("--to", help="Convention wanted.", metavar="B")],
+    match: Annotated[
+        str,
+        typer.Option(
+            "--match",
+            help="What to keep where the two follow the schedule differently: the decay at peak lr, or its mass, the sum over the run.",
+            metavar="peak|mass",
+        ),
+    ] = "peak",
+    aligned: Annotated[
+        float,
+        typer.Option(
+            "--aligned", help="cautious decay: share of weights whose update has their sign.", min=1e-6, max=1.0
+        ),
+    ] = 0.5,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
+) -> None:
+    """One library's weight decay in another's unit.
+
+    adamw-scale convert 0.1 --from pytorch --to composer --lr 3e-4
+
+    adamw-scale convert 1e-4 --from tfa --to pytorch --lr 1e-3 --schedule cosine --match mass
+
+    Most libraries multiply weight decay by the scheduled learning rate (pytorch); some by the schedule alone
+    (composer), some by nothing (tfa), some by the square (timm-corrected). Give the --lr, --schedule or --steps
+    that the two depend on; what is missing is asked for.
+    """
+    from adamw_scale.conversion import convert as core
+
+    number = _value(value)
+    conversion = core(number, source, target, _setting(given, aligned), match)
+    print(conversion.model_dump_json(by_alias=True, exclude_none=True) if json else render(conversion))
+
+
+def _value(text: str) -> float:
+    try:
+        number = parse_quantity(text)
+    except SpecError as error:
+        raise SpecError(f"VALUE: {error}") from None
+    if number < 0 or number > 1e12:
+        raise SpecError(f"VALUE = {text}: a weight decay lies between 0 and 1e12")
+    return number
+
+
+def _setting(given: Given, aligned: float) -> "Setting":
+    """What is known of the run; a schedule or steps that were not given are not known."""
+    run = run_of_any_data(given)
+    known = run.setting._replace(aligned=aligned)
+    if not {"schedule", "schedule_file", "run"} & given.keys():
+        known = known._replace(mean=None, mean_square=None, mean_with_own=None)
+    if not DATA & given.keys():
+        known = known._replace(total_steps=None)
+    return known
+
+
+def render(conversion: "Conversion") -> str:
+    """The value, the two formulas, what was kept."""
+    head = styled(f"weight decay {format_significant(conversion.weight_decay, 6)}", bold=True)
+    rows = dict(conversion.formulas)
+    if conversion.other_match is not None:
+        other = "sum over the run" if conversion.match == "peak" else "decay at peak lr"
+        rows["kept"] = (
+            f"{'the decay at peak lr' if conversion.match == 'peak' else 'the sum over the run'}; with the same {other} it "
+            f"is {format_significant(conversion.other_match, 6)}"
+        )
+    if "pytorch" not in (conversion.from_, conversion.to):
+        rows["PyTorch"] = f"{format_significant(conversion.pytorch, 6)} there, at peak lr"
+    lines = [f"{head}   in {conversion.to}, for {conversion.value:g} in {conversion.from_}", ""]
+    lines += [labelled(label, text) for label, text in rows.items()]
+    for caution in conversion.cautions:
+        lines += [
+            "",
+            labelled("caution", f"{caution.code}: {caution.message}", color="yellow"),
+            labelled("  fix", caution.fix),
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,358 @@
+"""adamw-scale recipes: what others set, and where a run stands among them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from json import dumps
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from adamw_scale.cli.run_options import Given, run_from, run_options
+from adamw_scale.cli.text import columns, labelled, styled
+from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale.evidence import Neighbour, Recipe, TunedOptimum, nearest, tuned_optima
+from adamw_scale.evidence import recipes as all_recipes
+from adamw_scale.evidence.recipes import UNSTATED_OCTAVES
+from adamw_scale.noun import flag
+from adamw_scale.spec import Timescale, TrainingRun
+from adamw_scale.units import format_count, format_percent, format_share, format_significant, parse_quantity
+
+SCHEMA = "adamw-scale/recipes/1"
+SEARCHED = ("name", "family", "source", "note")
+SEARCHED_IF_TUNED = ("name", "task", "grid", "source", "note")
+COMPUTED = ("weight_decay_pytorch", "tau_iter", "tau_epoch", "tau_run", "tokens_per_param")
+UNKNOWN = "-"
+LEGEND = {
+    "λ": "weight decay in PyTorch's convention",
+    "τ": "timescale 1 / (lr·λ) as a share of the run (arXiv:2405.13698)",
+}
+LEGEND_OF_RECIPES = {**LEGEND, UNKNOWN: "not stated, or there is none: λ 0, or an optimizer that decays unlike AdamW"}
+LEGEND_OF_NEAR = {
+    **LEGEND_OF_RECIPES,
+    "away": "octaves (factors of 2) over parameters, data seen, batch and epochs; "
+    f"what a recipe does not state counts {UNSTATED_OCTAVES:g}",
+}
+PRACTICE = "Recipes are practice, mostly untuned; --tuned lists what was tuned."
+TUNED = "Each λ was the best of a search; without --tuned, practice is listed."
+
+
+@run_options
+def recipes(
+    given: Given,
+    text: Annotated[
+        str | None,
+        typer.Argument(help="only recipes with this text in their name, family, source or note", metavar="TEXT"),
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="Only this family: Pythia, OLMo2, ...", metavar="NAME")] = None,
+    domain: Annotated[str | None, typer.Option(help="Only this domain: llm, vision, ...", metavar="NAME")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Only this optimizer: AdamW, ...", metavar="NAME")] = None,
+    confidence: Annotated[
+        str | None, typer.Option(help="Only read-primary, read-secondary or memory.", metavar="NAME")
+    ] = None,
+    min_params: Annotated[str | None, typer.Option(help="Only models of at least this size: 1B.", metavar="N")] = None,
+    max_params: Annotated[str | None, typer.Option(help="Only models of at most this size: 7B.", metavar="N")] = None,
+    near: Annotated[
+        bool, typer.Option("--near", help="Nearest to your run first, and where it stands; takes the run options.")
+    ] = False,
+    tuned: Annotated[
+        bool, typer.Option("--tuned", help="The published settings in which weight decay was tuned, instead.")
+    ] = False,
+    count: Annotated[int, typer.Option(help="Show at most this many; 0 shows all.", min=0, metavar="N")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
+) -> None:
+    """What others set: public recipes with their weight decay, its timescale and the source.
+
+    adamw-scale recipes --family pythia
+
+    adamw-scale recipes llama --min-params 7B --json
+
+    adamw-scale recipes --near --params 1.3B --tokens 26B --batch-size 0.5M --lr 3e-4 --weight-decay 0.1
+
+    adamw-scale recipes --tuned
+
+    Recipes are practice, not optima: most were never tuned. Compare timescales, not weight decays.
+    """
+    if given and not near:
+        raise SpecError(
+            f"{flag(TrainingRun, next(iter(given)))} describes a run to compare with: add --near to compare, or drop it; "
+            "--min-params and --max-params filter by size"
+        )
+    names = {"family": family, "domain": domain, "optimizer": optimizer, "confidence": confidence}
+    sizes = {"--min-params": min_params, "--max-params": max_params}
+    if tuned:
+        _refuse_beside_tuned({**{f"--{name}": value for name, value in names.items()}, **sizes, "--near": near or None})
+        print(_tuned_answer(_tuned_with(text), count, json))
+        return
+    found = _narrowed(all_recipes(), _filters(names, sizes, text))
+    print(_near_answer(found, run_from(given), count, json) if near else _answer(found, count, json))
+
+
+class Filter(NamedTuple):
+    """An option that narrows the list, and what it could have asked for among some recipes."""
+
+    option: str
+    keeps: Callable[[Recipe], bool]
+    choices: Callable[[Sequence[Recipe]], str]
+
+
+def _filters(names: Mapping[str, str | None], sizes: Mapping[str, str | None], text: str | None) -> list[Filter]:
+    """The filters that were asked for."""
+    return [
+        *(_name_filter(kind, name) for kind, name in names.items() if name is not None),
+        *(_size_filter(option, size) for option, size in sizes.items() if size is not None),
+        *([_text_filter(text)] if text is not None else []),
+    ]
+
+
+def _name_filter(kind: str, name: str) -> Filter:
+    """Recipes whose `kind` is the name, in upper or lower case; UnknownNameError where no recipe has it."""
+    known = {getattr(recipe, kind) for recipe in all_recipes()}
+    if name.casefold() not in {other.casefold() for other in known}:
+        raise UnknownNameError(kind, name, known)
+    return Filter(
+        f"--{kind} {name}",
+        lambda recipe: getattr(recipe, kind).casefold() == name.casefold(),
+        lambda rest: f"{kind} {_listed(getattr(recipe, kind) for recipe in rest)}",
+    )
+
+
+def _size_filter(option: str, size: str) -> Filter:
+    """Recipes that state their parameters, within a bound."""
+    try:
+        bound = parse_quantity(size)
+    except SpecError as error:
+        raise SpecError(f"{option}: {error}") from None
+    sign = 1 if option == "--min-params" else -1
+
+    def choices(rest: Sequence[Recipe]) -> str:
+        stated = [recipe.num_params for recipe in rest if recipe.num_params is not None]
+        if not stated:
+            return "no num_params"
+        return f"num_params {format_count(min(stated))} to {format_count(max(stated))}"
+
+    return Filter(
+        f"{option} {size}",
+        lambda recipe: recipe.num_params is not None and sign * recipe.num_params >= sign * bound,
+        choices,
+    )
+
+
+def _text_filter(text: str) -> Filter:
+    return Filter(
+        f"{text[:60]!r} (searched in {', '.join(SEARCHED)})",
+        lambda recipe: _holds(recipe, SEARCHED, text),
+        lambda rest: f"family {_listed(recipe.family for recipe in rest)}",
+    )
+
+
+def _narrowed(rows: Sequence[Recipe], filters: Iterable[Filter]) -> Sequence[Recipe]:
+    """What passes every filter; SpecError naming the filter that leaves nothing, and what there was before it."""
+    for each in filters:
+        kept = [recipe for recipe in rows if each.keeps(recipe)]
+        if not kept:
+            raise SpecError(
+                f"no recipe is left by {each.option}: the {len(rows)} before it have {each.choices(rows)}. "
+                "Change or drop a filter"
+            )
+        rows = kept
+    return rows
+
+
+def _refuse_beside_tuned(options: Mapping[str, object]) -> None:
+    used = [option for option, value in options.items() if value is not None]
+    if used:
+        raise SpecError(f"{used[0]} is for recipes, not for --tuned settings: drop one of the two, or filter by TEXT")
+
+
+def _tuned_with(text: str | None) -> Sequence[TunedOptimum]:
+    """The tuned settings that hold a text; SpecError where none does."""
+    optima = tuned_optima()
+    found = [optimum for optimum in optima if _holds(optimum, SEARCHED_IF_TUNED, text or "")]
+    if not found:
+        raise SpecError(
+            f"no tuned setting is left by {str(text)[:60]!r} (searched in {', '.join(SEARCHED_IF_TUNED)}): "
+            f"the {len(optima)} have task {_listed(optimum.task for optimum in optima)}. Change or drop the text"
+        )
+    return found
+
+
+def _holds(row: Recipe | TunedOptimum, names: Iterable[str], text: str) -> bool:
+    return any(text.casefold() in getattr(row, name).casefold() for name in names)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names), key=str.casefold))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands among recipes: its weight decay, and the share of them with a shorter timescale.
+
+    `rule` is None where the weight decay is the run's own; `timescale` is None where that is zero.
+    """
+
+    weight_decay: float
+    rule: str | None
+    timescale: Timescale | None
+    compared: int
+    share_shorter: float | None
+
+
+def _standing(run: TrainingRun, shown: Sequence[Neighbour]) -> Standing:
+    weight_decay, rule, tau = _weight_decay_of(run)
+    theirs = [near.recipe.tau_run for near in shown if near.recipe.tau_run is not None]
+    share = sum(other < tau.run for other in theirs) / len(theirs) if tau and theirs else None
+    return Standing(weight_decay, rule, tau, len(theirs), share)
+
+
+def _weight_decay_of(run: TrainingRun) -> tuple[float, str | None, Timescale | None]:
+    """The run's own weight decay, else the recommended one and its rule; and its timescale."""
+    if run.weight_decay is not None:
+        own = run.current_weight_decay
+        return own, None, run.timescale_of(own) if own else None
+    from adamw_scale.advisor import recommend
+
+    advice = recommend(run)
+    return advice.weight_decay, advice.rule, advice.timescale
+
+
+def _answer(found: Sequence[Recipe], count: int, json: bool) -> str:
+    """Recipes in the order of the table."""
+    shown = found[: count or None]
+    left_out = len(found) - len(shown)
+    if json:
+        return dumps({"schema": SCHEMA, "left_out": left_out, "recipes": [_document(recipe) for recipe in shown]})
+    parts = [_headline("recipes", shown, left_out), *_table(shown), _legend(LEGEND_OF_RECIPES), PRACTICE]
+    return "\n\n".join(parts)
+
+
+def _near_answer(found: Sequence[Recipe], run: TrainingRun, count: int, json: bool) -> str:
+    """Recipes nearest to a run, and where it stands among them."""
+    neighbours = nearest(found, run)
+    if not neighbours:
+        raise SpecError(
+            f"no recipe is left by --near: none of the {len(found)} before it is {run.task} in {run.unit}, as this run "
+            "is. Drop a filter, or check --task and whether sizes are --tokens or --samples"
+        )
+    shown = neighbours[: count or None]
+    left_out = len(neighbours) - len(shown)
+    standing = _standing(run, shown)
+    if json:
+        return dumps(
+            {
+                "schema": SCHEMA,
+                "left_out": left_out,
+                "recipes": [{"distance": near.distance, **_document(near.recipe)} for near in shown],
+                "run": run.model_dump(exclude_none=True),
+                "standing": {**asdict(standing), "timescale": standing.timescale and standing.timescale.model_dump()},
+            }
+        )
+    headline = _headline("recipes, nearest first", shown, left_out)
+    table = _table([near.recipe for near in shown], [near.distance for near in shown])
+    return "\n\n".join([headline, labelled("your run", _describe(standing)), *table, _legend(LEGEND_OF_NEAR), PRACTICE])
+
+
+def _tuned_answer(found: Sequence[TunedOptimum], count: int, json: bool) -> str:
+    """Settings in which weight decay was tuned."""
+    shown = found[: count or None]
+    left_out = len(found) - len(shown)
+    if json:
+        rows = [_tuned_document(optimum) for optimum in shown]
+        return dumps({"schema": SCHEMA, "left_out": left_out, "tuned_optima": rows})
+    return "\n\n".join([_headline("tuned settings", shown, left_out), *_tuned_table(shown), _legend(LEGEND), TUNED])
+
+
+def _document(recipe: Recipe) -> dict[str, Any]:
+    """Everything about a recipe, with what follows from it."""
+    return {**asdict(recipe), **{name: getattr(recipe, name) for name in COMPUTED}}
+
+
+def _tuned_document(optimum: TunedOptimum) -> dict[str, Any]:
+    return {
+        **{name: getattr(optimum, name) for name in SEARCHED_IF_TUNED},
+        "run": optimum.run.model_dump(exclude_none=True),
+        "weight_decay_pytorch": optimum.run.current_weight_decay,
+        "timescale": optimum.timescale.model_dump(),
+    }
+
+
+def _headline(what: str, shown: Sequence[object], left_out: int) -> str:
+    more = f"; {left_out} more are left out, --count 0 shows all" if left_out else ""
+    return styled(f"{len(shown)} {what}", bold=True) + more
+
+
+def _describe(standing: Standing) -> str:
+    """The run's weight decay, its timescale, and how many recipes forget faster."""
+    whose = "in use" if standing.rule is None else f"recommended by {standing.rule}"
+    text = f"λ {format_significant(standing.weight_decay)} {whose}"
+    if standing.timescale is None:
+        return f"{text}: nothing decays, so it has no timescale"
+    text += f": timescale {format_share(standing.timescale.run, 'the run')}"
+    if standing.share_shorter is None:
+        return f"{text}; none of these recipes has one to compare with"
+    return f"{text}; shorter in {format_percent(standing.share_shorter)} of the {standing.compared} below that have one"
+
+
+def _table(shown: Sequence[Recipe], away: Sequence[float] = ()) -> list[str]:
+    """One line for each recipe, then the sources that these lines number."""
+    sources = _numbered((recipe.confidence, recipe.source) for recipe in shown)
+    units = {recipe.unit for recipe in shown}
+    rows = [
+        (
+            recipe.name,
+            _size(recipe.num_params),
+            _size(recipe.total_units) + (f" {recipe.unit[:3]}" if len(units) > 1 and recipe.total_units else ""),
+            _cell(recipe.peak_lr, lambda value: f"{value:.3g}"),
+            _cell(recipe.weight_decay_pytorch, format_significant),
+            _cell(recipe.tau_run, format_percent),
+            *([f"{away[number]:.1f}"] if away else []),
+            str(sources[recipe.confidence, recipe.source]),
+        )
+        for number, recipe in enumerate(shown)
+    ]
+    header = ("recipe", "params", units.pop() if len(units) == 1 else "seen", "lr", "λ", "τ")
+    where = [(str(number), confidence, source) for (confidence, source), number in sources.items()]
+    return [
+        columns((*header, *(["away"] if away else []), "source"), rows),
+        columns(("source", "how known", "where"), where),
+    ]
+
+
+def _tuned_table(shown: Sequence[TunedOptimum]) -> list[str]:
+    sources = _numbered((optimum.source, optimum.grid) for optimum in shown)
+    rows = [
+        (
+            optimum.name,
+            _size(optimum.run.dataset_size),
+            f"{optimum.run.epochs:.3g}",
+            format_significant(optimum.run.current_weight_decay),
+            format_percent(optimum.timescale.run),
+            str(sources[optimum.source, optimum.grid]),
+        )
+        for optimum in shown
+    ]
+    where = [(str(number), f"{source}; search: {grid}") for (source, grid), number in sources.items()]
+    return [
+        columns(("tuned setting", "data", "epochs", "λ", "τ", "source"), rows),
+        columns(("source", "where, and how it was tuned"), where),
+    ]
+
+
+def _legend(signs: Mapping[str, str]) -> str:
+    return "\n".join(labelled(sign, meaning) for sign, meaning in signs.items())
+
+
+def _numbered(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Numbers from 1 in the order of first appearance."""
+    return {key: number for number, key in enumerate(dict.fromkeys(keys), start=1)}
+
+
+def _size(value: float | None) -> str:
+    """A count in three digits: 1.18B, 264k."""
+    if value is not None and 1e3 <= value < 999.5e3:
+        return f"{value / 1e3:.3g}k"
+    return _cell(value, lambda known: format_count(float(f"{known:.3g}")))
+
+
+def _cell(value: float | None, text: Callable[[float], str]) -> str:
+    return UNKNOWN if value is None else text(value)

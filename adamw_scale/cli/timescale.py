@@ -1,0 +1,117 @@
+"""adamw-scale timescale: what the final weights of a run remember."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adamw_scale.cli.run_options import Given, run_of_any_data, run_options
+from adamw_scale.cli.text import columns, labelled, styled, width
+from adamw_scale.ema_window import EmaWindow
+from adamw_scale.errors import MissingInputError
+from adamw_scale.units import format_count, format_percent, format_share, format_significant
+
+if TYPE_CHECKING:
+    from adamw_scale.spec import Memory, TrainingRun
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+CURVE_POINTS = 121
+PICTURE_HEIGHT = 14
+
+
+@run_options
+def timescale(
+    given: Given,
+    rule: Annotated[
+        str | None,
+        typer.Option("--rule", help="Without --weight-decay: the rule whose λ to look at.", metavar="NAME"),
+    ] = None,
+    picture: Annotated[
+        bool | None, typer.Option("--picture/--no-picture", help="Draw it; by default on a terminal only.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
+) -> None:
+    """What the final weights remember: the timescale in three views, its window under the schedule, and a picture.
+
+    adamw-scale timescale --steps 100k --lr 3e-4 --weight-decay 0.1 --schedule cosine --warmup 2%
+
+    adamw-scale timescale --params 1.3B --tokens 26B --batch-size 0.5M --lr 3e-4
+
+    Weights are a moving average of updates; this shows which part of the run they average over. With
+    --weight-decay it looks at that value, else at the recommended one.
+    """
+    run = run_of_any_data(given)
+    if run.weight_decay is None and "steps" in given and "batch_size" not in given and "run" not in given:
+        raise MissingInputError(
+            "there is no weight decay to look at: pass --weight-decay, or the data set and batch to recommend one for"
+        )
+    memory = memory_of(run, rule)
+    if json:
+        print(memory.model_dump_json(by_alias=True, exclude_none=True))
+        return
+    print(render(memory))
+    if picture or (picture is None and sys.stdout.isatty()):
+        from adamw_scale.cli.picture import draw
+
+        print("\n" + draw(memory))
+
+
+def memory_of(run: "TrainingRun", rule: str | None = None) -> "Memory":
+    """The window of a run at its own weight decay, or at the recommended one."""
+    from adamw_scale.spec import Memory
+
+    if run.weight_decay:
+        decay, rule = run.current_weight_decay, None
+    elif run.weight_decay == 0:
+        raise MissingInputError("weight_decay = 0 has no timescale: nothing is forgotten. Pass --weight-decay above 0")
+    else:
+        from adamw_scale.advisor import recommend
+
+        advice = recommend(run, rule)
+        decay, rule = advice.weight_decay, advice.rule
+    tau = run.timescale_of(decay)
+    window = EmaWindow(run.decay_schedule, tau.run, run.total_steps)
+    points = [number / (CURVE_POINTS - 1) for number in range(CURVE_POINTS)]
+    return Memory(
+        weight_decay=decay,
+        rule=rule,
+        peak_lr=run.lr,
+        timescale=tau,
+        retention=window.retention(),
+        effective_window=run.timescale(run=window.effective_window()),
+        age_quantiles={f"{share:g}": window.age_quantile(share) * run.total_steps for share in QUANTILES},
+        progress=tuple(points),
+        density=tuple(window.density(point) for point in points),
+        lr_multiplier=tuple(run.lr_schedule.multiplier(point) for point in points),
+        run=run,
+    )
+
+
+def render(memory: "Memory") -> str:
+    """The three views, then the window, then its quantiles."""
+    tau, window, run = memory.timescale, memory.effective_window, memory.run
+    origin = "yours" if memory.rule is None else f"recommended by {memory.rule}"
+    head = styled(f"timescale {format_count(round(tau.iters))} steps", bold=True)
+    rows = {
+        "λ": f"{format_significant(memory.weight_decay)} at peak lr {memory.peak_lr:g}, {origin}; PyTorch's convention",
+        "timescale": f"{format_count(tau.iters)} steps = {format_count(tau.epochs)} epochs = {format_share(tau.run, 'the run')}, at peak lr",
+        "window": f"counting back from the end, decay adds up to 1 over {format_count(round(window.iters))} steps = "
+        f"{format_share(min(1.0, window.run), 'the run')}"
+        + (": over all of it, and not to 1" if window.run >= 1 else ""),
+        "initial": f"{format_percent(memory.retention)} of the initial weights survive",
+    }
+    table = columns(
+        ("share of the updates' part", "from the last", "of the run"),
+        [
+            (format_percent(float(share)), f"{format_count(round(age))} steps", format_percent(age / run.total_steps))
+            for share, age in memory.age_quantiles.items()
+        ],
+    )
+    shown = min(width(), 80)
+    return (
+        f"{head}   {run.schedule}, {format_count(run.total_steps)} steps"[:shown]
+        + "\n\n"
+        + "\n".join(labelled(label, text) for label, text in rows.items())
+        + "\n\n"
+        + table
+    )

@@ -1,0 +1,54 @@
+"""Complete(d)P in batch and duration: lr and λ move together, the timescale stays a fraction of the run (arXiv:2512.22382)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adamw_scale.batch_scaling import completed_p
+from adamw_scale.errors import MissingInputError
+from adamw_scale.rules.run_fraction import RunFraction
+from adamw_scale.spec import Timescale, TrainingRun
+
+
+@dataclass(frozen=True)
+class CompleteDP(RunFraction):
+    """lr and λ both times sqrt(m_B / m_D), so lr*λ ~ m_B / m_D and tau_run stays; it needs a tuned reference run.
+
+    m_B is the ratio of batch sizes, m_D that of units seen in the whole run. With it go eps times
+    sqrt(m_D / m_B) and 1 - beta times m_B / m_D.
+
+    Use it when: a tuned proxy exists and lr is to be carried along with λ.
+    Do not use it when: tokens per parameter change much (Power Lines finds a shorter timescale there).
+
+    Known: proxy of 50M parameters and 1.6B tokens carried to 7.2B; batch from 1/8 to 4 times.
+    Disputed: at a fixed learning rate Power Lines has λ ~ m_D^-0.473 and Wang & Aitchison 1/m_D.
+
+    Source: Complete(d)P 2025, arXiv:2512.22382, table 1.
+    """
+
+    name: ClassVar[str] = "complete-d-p"
+    title: ClassVar[str] = "lr and λ carried along batch and duration"
+    formula: ClassVar[str] = "tau_run = that of --reference; lr, λ ~ sqrt(m_B / m_D)"
+    source: ClassVar[str] = "Complete(d)P 2025, arXiv:2512.22382, table 1"
+    certainty: ClassVar[str] = "published, carries a tuned run to another"
+    built_from: ClassVar[tuple[str, ...]] = ("2512.22382",)
+    fitted_on: ClassVar[str] = "language models of 50M–7.2B, RedPajama, cosine, batch 1/8 to 4 times"
+    fitted_schedule_mean: ClassVar[float | None] = None
+
+    tau_run: float = 0.0
+
+    def target_timescale(self, run: TrainingRun) -> Timescale:
+        """The reference's fraction of the run; MissingInputError without a reference."""
+        if not self.tau_run:
+            raise MissingInputError(
+                f"rule {self.name!r} carries a tuned run to another and has no constant of its own: pass --reference FILE"
+            )
+        return super().target_timescale(run)
+
+    def outside_domain(self, run: TrainingRun) -> list[str]:
+        """Samples, or many passes over the data."""
+        return ["samples are not tokens"] if run.unit != "tokens" else []
+
+    def transferred_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
+        """The reference's times sqrt(m_B / m_D)."""
+        factors = completed_p(run.batch_size / reference.batch_size, run.total_units / reference.total_units)
+        return reference.lr * factors.lr
