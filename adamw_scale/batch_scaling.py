@@ -2,9 +2,9 @@
 
 B is the tokens of one optimizer step and k = new batch / old batch. Three answers stand side by side:
 
-    second moment remembers as many tokens    beta2^k                                       2507.07101
+    second moment remembers as many tokens    beta2^k                                            2507.07101
     same stochastic differential equation     1 - k * (1 - beta), lr * sqrt(k), eps / sqrt(k)    2205.10287
-    the same, and for longer runs             `completed_p`                                 2512.22382
+    the same, and for longer runs             `completed_p`                                      2512.22382
 
 The first two agree on beta2 while k * (1 - beta2) is small. All are floats in, floats out; none touches
 the weight decay except `completed_p`.
@@ -17,13 +17,13 @@ from adamw_scale.errors import SpecError
 from adamw_scale.units import format_significant
 
 BETA2_HALF_LIFE_TOKENS = 1e7
-"""Tokens over which AdamW's second moment forgets half, best about constant from 1 to 4096 sequences per batch (2507.07101)."""
+"""Tokens in which the second moment forgets half; best kept from 1 to 4096 sequences per batch (2507.07101)."""
 
 BETA2_RANGE = (0.9, 0.9999)
-"""Judgement: no public recipe leaves it; above about 1.5M tokens per batch the half-life alone would."""
+"""Judgement: public recipes stay inside; above about 1.5M tokens per batch the half-life alone would not."""
 
-SMALL_BATCH_LR = "the best lr of an 11M model was 1.7e-3, 2e-3, 2e-3, 3e-3, 5e-3, 5e-3, 2.5e-3 at 1, 4, 16, 64, 256, 1024, 4096 sequences per batch (arXiv:2507.07101)"
-"""Measured, not a law: far less than sqrt(batch) when the batch is small, and a fall when it is large."""
+SMALL_BATCH_LR = {1: 1.7e-3, 4: 2e-3, 16: 2e-3, 64: 3e-3, 256: 5e-3, 1024: 5e-3, 4096: 2.5e-3}
+"""Best lr of an 11M model by sequences per batch, measured in 2507.07101: no law, but far flatter than sqrt(batch)."""
 
 
 def half_life(beta: float, batch_tokens: float) -> float:
@@ -40,7 +40,7 @@ def half_life(beta: float, batch_tokens: float) -> float:
 
     Example:
         >>> round(half_life(0.95, 524_288))
-        7084891
+        7084917
 
     Source: Marek et al. 2025, arXiv:2507.07101. Fails when: the run is not many half-lives long.
     """
@@ -85,8 +85,8 @@ def beta2_for_batch(batch_tokens: float, half_life_tokens: float = BETA2_HALF_LI
         >>> round(beta2_for_batch(32_768), 6), round(beta2_for_batch(1_048_576), 6), beta2_for_batch(4_194_304)
         (0.997731, 0.929897, 0.9)
 
-    Source: Marek et al. 2025, arXiv:2507.07101, batches of 1 to 4096 sequences; the clamp is judgement. Fails when: used
-    for beta1, whose best half-life moved from 40 thousand to 6 million tokens there: leave beta1 alone.
+    Source: Marek et al. 2025, arXiv:2507.07101, batches of 1 to 4096 sequences; the clamp is judgement. Fails when:
+    used for beta1, whose best half-life moved from 40 thousand to 6 million tokens there: leave beta1 alone.
     """
     lowest, highest = BETA2_RANGE
     return min(highest, max(lowest, beta_for_half_life(batch_tokens, half_life_tokens)))
@@ -133,14 +133,14 @@ def beta_sde(beta: float, k: float) -> float:
         >>> round(beta_sde(0.9, 4), 6), round(beta_sde(0.95, 4), 6), round(beta_sde(0.999, 4), 6)
         (0.6, 0.8, 0.996)
 
-    Source: Malladi et al. 2022, arXiv:2205.10287 (read in secondary sources). Fails when: gradients are not dominated by
-    noise, or k * (1 - beta) is not small: beta1 0.9 is down to 0.2 at k = 8, which practice avoids by moving beta2 only.
+    Source: Malladi et al. 2022, arXiv:2205.10287 (read in secondary sources). Fails when: gradients are not dominated
+    by noise, or k * (1 - beta) is not small: beta1 0.9 is down to 0.2 at k = 8, so practice moves beta2 only.
     """
     scaled = 1.0 - k * (1.0 - beta)
     if scaled < 1e-9:  # zero but for rounding
         raise SpecError(
-            f"beta {beta:g} has no SDE scaling to {format_significant(k, 4)} times the batch: 1 - k * (1 - beta) is not "
-            f"positive; stay below {format_significant(1 / (1 - beta), 4)} times, or use beta ** k"
+            f"beta {beta:g} has no SDE scaling to {format_significant(k, 4)} times the batch: 1 - k * (1 - beta) is "
+            f"not positive; stay below {format_significant(1 / (1 - beta), 4)} times, or use beta ** k"
         )
     return scaled
 
@@ -161,9 +161,9 @@ def lr_sde(lr: float, k: float) -> float:
         >>> lr_sde(3e-4, 4)
         0.0006
 
-    Source: Malladi et al. 2022, arXiv:2205.10287 (read in secondary sources). Fails when: gradients are not dominated by
-    noise: near and above the critical batch (`lr_surge`), and at very small batches, where the best lr moves far less
-    (`SMALL_BATCH_LR`).
+    Source: Malladi et al. 2022, arXiv:2205.10287 (read in secondary sources). Fails when: gradients are not dominated
+    by noise: near and above the critical batch (`lr_surge`); and at very small batches, where the best lr moves far
+    less (`SMALL_BATCH_LR`).
     """
     return lr * math.sqrt(k)
 
@@ -207,8 +207,8 @@ def lr_surge(lr_max: float, batch: float, batch_noise: float) -> float:
         >>> lr_surge(1e-3, 1e6, 1e6), lr_surge(1e-3, 1e6, 4e6), lr_surge(1e-3, 4e6, 1e6)
         (0.001, 0.0008, 0.0008)
 
-    Source: Li et al. 2024, arXiv:2405.14578 (read in secondary sources). Fails when: B_noise is taken as fixed over a
-    long run; nothing here estimates it.
+    Source: the surge phenomenon, arXiv:2405.14578 (read in secondary sources). Fails when: B_noise is taken as fixed
+    over a long run; nothing here estimates it.
     """
     return lr_max / (0.5 * (math.sqrt(batch_noise / batch) + math.sqrt(batch / batch_noise)))
 
@@ -226,8 +226,8 @@ class CompletedP(NamedTuple):
 def completed_p(batch_ratio: float, duration_ratio: float) -> CompletedP:
     """Factors from one run to another with a larger batch, more tokens or both, by Complete(d)P.
 
-    With r = m_B / m_D: lr * sqrt(r), λ * sqrt(r), eps / sqrt(r), (1 - beta) * r, steps / r, for every parameter group, on
-    top of what width and depth ask for. Since lr * λ * steps stays, so does the timescale as a fraction of the run.
+    With r = m_B / m_D: lr * sqrt(r), λ * sqrt(r), eps / sqrt(r), (1 - beta) * r, steps / r, for every parameter group,
+    on top of what width and depth ask for. lr * λ * steps stays, and so the timescale as a fraction of the run.
 
     Args:
         batch_ratio: New batch over old, m_B; > 0.
@@ -240,9 +240,9 @@ def completed_p(batch_ratio: float, duration_ratio: float) -> CompletedP:
         >>> [round(factor, 6) for factor in completed_p(batch_ratio=4, duration_ratio=10)]
         [0.632456, 0.632456, 1.581139, 0.4, 2.5]
 
-    Source: arXiv:2512.22382, table 1; tried there from 50M parameters on 1.6B tokens up to 7.2B parameters. Fails when: the
-    batch moves outside 1/8 to 4 times (its text, read in secondary sources); and it keeps the timescale where
-    arXiv:2505.13738 shortens it as tokens per parameter grow.
+    Source: arXiv:2512.22382, table 1; tried there from 50M parameters on 1.6B tokens up to 7.2B parameters. Fails when:
+    the batch moves outside 1/8 to 4 times (its text, read in secondary sources); or the best timescale shortens as
+    tokens per parameter grow, as arXiv:2505.13738 found.
     """
     ratio = batch_ratio / duration_ratio
     root = math.sqrt(ratio)

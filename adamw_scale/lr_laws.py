@@ -95,7 +95,7 @@ def training_flops(num_params: float, total_tokens: float) -> float:
 
 
 def _step_law_lr(num_params: float, total_tokens: float, batch_size: float) -> float:
-    """Lr = 1.79 * N^-0.713 * D^0.307 (arXiv:2503.04715)."""
+    """lr = 1.79 * N^-0.713 * D^0.307 (arXiv:2503.04715)."""
     return float(1.79 * num_params**-0.713 * total_tokens**0.307)
 
 
@@ -105,7 +105,7 @@ def _step_law_batch(num_params: float, total_tokens: float) -> float:
 
 
 def _deepseek_lr(num_params: float, total_tokens: float, batch_size: float) -> float:
-    """Lr = 0.3118 * C^-0.125 (arXiv:2401.02954).
+    """lr = 0.3118 * C^-0.125 (arXiv:2401.02954).
 
     C is 6ND with all parameters here. The paper's is non-embedding FLOPs per token times tokens; 6ND gives the learning
     rates of its two models to 2 %, their batches to 3 %.
@@ -119,7 +119,7 @@ def _deepseek_batch(num_params: float, total_tokens: float) -> float:
 
 
 def _porian_lr(num_params: float, total_tokens: float, batch_size: float) -> float:
-    """Lr = 3.7 * N^-0.36 (arXiv:2406.19146).
+    """lr = 3.7 * N^-0.36 (arXiv:2406.19146).
 
     N counts the output head and not the input embedding: all parameters of a model that ties the two.
     """
@@ -136,7 +136,7 @@ LADDER_PARAMS, LADDER_LR, LADDER_BATCH = 108e6, 0.0047, 2048 * 160
 
 
 def _ladder_lr(num_params: float, total_tokens: float, batch_size: float) -> float:
-    """Lr = 0.0047 / 2 * (N / 108M)^(-1/3) / sqrt(max(1, D / 20N)) (OLMo-core's code).
+    """lr = 0.0047 / 2 * (N / 108M)^(-1/3) / sqrt(max(1, D / 20N)) (OLMo-core's code).
 
     The code halves because of its WSD schedule. It divides by the square root only where its schedule is stepped, which
     is not its default, but says beside the formula that the length of the run should count.
@@ -152,7 +152,7 @@ def _ladder_batch(num_params: float, total_tokens: float) -> float:
 
 
 def _moonlight_lr(num_params: float, total_tokens: float, batch_size: float) -> float:
-    """Lr = 0.0127 * C^-0.057; that C is 6ND is assumed."""
+    """lr = 0.0127 * C^-0.057; that C is 6ND is assumed."""
     return float(0.0127 * training_flops(num_params, total_tokens) ** -0.057)
 
 
@@ -162,7 +162,7 @@ def _moonlight_batch(num_params: float, total_tokens: float) -> float:
 
 
 class SaturatedPower(NamedTuple):
-    """Lr = coefficient * (offset + N)^exponent, fitted at one batch size in tokens."""
+    """lr = coefficient * (offset + N)^exponent, fitted at one batch size in tokens."""
 
     batch_size: float
     coefficient: float
@@ -201,20 +201,22 @@ def enoki_total_params(num_params: float) -> float:
     return float(num_params + 2 * 50_304 * 64 * heads)
 
 
-# The last span of porian and adana-enoki: both hold at 20 tokens per parameter; a factor 2 to either side is judgement.
+NEAR_CHINCHILLA = (CHINCHILLA_TOKENS_PER_PARAM / 2, CHINCHILLA_TOKENS_PER_PARAM * 2)
+"""Tokens per parameter for laws fitted at 20 only; the factor 2 to either side is judgement."""
+
 LAWS: dict[str, LrLaw] = {
     "step-law": LrLaw(
         formula="lr = 1.79 * N^-0.713 * D^0.307, batch = 0.58 * D^0.571",
         source="Li et al. 2025, arXiv:2503.04715",
-        certainty="published law, read in the authors' repository and in secondary sources; unverified: that its λ was 0.1",
+        certainty="published law, read in the authors' repository and in secondary sources; unverified: its λ of 0.1",
         fitted_on="dense models of 215M–1.07B on 4B–100B tokens, and mixtures of experts; cosine to a fixed 1e-5, "
         "2000 warm-up steps, 3700 runs",
         num_params_kind="non-embedding",
         peak_lr=_step_law_lr,
         batch_size=_step_law_batch,
         fitted=(_params(215e6, 1.07e9), _tokens(4e9, 100e9)),
-        remark="the lr rises with data because the batch rises too: with the batch fixed, arXiv:2409.19913 (unverified) "
-        "found it to fall, as D^-0.3 to D^-0.7",
+        remark="the lr rises with data because the batch rises too: with the batch fixed, arXiv:2409.19913 found it to "
+        "fall, as D^-0.3 to D^-0.7 (unverified)",
     ),
     "deepseek": LrLaw(
         formula="lr = 0.3118 * C^-0.125, batch = 0.2920 * C^0.3271, C = 6 * N * D",
@@ -225,27 +227,28 @@ LAWS: dict[str, LrLaw] = {
         peak_lr=_deepseek_lr,
         batch_size=_deepseek_batch,
         fitted=(Span("compute in FLOPs", training_flops, 1e17, 2e19, "{:.2g}".format),),
-        remark="it follows compute alone, so it cannot tell a larger model from more data; its authors used it thousands of "
-        "times above the fit, at 7B and 67B parameters on 2T tokens",
+        remark="it follows compute alone, so it cannot tell a larger model from more data; its authors used it far "
+        "above the fit, at 7B and 67B parameters on 2T tokens",
     ),
     "porian": LrLaw(
         formula="lr = 3.7 * N^-0.36, batch = 0.7576 * N^0.703",
         source="Porian et al. 2024, arXiv:2406.19146",
-        certainty="published law, read in secondary sources; the values per size in the authors' code agree, the lr to 10 %, "
-        "the batch to 15 %; unverified: that its lr-independent λ was about 1e-4",
+        certainty="published law, read in secondary sources; the values per size in the authors' code agree, lr to "
+        "10 %, batch to 17 %; unverified: that its lr-independent λ was about 1e-4",
         fitted_on="models of 5M–902M, 20 tokens per parameter, constant lr; sizes of the sweep itself not read",
         num_params_kind="total",
         peak_lr=_porian_lr,
         batch_size=_porian_batch,
-        fitted=(_params(5.17e6, 902e6), _tokens_per_param(10.0, 40.0)),
+        fitted=(_params(5.17e6, 902e6), _tokens_per_param(*NEAR_CHINCHILLA)),
         remark="N leaves out the input embedding where it is not tied to the output head",
     ),
     "olmo-ladder": LrLaw(
         formula="lr = 0.0047 / 2 * (N / 108M)^(-1/3) / sqrt(max(1, D / 20N)), batch = 327680 * (N / 108M)^(2/3)",
         source="OLMo-core's model ladder (code)",
-        certainty="practice, read in the code; a formula taken from elsewhere with a peak halved by experience, not a fit",
-        fitted_on="not fitted: the ladder's sizes go from 190M to 13B, its formula starts at 108M; WSD schedule, λ 0.1, "
-        "beta2 0.95 from 524,288 tokens per batch on, else 0.99",
+        certainty="practice, read in the code: not a fit, but the values of arXiv:2406.19146 at 108M, carried to other "
+        "sizes, the peak halved by experience",
+        fitted_on="not fitted: the ladder's sizes go from 190M to 13B, its formula starts at 108M; WSD schedule, "
+        "λ 0.1, beta2 0.95 from 524,288 tokens per batch on, else 0.99",
         num_params_kind="non-embedding",
         peak_lr=_ladder_lr,
         batch_size=_ladder_batch,
@@ -261,21 +264,21 @@ LAWS: dict[str, LrLaw] = {
         peak_lr=_moonlight_lr,
         batch_size=_moonlight_batch,
         fitted=(),
-        remark="its lr hardly moves, by a tenth for six times the compute, while its batch grows faster than any other law's",
+        remark="its lr hardly moves: a tenth less for six times the compute",
     ),
     "adana-enoki": LrLaw(
         formula="lr = 12.8 * (16700 + N)^-0.515 near 65,536 tokens per batch, 16.7 * (1.58e7 + N)^-0.464 near 1.05M",
         source="Ferbach et al. 2026, arXiv:2602.05298",
-        certainty="fits at two batch sizes: the one at 65,536 tokens read in the authors' code; the one at 1.05M unverified, "
-        "since some versions of that code leave it empty",
-        fitted_on="AdamW baseline on models of 46M–2.6B (total) on FineWeb, 20 tokens per total parameter, cosine to a tenth, "
-        "2 % warm-up, betas 0.9 and 0.999, λ = 4 / (lr * steps); which sizes the fit used was not read",
+        certainty="fits at two batch sizes: the one at 65,536 tokens read in the authors' code; the one at 1.05M "
+        "unverified, since some versions of that code leave it empty",
+        fitted_on="AdamW baseline on models of 46M–2.6B (total) on FineWeb, 20 tokens per total parameter, cosine to "
+        "a tenth, 2 % warm-up, betas 0.9 and 0.999, λ = 4 / (lr * steps); which sizes the fit used was not read",
         num_params_kind="non-embedding",
         peak_lr=_enoki_lr,
         batch_size=None,
         fitted=(
             _params(7.07e6, 2.36e9),
-            Span("tokens per total parameter", lambda n, d: d / enoki_total_params(n), 10.0, 40.0),
+            Span("tokens per total parameter", lambda n, d: d / enoki_total_params(n), *NEAR_CHINCHILLA),
         ),
         remark="its batch was set, not tuned, and between the two batch sizes the lr jumps",
     ),

@@ -175,6 +175,8 @@ class Schedule:
         """Piece at a point of the run, and u in it."""
         index = max(0, bisect_right(self._starts, progress) - 1)
         start, width, _ = self.pieces[index]
+        if progress >= 1.0:
+            return index, 1.0
         return index, min(1.0, max(0.0, (progress - start) / width))
 
     def multiplier(self, progress: float) -> float:

@@ -41,7 +41,7 @@ def test_deepseek_2401_02954_table(
     assert law.peak_lr(num_params, 2e12, batch) == pytest.approx(lr, rel=1.5e-5)
     assert law.batch_size(num_params, 2e12) == pytest.approx(batch, rel=1e-5)
     assert lr == pytest.approx(published_lr, rel=0.02)
-    assert batch == pytest.approx(published_batch, rel=0.035)
+    assert batch == pytest.approx(published_batch, rel=0.03)
     (clause,) = law.outside(num_params, 2e12)
     assert clause.endswith("is above 2e+19")
 
@@ -79,7 +79,7 @@ def test_porian_2406_19146_values_in_the_code(num_params: float, lr: float, sequ
 
 
 def test_olmo_core_ladder() -> None:
-    """At 108M: 327,680 tokens and half of 0.0047; half of that again for 16 times 0.25, or 4 times 20, tokens per parameter."""
+    """At 108M: 327,680 tokens and half of 0.0047; half of that again at four times 20 tokens per parameter."""
     law, num_params = LAWS["olmo-ladder"], 108e6
     assert law.batch_size is not None
     assert law.batch_size(num_params, 20 * num_params) == pytest.approx(327_680)
@@ -125,13 +125,13 @@ def test_moonlight_as_tabulated() -> None:
     assert law.outside(1e9, 1e10) == ["the range it was fitted on is unknown"]
 
 
-def test_laws_of_one_and_two_variables_agree_within_a_factor() -> None:
-    """At 500M parameters and 10B tokens all six lie within a factor 3 of each other, lr and batch."""
+def test_all_laws_agree_within_a_factor_four_where_they_overlap() -> None:
+    """500M parameters at 20 tokens each: all six learning rates, and all five batches, lie that close."""
     num_params, total_tokens = 5e8, 1e10
     lrs = [law.peak_lr(num_params, total_tokens, 3e5) for law in LAWS.values()]
-    steps = [law.batch_size(num_params, total_tokens) for law in LAWS.values() if law.batch_size]
+    batch_sizes = [law.batch_size(num_params, total_tokens) for law in LAWS.values() if law.batch_size]
     assert max(lrs) / min(lrs) < 4
-    assert max(steps) / min(steps) < 4
+    assert max(batch_sizes) / min(batch_sizes) < 4
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -140,7 +140,7 @@ def test_every_law_answers_everywhere(name: str, num_params: float, total_tokens
     """Positive numbers, and more parameters never ask for a higher learning rate."""
     law = LAWS[name]
     lr = law.peak_lr(num_params, total_tokens, batch)
-    assert 0 < lr < 1
+    assert lr > 0
     assert law.peak_lr(2 * num_params, 2 * total_tokens, batch) <= lr
     assert law.batch_size is None or law.batch_size(num_params, total_tokens) > 0
     assert all(clause == clause.strip() and clause for clause in law.outside(num_params, total_tokens))
@@ -148,7 +148,7 @@ def test_every_law_answers_everywhere(name: str, num_params: float, total_tokens
 
 @pytest.mark.parametrize("name", LAWS)
 def test_every_law_says_where_it_comes_from(name: str) -> None:
-    """No empty text, one sentence per remark, and the word unverified where nothing better than hearsay stands behind it."""
+    """No empty text, one clause per remark, and "unverified" wherever a part was not read at its source."""
     law = LAWS[name]
     assert all([law.formula, law.source, law.certainty, law.fitted_on, law.remark])
     assert not law.remark.endswith(".")

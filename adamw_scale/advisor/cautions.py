@@ -51,7 +51,7 @@ def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Cauti
         yield Caution(
             code="duration",
             message=f"{format_significant(duration)} times the units seen: published λ goes as duration^-1 (2405.13698), ^-0.473 "
-            "(2505.13738), ^-1/2 with lr (2512.22382), ^-1/2 (1711.05101) or stays (Marin); the other rules below show each",
+            "(2505.13738), ^-1/2 with lr (2512.22382), ^-1/2 (1711.05101) or stays (Marin); the other rules show each",
             fix="where they differ by more than you can bear, tune λ again at an intermediate size",
         )
     batch = moved.get("batch", 1.0)

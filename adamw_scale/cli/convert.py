@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adamw_scale.cli.run_options import Given, run_of_any_data, run_options
-from adamw_scale.cli.text import labelled, styled
+from adamw_scale.cli.text import columns, labelled, styled
 from adamw_scale.errors import SpecError
 from adamw_scale.units import format_significant, parse_quantity
 
@@ -81,7 +81,7 @@ def _setting(given: Given, aligned: float) -> "Setting":
 def render(conversion: "Conversion") -> str:
     """The value, the two formulas, what was kept."""
     head = styled(f"weight decay {format_significant(conversion.weight_decay, 6)}", bold=True)
-    rows = dict(conversion.formulas)
+    rows = {}
     if conversion.other_match is not None:
         other = "sum over the run" if conversion.match == "peak" else "decay at peak lr"
         rows["kept"] = (
@@ -91,6 +91,7 @@ def render(conversion: "Conversion") -> str:
     if "pytorch" not in (conversion.from_, conversion.to):
         rows["PyTorch"] = f"{format_significant(conversion.pytorch, 6)} there, at peak lr"
     lines = [f"{head}   in {conversion.to}, for {conversion.value:g} in {conversion.from_}", ""]
+    lines += [columns(("convention", "each step"), list(conversion.formulas.items())), *([""] if rows else [])]
     lines += [labelled(label, text) for label, text in rows.items()]
     for caution in conversion.cautions:
         lines += [

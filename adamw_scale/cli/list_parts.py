@@ -33,9 +33,10 @@ def list_parts(
 
 
 def _table(kind: str, rows: list[Row]) -> str:
-    header = list(rows[0])
-    cells = [[str(row[key]) for key in header] for row in rows]
-    return styled(kind, bold=True) + "\n" + columns(["name", *header[1:]], cells)
+    """A name and everything about it, one paragraph each; the heading says what the paragraphs hold, in order."""
+    _, *parts = rows[0]
+    cells = [(row["name"], " · ".join(str(row[part]) for part in parts if row[part])) for row in rows]
+    return styled(kind, bold=True) + "\n" + columns(("name", " · ".join(parts)), cells)
 
 
 def _rules() -> list[Row]:
@@ -69,10 +70,10 @@ def _conventions() -> list[Row]:
     return [
         {
             "name": name,
-            "kind": part.kind,
-            "default": part.default or "-",
-            "step": part.formula,
             "library": part.library,
+            "shrinks by": part.formula,
+            "default": part.default and f"default {part.default}",
+            "kind": part.kind,
         }
         for name, part in CONVENTIONS.items()
     ]
