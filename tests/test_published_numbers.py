@@ -1,4 +1,7 @@
-"""Published numbers, and numbers worked out from published formulas: one test a source."""
+"""Published numbers, and numbers worked out from published formulas: one test a source.
+
+Those of learning-rate laws (11 to 13) stand in test_lr_laws, those of betas and batch (16, 17) in test_batch_scaling.
+"""
 
 import math
 
@@ -155,38 +158,6 @@ def _directions(lr: float, weight_decay: float, eps: float, scale: float) -> tor
 
 
 @pytest.mark.parametrize(
-    ("size", "tokens", "lr", "batch"),
-    [(6.9e9, 2e12, 4.2572e-4, 9.1595e6), (67e9, 2e12, 3.2042e-4, 1.9266e7), (1e20 / 6 / 1e9, 1e9, 9.860e-4, 1.017e6)],
-)
-def test_11_deepseek_2401_02954(size: float, tokens: float, lr: float, batch: float) -> None:
-    """C = 6 N D; published values 4.2e-4 and 9.44e6, 3.2e-4 and 1.887e7."""
-    law = LAWS["deepseek"]
-    assert law.peak_lr(size, tokens, 1e6) == pytest.approx(lr, rel=1e-3)
-    assert law.batch_size and law.batch_size(size, tokens) == pytest.approx(batch, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("size", "tokens", "lr", "batch"),
-    [(1e9, 2e10, 9.9602e-4, 441_892), (1e9, 1e11, 1.6325e-3, 1.10771e6), (215e6, 11.4e9, 2.5078e-3, 320_568)],
-)
-def test_12_step_law_2503_04715(size: float, tokens: float, lr: float, batch: float) -> None:
-    """lr = 1.79 N^-0.713 D^0.307, B = 0.58 D^0.571."""
-    law = LAWS["step-law"]
-    assert law.peak_lr(size, tokens, 1e6) == pytest.approx(lr, rel=1e-4)
-    assert law.batch_size and law.batch_size(size, tokens) == pytest.approx(batch, rel=1e-5)
-
-
-def test_13_porian_2406_19146_and_olmo_ladder() -> None:
-    """N = 1e8 and 1e9; the ladder's 108M at 20 tokens per parameter, whose 0.0047 is halved."""
-    porian, ladder = LAWS["porian"], LAWS["olmo-ladder"]
-    for size, lr, batch in ((1e8, 4.878e-3, 3.1874e5), (1e9, 2.129e-3, 1.6086e6)):
-        assert porian.peak_lr(size, 20 * size, 1e6) == pytest.approx(lr, rel=1e-3)
-        assert porian.batch_size and porian.batch_size(size, 20 * size) == pytest.approx(batch, rel=1e-4)
-    assert ladder.peak_lr(108e6, 20 * 108e6, 1e6) == pytest.approx(0.00235)
-    assert ladder.batch_size and ladder.batch_size(108e6, 1.0) == pytest.approx(327_680)
-
-
-@pytest.mark.parametrize(
     ("total", "non_embedding", "lr", "steps", "decay"),
     [(140_967_936, 63_700_992, 1.225e-3, 43_020, 0.0759), (664_141_824, None, 4.197e-4, 202_680, 0.0470)],
 )
@@ -226,28 +197,6 @@ def test_15_nanochat_carries_its_reference(data: float, batch: float, lr_factor:
     run = TrainingRun(dataset_size=data * 2e9, batch_size=batch, peak_lr=0.02 * lr_factor)
     advice = recommend(run, "constant-tau-epoch", reference=reference)
     assert advice.weight_decay == pytest.approx(decay, rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("batch", "beta2"),
-    [(32_768, 0.997731), (131_072, 0.990956), (262_144, 0.981994), (524_288, 0.964312), (1_048_576, 0.929897), (2_097_152, 0.864708)],
-)  # fmt: skip
-def test_16_marek_2507_07101_beta2(batch: float, beta2: float) -> None:
-    """Ten million tokens of half-life; clamped below 0.9."""
-    assert scaling.beta2_of_half_life(batch) == pytest.approx(beta2, abs=1e-6)
-    assert scaling.beta2_for_batch(batch) == pytest.approx(max(0.9, beta2), abs=1e-6)
-
-
-def test_16_beta2_power_and_sde_forms() -> None:
-    """0.95 at twice and half the batch, by power (2507.07101) and by SDE (2205.10287)."""
-    assert [scaling.beta_power(0.95, k) for k in (2, 0.5)] == pytest.approx([0.9025, 0.974679], abs=1e-6)
-    assert [scaling.beta_sde(0.95, k) for k in (2, 0.5)] == pytest.approx([0.90, 0.975])
-
-
-def test_17_malladi_2205_10287_sde_at_four_times_the_batch() -> None:
-    """lr twice, betas 0.6, 0.8, 0.996."""
-    assert scaling.lr_sde(1e-3, 4) == pytest.approx(2e-3)
-    assert [scaling.beta_sde(beta, 4) for beta in (0.9, 0.95, 0.999)] == pytest.approx([0.6, 0.8, 0.996])
 
 
 def test_18_completed_p_2512_22382() -> None:

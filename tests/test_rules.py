@@ -9,12 +9,9 @@ from hypothesis import strategies as st
 
 from adamw_scale.errors import MissingInputError
 from adamw_scale.rules import RULES, CalibratableRule, Rule, regime
-from adamw_scale.rules.constant_tau_epoch import ConstantTauEpoch
-from adamw_scale.rules.loshchilov_hutter import LoshchilovHutter
 from adamw_scale.rules.power_lines import PowerLines
 from adamw_scale.rules.retention import Retention
 from adamw_scale.rules.rule import QUANTITIES
-from adamw_scale.rules.steplaw_refit import StepLawRefit
 from adamw_scale.spec import Optimum, TrainingRun
 
 LM = TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B")
@@ -25,62 +22,11 @@ TUNING = TrainingRun(dataset_size="10M", epochs=3, batch_size="64k", peak_lr=2e-
 RUNS = {"lm": LM, "scarce": SCARCE, "plenty": PLENTY, "images": IMAGES, "tuning": TUNING}
 
 
-def test_power_lines_published_values() -> None:
-    """2505.13738, equation 3: tau at 1 to 1280 tokens per parameter."""
-    law = PowerLines()
-    published = {
-        1: 1.084, 10: 0.32213, 20: 0.22356, 40: 0.15515, 100: 0.09573, 200: 0.06643, 320: 0.05186, 1000: 0.02845, 1280: 0.02498,
-    }  # fmt: skip
-    assert {tpp: round(law.tau_run(tpp), 5) for tpp in published} == published
-
-
-def test_power_lines_setup() -> None:
-    """2505.13738, 610M model: B 252 x 2048, lr 2e-3, λ 0.1, 12.2B tokens is tau 0.2115, 5000 steps of 23,639."""
-    run = TrainingRun(dataset_size=12.2e9, batch_size=252 * 2048, peak_lr=2e-3, num_params=610e6)
-    tau = run.timescale_of(0.1)
-    assert (round(tau.run, 5), round(tau.iters), round(run.total_steps, 1)) == (0.21151, 5000, 23639.0)
-    assert 1 / (run.peak_lr * PowerLines().target_timescale(run).iters) == pytest.approx(0.094614, rel=1e-5)
-
-
 def test_power_lines_never_asks_for_more_than_the_run() -> None:
     """At one token per parameter the law gives 1.084 of the run; the rule stops at 1."""
     run = TrainingRun(dataset_size="1B", batch_size="0.5M", peak_lr=3e-4, num_params="1B")
     assert PowerLines().target_timescale(run).run == 1.0
     assert PowerLines().outside_domain(run)
-
-
-def test_steplaw_refit_values() -> None:
-    """Refit of the 2503.04715 runs: tau at 20, 100, 200, 350 tokens per parameter."""
-    law = StepLawRefit()
-    for tpp, tau in {20: 0.1924, 100: 0.0756, 200: 0.0505, 350: 0.0365}.items():
-        assert law.tau_run(tpp) == pytest.approx(tau, abs=2e-4)
-
-
-@pytest.mark.parametrize(("steps_per_epoch", "decay"), [(4595.947, 0.25), (9191.895, 0.125), (18383.789, 0.0625)])
-def test_wang_aitchison_openwebtext(steps_per_epoch: float, decay: float) -> None:
-    """2405.13698, figure 2: the best λ on 25, 50, 100 % of OpenWebText is 1.45 epochs each, 0.36 of the run."""
-    run = TrainingRun(dataset_size=steps_per_epoch * 491520, batch_size=491520, epochs=4, peak_lr=6e-4)
-    tau = run.timescale_of(decay)
-    assert tau.epochs == pytest.approx(1.45055, rel=1e-5)
-    assert tau.run == pytest.approx(0.362638, rel=1e-5)
-    assert ConstantTauEpoch().target_timescale(run).epochs == pytest.approx(tau.epochs, rel=1e-3)
-
-
-def test_loshchilov_hutter_cifar() -> None:
-    """1711.05101: normalized decay 0.025 on CIFAR-10, batch 128, 1500 epochs is 30,618.6 steps, 78.4 epochs, 0.0523 of the run."""
-    run = TrainingRun(unit="samples", dataset_size=50_000, batch_size=128, epochs=1500, peak_lr=1e-3)
-    tau = LoshchilovHutter().target_timescale(run)
-    assert tau.iters == pytest.approx(30_618.6, rel=1e-5)
-    assert tau.epochs == pytest.approx(78.384, rel=1e-4)
-    assert tau.run == pytest.approx(0.0522558, rel=1e-5)
-    assert 1 / (1e-3 * tau.iters) == pytest.approx(0.0326599, rel=1e-5)
-
-
-def test_kim_optimum_views() -> None:
-    """2509.14786, 1.4B: lr 1e-3, λ 3.2 over 6400 steps of 8 epochs is 312.5 steps, 0.0488 of the run, 0.39 epoch."""
-    run = TrainingRun(dataset_size=800 * 262144, batch_size=262144, epochs=8, peak_lr=1e-3)
-    tau = run.timescale_of(3.2)
-    assert (tau.iters, tau.run, tau.epochs) == pytest.approx((312.5, 0.048828, 0.390625), rel=1e-4)
 
 
 def test_retention_keeps_a_decay_in_use() -> None:

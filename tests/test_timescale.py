@@ -7,26 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamw_scale import timescale as ema
-from adamw_scale.schedules import Schedule
 
 lrs = st.floats(1e-6, 1e-1)
 decays = st.floats(1e-4, 5.0)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "published"),
-    [
-        (Schedule("constant"), 0.00674),
-        (Schedule("linear"), 0.08208),
-        (Schedule("cosine"), 0.08208),
-        (Schedule("cosine", final_lr_fraction=0.1), 0.06393),
-        (Schedule("wsd", decay_fraction=0.2), 0.01111),
-    ],
-    ids=lambda value: value.name if isinstance(value, Schedule) else "",
-)
-def test_retention_at_a_fifth_of_the_run(schedule: Schedule, published: float) -> None:
-    """Retention of the initial weights at tau = 0.2 of the run, by schedule (2405.13698, 2502.15938)."""
-    assert ema.retention(schedule.mean(), 0.2) == pytest.approx(published, abs=5e-6)
 
 
 def test_retention_is_the_product_of_all_decays() -> None:
@@ -34,12 +17,6 @@ def test_retention_is_the_product_of_all_decays() -> None:
     exact = math.prod(1 - 0.03 * (1 - i / 1000) * 0.1 for i in range(1000))
     assert exact == pytest.approx(0.2224608, abs=1e-7)
     assert ema.retention(0.5, 1 / (0.03 * 0.1 * 1000)) == pytest.approx(exact, rel=4e-3)
-
-
-def test_equilibrium_rms_of_kosson() -> None:
-    """RMS sqrt(lr / 2λ): 0.0707107 at lr 1e-3, 0.0387298 at 3e-4, λ 0.1 (2305.17212)."""
-    assert ema.equilibrium_rms(1e-3, 0.1) == pytest.approx(0.0707107, abs=5e-8)
-    assert ema.equilibrium_rms(3e-4, 0.1) == pytest.approx(0.0387298, abs=5e-8)
 
 
 @given(lr=lrs, decay=decays)
