@@ -166,7 +166,7 @@ CONVENTIONS: dict[str, Convention] = {
     "lion-pytorch": Convention("pytorch", "lion_pytorch Lion", "0"),
     "lion-pytorch-decoupled": Convention("independent", "lion_pytorch Lion(decoupled_weight_decay=True)", "0"),
     "bitsandbytes": Convention("pytorch", "bitsandbytes AdamW, and Adam too", "0.01; Adam 0"),
-    "bitsandbytes-1-state": Convention(L2, "bitsandbytes momentum, RMSprop, Adagrad"),
+    "bitsandbytes-1-state": Convention(L2, "bitsandbytes RMSprop, Adagrad"),
     "apex": Convention("pytorch", "apex FusedAdam", "0"),
     "apex-l2": Convention(L2, "apex FusedAdam(adam_w_mode=False)", "0"),
     "deepspeed": Convention("pytorch", 'DeepSpeed FusedAdam and CPUAdam, JSON types "Adam" and "AdamW"', "0"),
@@ -174,8 +174,10 @@ CONVENTIONS: dict[str, Convention] = {
     "megatron": Convention("pytorch", "Megatron-LM, Megatron-Bridge, NeMo", "0.01"),
     "megatron-scheduled": Convention("scheduled", "Megatron-LM with --start- and --end-weight-decay"),
     "fairseq": Convention("pytorch", "fairseq adam", "0"),
-    "timm": Convention("pytorch", "timm adamw, nadamw, lion, adopt, laprop", "0.01; lion 0"),
-    "timm-corrected": Convention("corrected", "timm with corrected_weight_decay=True", "0.01"),
+    "timm": Convention("pytorch", "timm adamw, nadamw, lion, laprop, adoptw; not lamb", "0.01; lion, laprop 0"),
+    "timm-corrected": Convention(
+        "corrected", "timm adamc, and nadamw, lion, laprop, adamwlegacy with corrected_weight_decay=True", "0.01"
+    ),
     "timm-unscaled": Convention("fixed", "timm adafactor_bv(unscaled_wd=True)", "0"),
     "timm-unscaled-corrected": Convention(
         "independent", "timm adafactor_bv(unscaled_wd=True, corrected_weight_decay=True)", "0"
@@ -185,7 +187,7 @@ CONVENTIONS: dict[str, Convention] = {
     "levanter": Convention("pytorch", "levanter Adam", "0.1"),
     "levanter-adamc": Convention("corrected", "levanter Adam(adamc_weight_decay=True)", "0.1"),
     "maxtext": Convention("pytorch", "MaxText adamw and adam_pax", "0.1"),
-    "optax": Convention("pytorch", "optax adamw, nadamw, lion, lamb, contrib.muon", "1e-4; lion 1e-3"),
+    "optax": Convention("pytorch", "optax adamw, nadamw, lion, contrib.muon; not lamb", "1e-4; lion 1e-3"),
     "optax-adafactor": Convention("fixed", "optax adafactor(weight_decay_rate=...)", "none"),
     "keras": Convention("pytorch", "Keras 3, every optimizer", "0.004 in AdamW"),
     "tfa": Convention("fixed", "TensorFlow Addons AdamW, unless you schedule it yourself"),
@@ -193,7 +195,7 @@ CONVENTIONS: dict[str, Convention] = {
     "schedulefree": Convention("pytorch", "schedulefree AdamWScheduleFree, decay at y, nearly constant lr", "0"),
     "paddle": Convention("pytorch", "PaddlePaddle AdamW", "0.01"),
     "mindspore": Convention("pytorch", "MindSpore AdamWeightDecay", "0"),
-    "mlx": Convention("pytorch", "MLX AdamW, Lion, Adafactor", "0.01"),
+    "mlx": Convention("pytorch", "MLX AdamW, Lion, Adafactor (lr after scaling)", "0.01"),
     "tinygrad": Convention("pytorch", "tinygrad AdamW", "0.01"),
     "candle": Convention("pytorch", "candle AdamW", "0.01"),
     "torchao": Convention("pytorch", "torchao AdamW8bit, AdamW4bit, AdamWFp8", "0.01"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from adamw_scale import conventions
 from adamw_scale.conventions import CONVENTIONS, KINDS, Setting
-from adamw_scale.errors import MissingInputError
+from adamw_scale.errors import MissingInputError, UnknownNameError
 from adamw_scale.spec import Caution, Conversion
 
 LARGEST_INDEPENDENT = 1e-2  # a fully decoupled value above this is usually a PyTorch value
@@ -31,9 +31,12 @@ def convert(value: float, source: str, target: str, setting: Setting, match: str
         >>> convert(1e-4, "big-vision", "pytorch", Setting(peak_lr=1e-3)).weight_decay
         0.1
     """
-    per_unit = _per_pytorch(source, setting, match), _per_pytorch(target, setting, match)
+    if match not in conventions.MATCHES:
+        raise UnknownNameError("match", match, conventions.MATCHES)
+    for name in (source, target):
+        conventions.kind_of(name)  # refuses unknown names and L2
     same = CONVENTIONS[source].kind == CONVENTIONS[target].kind
-    result = value if same else value * per_unit[0] / per_unit[1]
+    result = value if same else _converted(value, source, target, setting, match)
     return Conversion(
         weight_decay=result,
         from_=source,
@@ -41,14 +44,14 @@ def convert(value: float, source: str, target: str, setting: Setting, match: str
         value=value,
         match=match,
         other_match=None if same else _other_match(value, source, target, setting, match),
-        pytorch=value * _per_pytorch(source, setting, match),
+        pytorch=None if same else conventions.to_pytorch(source, value, setting, match),
         formulas={name: f"w <- w * (1 - {CONVENTIONS[name].formula})" for name in (source, target)},
         cautions=tuple(_cautions(value, source, target, result, match)),
     )
 
 
-def _per_pytorch(name: str, setting: Setting, match: str) -> float:
-    return conventions.to_pytorch(name, 1.0, setting, match)
+def _converted(value: float, source: str, target: str, setting: Setting, match: str) -> float:
+    return conventions.from_pytorch(target, conventions.to_pytorch(source, value, setting, match), setting, match)
 
 
 def _other_match(value: float, source: str, target: str, setting: Setting, match: str) -> float | None:
@@ -57,7 +60,7 @@ def _other_match(value: float, source: str, target: str, setting: Setting, match
         return None
     other = "mass" if match == "peak" else "peak"
     try:
-        return value * _per_pytorch(source, setting, other) / _per_pytorch(target, setting, other)
+        return _converted(value, source, target, setting, other)
     except MissingInputError:
         return None
 

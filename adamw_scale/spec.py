@@ -473,9 +473,9 @@ class Conversion(Noun):
     from_: str = Field(alias="from")
     to: str
     value: float = Field(description="what was converted")
-    match: Literal["peak", "mass"] = Field(description="kept: the decay at peak lr, or its sum over the run")
+    match: str = Field(description="kept: the decay at peak lr, or its sum over the run")
     other_match: float | None = Field(None, description="the result had the other been kept, where that differs")
-    pytorch: float = Field(description="the same in PyTorch's convention at peak lr")
+    pytorch: float | None = Field(None, description="the same in PyTorch's convention; none between equal kinds")
     formulas: dict[str, str]
     cautions: tuple[Caution, ...] = ()
 

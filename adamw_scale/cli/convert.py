@@ -88,7 +88,7 @@ def render(conversion: "Conversion") -> str:
             f"{'the decay at peak lr' if conversion.match == 'peak' else 'the sum over the run'}; with the same {other} it "
             f"is {format_significant(conversion.other_match, 6)}"
         )
-    if "pytorch" not in (conversion.from_, conversion.to):
+    if conversion.pytorch is not None and "pytorch" not in (conversion.from_, conversion.to):
         rows["PyTorch"] = f"{format_significant(conversion.pytorch, 6)} there, at peak lr"
     lines = [f"{head}   in {conversion.to}, for {conversion.value:g} in {conversion.from_}", ""]
     lines += [columns(("convention", "each step"), list(conversion.formulas.items())), *([""] if rows else [])]
