@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from adamw_scale.weight_decay_schedules import Decay
 
-HALVINGS = 60  # of the interval in which a quantile is searched: to the last bit of a float
+MOST_STEPS, CLOSE = 100, 1e-13  # of the search for a quantile, in fractions of the run
 
 
 class EmaWindow(NamedTuple):
@@ -75,11 +75,15 @@ class EmaWindow(NamedTuple):
         return self._age_at_decay(min(1.0, self.decay_since(0.0)))
 
     def _age_at_decay(self, wanted: float) -> float:
-        low, high = 0.0, 1.0
-        for _ in range(HALVINGS):
-            middle = 0.5 * (low + high)
-            if self.decay_since(middle) > wanted:
-                low = middle
-            else:
-                high = middle
-        return 1.0 - high
+        """Newton's method on the decay since a point, kept inside a bracket that halves where a step would leave it."""
+        low, high, point = 0.0, 1.0, 0.5
+        for _ in range(MOST_STEPS):
+            excess = self.decay_since(point) - wanted
+            low, high = (point, high) if excess > 0 else (low, point)
+            slope = self.decay.multiplier(point) / self.tau_run
+            newton = point + excess / slope if slope else low
+            following = newton if low < newton < high else 0.5 * (low + high)
+            if abs(following - point) < CLOSE:
+                break
+            point = following
+        return 1.0 - point

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import Command
 
+from adamw_scale.conventions import CONVENTIONS
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.rules import RULES
+from adamw_scale.schedules import SCHEDULES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,7 +50,7 @@ def test_every_recommend_and_emit_example_runs(adamw_scale: Command) -> None:
     ran = 0
     for line in examples:
         for part in line.split(" | ")[:1]:
-            if "calibrat" not in part:
+            if "calibrat" not in part and "tuned.toml" not in part:
                 outcome = adamw_scale(*shlex.split(part)[1:])
                 assert outcome.code == 0, (part, outcome.err)
                 ran += 1
@@ -62,11 +65,34 @@ def test_python_example_runs() -> None:
 
 
 def test_rules_table_is_the_registry() -> None:
-    """Every rule, with its formula, certainty and source, in registry order."""
+    """Every rule, with its formula, domain, certainty and source, in registry order."""
     rows = [
-        f"| `{name}` | {rule.formula} | {rule.certainty} | {rule.source} |" for name in RULES for rule in [RULES[name]]
+        f"| `{name}` | {rule.formula} | {rule.fitted_on} | {rule.certainty} | {rule.source} |"
+        for name in RULES
+        for rule in [RULES[name]]
     ]
     assert "\n".join(rows) in README
+
+
+def test_conventions_table_is_the_registry() -> None:
+    """Every kind of decay with its formula, and every library that has it."""
+    rows = []
+    for kind in dict.fromkeys(part.kind for part in CONVENTIONS.values()):
+        members = {name: part for name, part in CONVENTIONS.items() if part.kind == kind}
+        libraries = "; ".join(f"`{name}` {part.library}" for name, part in members.items())
+        rows.append(f"| {kind} | {next(iter(members.values())).formula} | {libraries} |")
+    assert "\n".join(rows) in README, "\n".join(rows)
+
+
+def test_parametrizations_table_is_the_registry() -> None:
+    """Every parametrization with its summary and source."""
+    rows = [f"| `{name}` | {part.summary} | {part.source} |" for name, part in PARAMETRIZATIONS.items()]
+    assert "\n".join(rows) in README
+
+
+def test_schedules_are_all_named() -> None:
+    """The README names every schedule there is."""
+    assert all(f"`{name}`" in README for name in SCHEDULES)
 
 
 def test_frameworks_table_is_the_registry() -> None:
