@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from adamw_scale import timescale as ema
 from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
+from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.rules import RULES, CalibratableRule, Rule
 from adamw_scale.rules.regimes import TRANSFERS, Regime
 from adamw_scale.spec import Calibration, Caution, Optimum, Timescale, TrainingRun
@@ -49,7 +50,8 @@ def published(run: TrainingRun, rule: Rule) -> Answer:
                 fix=f"treat the range as the answer, or {how_to_measure(run)}",
             )
         )
-    if rule.fitted_parametrization not in (None, run.parametrization):
+    by_width = PARAMETRIZATIONS[run.parametrization].needs_base_width
+    if rule.fitted_parametrization is not None and (rule.fitted_parametrization == "standard") == by_width:
         cautions.append(
             Caution(
                 code="parametrization",
