@@ -24,7 +24,7 @@ from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair, Siz
 from adamw_scale.units import format_count
 
 UNITS = ("tokens", "samples")
-TASKS = ("pretraining", "finetuning")
+TASKS = ("pretraining", "finetuning", "lora")
 PARAMS_KINDS = ("total", "non-embedding", "active")
 
 
@@ -124,7 +124,7 @@ class TrainingRun(Noun):
     final_weight_decay_fraction: Annotated[Number, Field(ge=0, le=1000)] | None = Field(
         None, description="linear and cosine weight decay: final over first value (0)"
     )
-    task: str = Field("pretraining", description="pretraining or finetuning")
+    task: str = Field("pretraining", description="pretraining, finetuning or lora")
 
     @model_validator(mode="before")
     @classmethod
@@ -367,9 +367,17 @@ class Transfer(Noun):
     weight_decay: float = Field(description="the reference's, PyTorch convention at its peak lr")
     peak_lr: float
     factor: float = Field(description="recommended over reference weight decay")
-    moved: dict[str, float] = Field(description="ratio of every quantity that moved: data, epochs, batch, width, lr")
+    moved: dict[str, float] = Field(description="ratio of every quantity that is known in both runs and moved")
     betas: tuple[float, float] | None = Field(None, description="betas scaled with batch and duration (2512.22382)")
     eps: float | None = Field(None, description="AdamW's epsilon, scaled likewise")
+
+
+class InConvention(Noun):
+    """The recommended hidden weight decay and its range in the library's own unit that the run names."""
+
+    convention: str
+    weight_decay: float
+    weight_decay_range: tuple[float, float]
 
 
 class Companions(Noun):
@@ -386,6 +394,7 @@ class Companions(Noun):
     relative_update: float = Field(description="size of a step over the size of the weights, hidden, at equilibrium")
     weight_bound: float = Field(description="no hidden weight settles above 1/λ in size")
     beta2: float | None = Field(None, description="beta2 that keeps Adam's memory at ten million tokens; tokens only")
+    in_convention: InConvention | None = Field(None, description="where the run's convention is not PyTorch's")
     current: Current | None = None
     reference: Transfer | None = None
 

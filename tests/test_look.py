@@ -57,6 +57,9 @@ def test_timescale_of_a_table(tmp_path: Path, adamw_scale: Command) -> None:
     """A file of learning rates is a schedule."""
     file = tmp_path / "lr.csv"
     file.write_text("step,lr\n0,0\n10,3e-4\n100,0\n")
+    alone = json.loads(adamw_scale("timescale", "--weight-decay", "0.1", "--schedule-file", str(file), "--json").out)
+    assert (alone["run"]["dataset_size"], alone["peak_lr"]) == (100, 3e-4)
+    assert adamw_scale(*STEPS, "--lr", "1e-4", "--schedule-file", str(file)).code == 2
     document = json.loads(adamw_scale(*STEPS, "--schedule-file", str(file), "--json").out)
     linear = json.loads(adamw_scale(*STEPS, "--schedule", "linear", "--warmup", "10%", "--json").out)
     assert document["retention"] == pytest.approx(linear["retention"])
@@ -74,6 +77,7 @@ def test_timescale_of_the_recommended_decay(adamw_scale: Command) -> None:
     [
         (("timescale", "--steps", "100k", "--lr", "3e-4"), "--weight-decay"),
         (("timescale", "--steps", "100k", "--weight-decay", "0.1"), "--lr"),
+        (("timescale", "--lr", "3e-4", "--weight-decay", "0.1"), "--steps"),
         (("timescale", "--steps", "100k", "--lr", "3e-4", "--weight-decay", "0"), "above 0"),
         ((*STEPS, "--schedule", "step"), "--milestones"),
         ((*STEPS, "--schedule-file", "nowhere.csv"), "nowhere.csv"),

@@ -157,7 +157,7 @@ def test_table_of_every_step_keeps_its_sum(tmp_path: Path) -> None:
     file, steps = tmp_path / "lr.txt", 100_000
     rates = [3e-4 * Schedule("cosine", warmup_fraction=0.1).multiplier((i + 0.5) / steps) for i in range(steps)]
     file.write_text("\n".join(f"{rate:.10g}" for rate in rates))
-    schedule = Schedule("table", schedule_table=read_schedule_file(str(file)))
+    schedule = Schedule("table", schedule_table=read_schedule_file(str(file)).points)
     assert len(schedule.pieces) <= 2100
     assert schedule.mean() == pytest.approx(math.fsum(rates) / steps / max(rates), rel=1e-6)
 
@@ -166,7 +166,7 @@ def test_table_of_points_is_joined_by_lines(tmp_path: Path) -> None:
     """A heading, commas, and two points at one step for a jump."""
     file = tmp_path / "lr.csv"
     file.write_text("step,lr\n0,0\n100,3e-4\n500,3e-4\n500,1e-4\n1000,0\n")
-    schedule = Schedule("table", schedule_table=read_schedule_file(str(file)))
+    schedule = Schedule("table", schedule_table=read_schedule_file(str(file)).points)
     assert schedule.mean() == pytest.approx(0.05 + 0.4 + 0.5 / 6)
     assert schedule.multiplier(0.75) == pytest.approx(1 / 6)
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from adamw_scale import timescale as ema
-from adamw_scale.advisor.answers import Answer, carrier, measured, published, ratios, transferred, tuned_optimum
+from adamw_scale.advisor.answers import Answer, carrier, measured, published, transferred, tuned_optimum
 from adamw_scale.advisor.cautions import cautions_of
 from adamw_scale.advisor.laws import laws_for
 from adamw_scale.batch_scaling import beta2_for_batch, completed_p
+from adamw_scale.conventions import CONVENTIONS, from_pytorch
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.rules import RULES, regime
@@ -19,6 +20,7 @@ from adamw_scale.spec import (
     Companions,
     Current,
     DecayPerStep,
+    InConvention,
     ParamGroup,
     Recommendation,
     Timescale,
@@ -70,17 +72,16 @@ def recommend(
     answer, alternatives, kind = _verdict(run, rule, calibration, reference)
     weight_decay = _weight_decay(run, answer.timescale)
     groups = _param_groups(run, weight_decay)
+    span = _range(weight_decay, answer, [other.weight_decay or 0 for other in _rivals(alternatives)], kind)
     return Recommendation(
         weight_decay=weight_decay,
-        weight_decay_range=_range(
-            weight_decay, answer, [other.weight_decay or 0 for other in _rivals(alternatives)], kind
-        ),
+        weight_decay_range=span,
         peak_lr=run.lr,
         rule=answer.rule.name,
         timescale=answer.timescale,
         alternatives=alternatives,
         param_groups=groups,
-        companions=_companions(run, answer, groups[0], reference, weight_decay),
+        companions=_companions(run, answer, groups[0], reference, weight_decay, span),
         cautions=(*answer.cautions, *cautions_of(run, weight_decay, answer.timescale, kind, reference)),
         run=run,
     )
@@ -250,7 +251,12 @@ def _param_groups(run: TrainingRun, weight_decay: float) -> tuple[ParamGroup, ..
 
 
 def _companions(
-    run: TrainingRun, answer: Answer, hidden: ParamGroup, reference: TrainingRun | None, weight_decay: float
+    run: TrainingRun,
+    answer: Answer,
+    hidden: ParamGroup,
+    reference: TrainingRun | None,
+    weight_decay: float,
+    span: tuple[float, float],
 ) -> Companions:
     """What goes with the number, on the hidden matrices."""
     mean = run.decay_schedule.mean()
@@ -267,9 +273,24 @@ def _companions(
         relative_update=ema.equilibrium_relative_update(hidden.peak_lr, hidden.weight_decay, run.betas[0]),
         weight_bound=ema.weight_bound(hidden.weight_decay),
         beta2=_beta2(run),
+        in_convention=_in_convention(run, hidden, weight_decay, span),
         current=None if run.weight_decay is None else _current(run, mean, hidden.peak_lr),
         reference=None if reference is None else _transfer(run, reference, weight_decay),
     )
+
+
+def _in_convention(
+    run: TrainingRun, hidden: ParamGroup, weight_decay: float, span: tuple[float, float]
+) -> InConvention | None:
+    """The hidden matrices' values in the run's own convention, with the same sum over the run."""
+    if CONVENTIONS[run.convention].kind == "pytorch":
+        return None
+    setting = run.setting._replace(peak_lr=hidden.peak_lr)
+    value, low, high = (
+        from_pytorch(run.convention, hidden.weight_decay * factor, setting, match="mass")
+        for factor in (1.0, span[0] / weight_decay, span[1] / weight_decay)
+    )
+    return InConvention(convention=run.convention, weight_decay=value, weight_decay_range=(low, high))
 
 
 def _beta2(run: TrainingRun) -> float | None:
@@ -279,17 +300,26 @@ def _beta2(run: TrainingRun) -> float | None:
 
 def _transfer(run: TrainingRun, reference: TrainingRun, weight_decay: float) -> Transfer:
     """Factors against the reference, and its betas and eps scaled with batch and duration, where that is possible."""
-    moved = {quantity: ratio for quantity, ratio in ratios(run, reference).items() if not math.isclose(ratio, 1.0)}
+    pairs = {
+        "data set": (run.dataset_size, reference.dataset_size),
+        "epochs": (run.epochs, reference.epochs),
+        "batch": (run.batch_size, reference.batch_size),
+        "parameters": (run.num_params, reference.num_params),
+        "width": (run.width, reference.width or run.base_width),
+        "depth": (run.depth, reference.depth or run.base_depth),
+        "lr": (run.peak_lr, reference.peak_lr),
+    }
+    moved = {name: a / b for name, (a, b) in pairs.items() if a and b and not math.isclose(a, b)}
     factors = completed_p(run.batch_size / reference.batch_size, run.total_units / reference.total_units)
     scaled = [1.0 - factors.one_minus_beta * (1.0 - beta) for beta in reference.betas]
-    possible = factors.one_minus_beta != 1.0 and min(scaled) > 0
+    possible = run.unit == "tokens" and factors.one_minus_beta != 1.0 and min(scaled) > 0
     return Transfer(
         weight_decay=reference.current_weight_decay,
         peak_lr=reference.lr,
         factor=weight_decay / reference.current_weight_decay,
         moved=moved,
         betas=(scaled[0], scaled[1]) if possible else None,
-        eps=reference.eps * factors.eps if factors.eps != 1.0 else None,
+        eps=reference.eps * factors.eps if possible else None,
     )
 
 

@@ -82,6 +82,15 @@ def published(run: TrainingRun, rule: Rule) -> Answer:
     return Answer(rule, timescale, rule.source, rule.certainty, outside, (-octaves, octaves), tuple(cautions))
 
 
+def published_for(reference: TrainingRun, name: str) -> float | None:
+    """λ that a rule with its published constants would give the tuned run itself; None where it cannot say."""
+    try:
+        iters = published(reference, RULES[name]()).timescale.iters
+    except MissingInputError:
+        return None
+    return ema.weight_decay(reference.lr, iters)
+
+
 def how_to_measure(run: TrainingRun) -> str:
     """What to do where no law can be trusted, as the rest of a sentence."""
     if run.unit == "tokens":
@@ -178,8 +187,8 @@ def ratios(run: TrainingRun, other: TrainingRun) -> dict[str, float]:
     learning rate that is not known has not moved.
     """
     widths = 1.0
-    if run.width and other.width:
-        widths = run.width / other.width
+    if run.width and (other.width or run.base_width):
+        widths = run.width / (other.width or run.base_width or run.width)
     elif run.num_params and other.num_params:
         widths = math.sqrt(run.num_params / other.num_params)
     lrs = 1.0
@@ -217,7 +226,11 @@ def _fitted(
     factors = {quantity: 4.0**fours for quantity, fours in moves.items() if abs(fours) > 0.02}
     outside = (*_far_from(run, measured_run, factors), *unlike)
     if factors or outside:
-        moved = [f"{quantity} is {format_significant(factor)} times that" for quantity, factor in factors.items()]
+        named = {"lr": "lr · width", "width": "width (or the square root of the parameters)"}
+        moved = [
+            f"{named.get(quantity, quantity)} is {format_significant(factor)} times that"
+            for quantity, factor in factors.items()
+        ]
         cautions.append(
             Caution(
                 code="extrapolated" if outside else "moved",

@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterator
 
 from adamw_scale import timescale as ema
-from adamw_scale.advisor.answers import how_to_measure, ratios
+from adamw_scale.advisor.answers import how_to_measure, published_for, ratios
+from adamw_scale.conventions import CONVENTIONS
 from adamw_scale.parametrizations import PARAMETRIZATIONS, published_decay_factors
-from adamw_scale.rules.regimes import Regime
+from adamw_scale.rules.regimes import Regime, regime
 from adamw_scale.spec import Caution, Timescale, TrainingRun
 from adamw_scale.units import format_count, format_percent, format_significant
 
@@ -16,6 +17,8 @@ LARGEST_KNOWN_DECAY_PER_STEP = 5e-3
 LARGEST_SANE_WEIGHT_DECAY = 10.0
 SMALLEST_USUAL_BATCH = 16_384  # tokens, for models of more than 100M parameters
 INERT_RETENTION = 0.8
+LAW_AND_TUNING_AGREE = 4.0
+LARGEST_DECOUPLED = 1e-2  # a fully decoupled value above this is usually a PyTorch value
 HARMLESS_RETENTION = 0.99
 
 
@@ -40,11 +43,33 @@ def cautions_of(
     yield from _of_the_number(run, weight_decay, tau)
     yield from _of_the_timescale(run, tau)
     if run.task == "finetuning":
-        yield from _of_finetuning()
+        yield PULLS_TO_ZERO
+    if run.task == "lora":
+        yield ADAPTER
 
 
 def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Caution]:
     """Where published answers to this very move disagree."""
+    tuned = reference.current_weight_decay
+    kept = ema.retention(reference.decay_schedule.mean(), reference.timescale_of(tuned).run)
+    if kept > INERT_RETENTION:
+        yield Caution(
+            code="reference-inert",
+            message=f"decay hardly acted in the tuned run ({format_percent(kept)} of its initial weights survive), so its λ says little",
+            fix="compare with the answer without --reference, which is the published law's",
+        )
+    law = (
+        published_for(reference, regime(reference).default)
+        if reference.num_params or reference.unit == "samples"
+        else None
+    )
+    if law and not 1 / LAW_AND_TUNING_AGREE < law / tuned < LAW_AND_TUNING_AGREE:
+        yield Caution(
+            code="unlike-law",
+            message=f"{regime(reference).default} itself would give the tuned run λ {format_significant(law)}, "
+            f"{format_significant(law / tuned)} times what is said to be tuned",
+            fix="check the unit of the reference's weight decay and its lr; if it was really tuned, believe it rather than the law",
+        )
     moved = {quantity: ratio for quantity, ratio in ratios(run, reference).items() if not math.isclose(ratio, 1.0)}
     duration = run.total_units / reference.total_units
     if not math.isclose(duration, 1.0):
@@ -100,19 +125,17 @@ def _of_the_parametrization(run: TrainingRun) -> Iterator[Caution]:
         )
 
 
-def _of_finetuning() -> Iterator[Caution]:
-    """Toward what decay pulls."""
-    yield Caution(
-        code="pulls-to-zero",
-        message="decay pulls the weights to zero, not to the pretrained ones",
-        fix="to stay near the pretrained weights use L2-SP (arXiv:1802.01483) or Selective Projection Decay (arXiv:2411.01713)",
-    )
-    yield Caution(
-        code="lora",
-        message="in LoRA and other adapters the sign of the effect is the opposite: decay pulls the adapter to zero, and so the "
-        "model to the pretrained one",
-        fix="read this answer for trainings of all weights only",
-    )
+PULLS_TO_ZERO = Caution(
+    code="pulls-to-zero",
+    message="decay pulls the weights to zero, not to the pretrained ones; in LoRA the sign is the opposite (--task lora)",
+    fix="to stay near the pretrained weights use L2-SP (arXiv:1802.01483) or Selective Projection Decay (arXiv:2411.01713)",
+)
+ADAPTER = Caution(
+    code="adapter",
+    message="in LoRA and other adapters decay pulls the adapter to zero, and so the model toward the pretrained one: the "
+    "opposite of what it does when all weights are trained",
+    fix="raise it to stay nearer to the pretrained model, lower it to move further; judge by held-out loss",
+)
 
 
 def _of_the_regime(run: TrainingRun, tau: Timescale, kind: Regime) -> Iterator[Caution]:
@@ -136,7 +159,7 @@ def _of_the_regime(run: TrainingRun, tau: Timescale, kind: Regime) -> Iterator[C
             fix="nothing to do if the loss of pretraining is what counts; else try the upper end of the range and beyond",
         )
     kept = ema.retention(run.decay_schedule.mean(), tau.run)
-    if kind.indifferent_up_to and kept < HARMLESS_RETENTION:
+    if run.task == "finetuning" and kept < HARMLESS_RETENTION:
         yield Caution(
             code="erases",
             message=f"after this run {format_percent(kept)} of the pretrained weights are left",
@@ -151,6 +174,12 @@ def _of_the_input(run: TrainingRun) -> Iterator[Caution]:
             code="batch-unit",
             message=f"a batch of {run.batch_size:g} tokens is smaller than usual for a model of this size: are these sequences?",
             fix="give --batch-size in tokens: sequences times sequence length",
+        )
+    if CONVENTIONS[run.convention].kind in ("independent", "fixed") and (run.weight_decay or 0) > LARGEST_DECOUPLED:
+        yield Caution(
+            code="unit",
+            message=f"{run.weight_decay:g} would remove {format_percent(run.weight_decay or 0)} of each weight every step in {run.convention}",
+            fix="check the unit: if it is PyTorch's, leave --convention out",
         )
     if run.peak_lr is not None and run.peak_lr > LARGEST_KNOWN_LR:
         yield Caution(
@@ -186,7 +215,7 @@ def _of_the_timescale(run: TrainingRun, tau: Timescale) -> Iterator[Caution]:
         yield Caution(
             code="inert",
             message=f"{format_percent(kept)} of the initial weights survive the run: decay hardly acts, so its value can hardly matter",
-            fix="do not tune it; if decay should act, train longer or at a higher learning rate",
+            fix="do not tune it; if decay should act, raise λ, train longer or at a higher learning rate",
         )
     warmup_steps = run.warmup_share * run.total_steps
     if tau.iters < warmup_steps:

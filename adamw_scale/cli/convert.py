@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from adamw_scale.conventions import Setting
     from adamw_scale.spec import Conversion
 
-DATA = {"steps", "tokens", "samples", "dataset_size", "run"}
+DATA = {"steps", "tokens", "samples", "dataset_size", "run", "schedule_file"}  # any of them says how long the run is
 
 
 @run_options
@@ -69,7 +69,7 @@ def _value(text: str) -> float:
 
 def _setting(given: Given, aligned: float) -> "Setting":
     """What is known of the run; a schedule or steps that were not given are not known."""
-    run = run_of_any_data(given)
+    run = run_of_any_data(given if DATA & given.keys() else {**given, "steps": "10000"})
     known = run.setting._replace(aligned=aligned)
     if not {"schedule", "schedule_file", "run"} & given.keys():
         known = known._replace(mean=None, mean_square=None, mean_with_own=None)

@@ -6,13 +6,14 @@ import typer
 
 from adamw_scale.cli.run_options import Given, fields_from, run_from, run_options
 from adamw_scale.cli.text import columns, labelled, styled
+from adamw_scale.conventions import CONVENTIONS
 from adamw_scale.errors import SpecError
 from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.schedules import OPTIONS
 from adamw_scale.units import format_count, format_percent, format_share, format_significant
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Calibration, Current, Recommendation, TrainingRun, Transfer
+    from adamw_scale.spec import Calibration, Current, InConvention, Recommendation, TrainingRun, Transfer
 
 UNUSABLE = ("decay-per-step", "weight-decay")  # cautions that say the number must not be used as it is
 NOTABLE_BETA2 = 0.01
@@ -135,10 +136,10 @@ def _answer(recommendation: "Recommendation") -> str:
     settles = about.retention < SETTLED_RETENTION
     domain = "inside" if about.in_domain else "OUTSIDE"
     rows = {
-        "run": _describe_run(recommendation.run),
+        "run": describe_run(recommendation.run),
         "rule": f"{recommendation.rule}: {about.certainty}; this run is {domain} its domain",
         "source": about.source,
-        "why": about.derivation,
+        "why": about.derivation + _on_hidden(recommendation),
         "timescale": f"{format_count(round(tau.iters))} steps = {format_count(tau.epochs)} epochs = {format_share(tau.run, 'the run')}",
         "effect": f"{format_percent(about.retention)} of the initial weights survive"
         + (
@@ -148,13 +149,22 @@ def _answer(recommendation: "Recommendation") -> str:
             else ""
         ),
     }
-    if about.beta2 is not None and abs(about.beta2 - recommendation.run.betas[1]) > NOTABLE_BETA2:
+    carried = about.reference is not None and about.reference.betas is not None
+    if about.beta2 is not None and abs(about.beta2 - recommendation.run.betas[1]) > NOTABLE_BETA2 and not carried:
         rows["beta2"] = f"{about.beta2:.4g} would keep Adam's memory at ten million tokens (arXiv:2507.07101)"
     if about.reference is not None:
-        rows["reference"] = _describe_transfer(about.reference)
+        rows["reference"] = _describe_transfer(about.reference, recommendation)
+    if about.in_convention is not None:
+        rows["unit"] = _describe_unit(about.in_convention)
     if about.current is not None:
         rows["today"] = _describe_current(about.current, recommendation)
     return _headline(recommendation) + "\n\n" + "\n".join(labelled(label, text) for label, text in rows.items())
+
+
+def _on_hidden(recommendation: "Recommendation") -> str:
+    """The step from the base value to the headline's, where width makes one."""
+    factor = recommendation.param_groups[0].weight_decay / recommendation.weight_decay
+    return "" if abs(factor - 1) < 1e-9 else f"; × {factor:.4g} on hidden matrices"
 
 
 def _headline(recommendation: "Recommendation") -> str:
@@ -165,7 +175,8 @@ def _headline(recommendation: "Recommendation") -> str:
     text = styled(f"weight decay {format_significant(hidden.weight_decay)}", bold=True)
     doubt = next((caution.code for caution in recommendation.cautions if caution.code in UNUSABLE), "")
     warning = styled(f"   NOT USABLE AS IT IS, see {doubt}", color="red") if doubt else ""
-    return f"{text}   range {low} to {high}   {where} {hidden.peak_lr:.4g}{warning}"
+    unit = "" if recommendation.companions.in_convention is None else ", in PyTorch's unit"
+    return f"{text}   range {low} to {high}   {where} {hidden.peak_lr:.4g}{unit}{warning}"
 
 
 def _hidden_range(recommendation: "Recommendation") -> tuple[float, float]:
@@ -174,7 +185,7 @@ def _hidden_range(recommendation: "Recommendation") -> tuple[float, float]:
     return low * factor, high * factor
 
 
-def _describe_run(run: "TrainingRun") -> str:
+def describe_run(run: "TrainingRun") -> str:
     """What was assumed where nothing was said: schedule, warm-up, betas."""
     schedule = run.lr_schedule
     shape = run.schedule
@@ -184,17 +195,31 @@ def _describe_run(run: "TrainingRun") -> str:
         shape += f" to {format_percent(schedule.final) if schedule.final else 'zero'}"
     if run.weight_decay_schedule != "constant":
         shape += f", weight decay {run.weight_decay_schedule}"
-    warmup = f"{format_percent(schedule.warmup_fraction)} warm-up" if schedule.warmup_fraction else "no warm-up"
+    warmup = f"{format_percent(schedule.warmup)} warm-up" if schedule.warmup else "no warm-up"
+    if run.schedule == "table":
+        shape, warmup = "learning rates from a table", f"ending at {format_percent(schedule.final)} of the peak"
     return f"{run.task}, {format_count(run.total_steps)} steps, {shape}, {warmup}, betas {run.betas[0]:g} and {run.betas[1]:g}"
 
 
-def _describe_transfer(transfer: "Transfer") -> str:
+def _describe_unit(value: "InConvention") -> str:
+    """The number to write where the library counts otherwise."""
+    low, high = (format_significant(end) for end in value.weight_decay_range)
+    return (
+        f"{value.convention} wants weight_decay {format_significant(value.weight_decay)} (range {low} to {high}), which it "
+        f"takes off as {CONVENTIONS[value.convention].formula}; every λ above and below is PyTorch's, lr_t * value"
+    )
+
+
+def _describe_transfer(transfer: "Transfer", recommendation: "Recommendation") -> str:
     """What moved, what that does to λ, and what batch and duration ask of the rest."""
     moved = ", ".join(f"{quantity} × {format_significant(ratio)}" for quantity, ratio in transfer.moved.items())
     text = (
         f"λ {format_significant(transfer.weight_decay)} at lr {transfer.peak_lr:g}; {moved or 'nothing moved'}: λ × "
         f"{format_significant(transfer.factor, 3)}"
     )
+    own = next((other for other in recommendation.alternatives if other.peak_lr), None)
+    if own and "lr" not in transfer.moved:
+        text += f"; lr was kept, {own.rule} would carry it to {own.peak_lr:.3g}"
     if transfer.betas and transfer.eps:
         text += (
             f"; Complete(d)P also wants betas {transfer.betas[0]:.4g} and {transfer.betas[1]:.4g}, eps {transfer.eps:.3g} "
@@ -207,6 +232,8 @@ def _describe_current(current: "Current", recommendation: "Recommendation") -> s
     """The verdict on the decay in use."""
     low, high = _hidden_range(recommendation)
     value = current.weight_decay
+    about = recommendation.companions.in_convention
+    said = "" if about is None else f"{recommendation.run.weight_decay:g} in {about.convention} amounts to "
     if low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
         verdict = "inside the range, no reason to change it"
     else:
@@ -215,23 +242,40 @@ def _describe_current(current: "Current", recommendation: "Recommendation") -> s
         verdict = f"{side} the range" + (
             f", the recommendation is {format_significant(factor)} times that" if value else ""
         )
-    return f"λ {format_significant(value)} keeps {format_percent(current.retention)} of the initial weights: {verdict}"
+    return f"{said}λ {format_significant(value)} keeps {format_percent(current.retention)} of the initial weights: {verdict}"
 
 
 def _alternatives(recommendation: "Recommendation") -> str:
-    carried = recommendation.companions.reference is not None
+    if recommendation.companions.reference is not None:
+        return _carried(recommendation)
     rows = [
         (
             f"{other.rule} (published)" if other.rule == recommendation.rule else other.rule,
-            format_significant(other.weight_decay or 0) + (f" (× {other.factor:.3g})" if other.factor else ""),
+            format_significant(other.weight_decay or 0),
             format_share(other.timescale.run, "run"),
             "inside" if other.in_domain else "outside",
-            (f"at its own lr {other.peak_lr:.3g}; " if other.peak_lr else "") + other.source,
+            other.source,
         )
         for other in recommendation.alternatives
     ]
     value = "λ" if recommendation.one_for_all else "λ at base lr"
-    return columns(("carried by others" if carried else "other rules", value, "timescale", "domain", "source"), rows)
+    return columns(("other rules", value, "timescale", "domain", "source"), rows)
+
+
+def _carried(recommendation: "Recommendation") -> str:
+    """What other rules keep of the tuned run, by their factor on its λ."""
+    rows = [
+        (
+            other.rule,
+            format_significant(other.weight_decay or 0),
+            f"× {other.factor or 0:.3g}",
+            f"{other.peak_lr or recommendation.peak_lr:.3g}",
+            format_share(other.timescale.run, "run"),
+            other.source,
+        )
+        for other in recommendation.alternatives
+    ]
+    return columns(("carried by", "λ", "factor", "at lr", "timescale", "source"), rows)
 
 
 def _groups(recommendation: "Recommendation") -> str:

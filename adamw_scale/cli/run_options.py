@@ -7,6 +7,7 @@ tokens, samples (dataset_size and unit in one), lr, params, warmup (a fraction b
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -32,7 +33,6 @@ SPECIAL = {
 }
 
 Given = dict[str, Any]
-ANY_STEPS = 10_000
 
 
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -100,11 +100,12 @@ def run_from(given: Given) -> TrainingRun:
 
 
 def run_of_any_data(given: Given) -> TrainingRun:
-    """The run, where only its steps matter: without sizes it counts batches, and without steps as many as do no harm."""
-    fields = dict(given)
-    if not {"tokens", "samples", "dataset_size", "batch_size", "run"} & fields.keys():
-        fields |= {"samples": str(fields.pop("steps", ANY_STEPS)), "batch_size": "1"}
-    return run_from(fields)
+    """The run, where only its steps matter: without sizes it counts batches, one a step."""
+    if {"tokens", "samples", "dataset_size", "batch_size", "run"} & given.keys():
+        return run_from(given)
+    if not {"steps", "schedule_file"} & given.keys():
+        raise MissingInputError("how long is the run? Pass --steps, or the data set and --batch-size")
+    return run_from({**given, "unit": "samples", "batch_size": "1"})
 
 
 def _with_steps(fields: Given) -> Given:
@@ -167,10 +168,27 @@ def _expand(values: Mapping[str, Any]) -> Given:
     if "schedule_file" in fields:
         if fields.get("schedule", "table") != "table" or "schedule_table" in fields:
             raise SpecError("--schedule-file is a schedule of its own: drop --schedule")
-        fields |= {"schedule": "table", "schedule_table": read_schedule_file(fields.pop("schedule_file"))}
+        fields |= _table_fields(fields)
     if "warmup" in fields:
         fields |= _warmup(fields)
     return fields
+
+
+def _table_fields(fields: Given) -> Given:
+    """Take `schedule_file` out of the fields: the schedule, and steps and peak where nothing else gives them."""
+    name = str(fields.pop("schedule_file"))
+    table = read_schedule_file(name)
+    found: Given = {"schedule": "table", "schedule_table": table.points}
+    if not {"dataset_size", "steps"} & fields.keys():
+        found["steps"] = table.steps
+    if table.peak != 1.0:
+        given = fields.get("peak_lr", table.peak)
+        if not math.isclose(parse_quantity(str(given)), table.peak, rel_tol=1e-3):
+            raise SpecError(
+                f"--lr {given} contradicts the peak of {table.peak:g} in {name}: drop --lr, or divide the file by its peak"
+            )
+        found["peak_lr"] = given
+    return found
 
 
 def _warmup(fields: Given) -> Given:

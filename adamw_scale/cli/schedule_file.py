@@ -1,13 +1,14 @@
 """Reading a learning-rate schedule from a file of any length, in constant memory.
 
 One number a line is the learning rate of each step in turn. Two numbers a line, separated by a comma,
-a semicolon or blanks, are a step and its learning rate, with straight lines between. Lines that start
-with # and one heading are skipped. What matters is the shape: the largest learning rate is the peak.
+a semicolon or blanks, are a step and its learning rate, with straight lines between. Quotes, what follows
+a #, and one heading are skipped. The largest learning rate is the peak; where it is 1 the file holds fractions.
 """
 
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from adamw_scale.errors import SpecError
 
@@ -37,8 +38,16 @@ class _Bins:
             self.size = max(width for width, _ in self.bins)
 
 
-def read_schedule_file(path: str) -> tuple[Point, ...]:
-    """Points (progress, lr / peak lr) from 0 to 1; two at the same progress are a jump.
+class ScheduleFile(NamedTuple):
+    """What a file holds: points (progress, lr / peak) from 0 to 1, two at the same progress being a jump; steps; peak."""
+
+    points: tuple[Point, ...]
+    steps: float
+    peak: float
+
+
+def read_schedule_file(path: str) -> ScheduleFile:
+    """The shape, the length and the peak of a file's learning rates.
 
     Raises:
         SpecError: unreadable, a line that is not one or two numbers, a negative rate, steps that do not rise, no rate
@@ -68,7 +77,8 @@ def read_schedule_file(path: str) -> tuple[Point, ...]:
         raise SpecError(
             f"{path}: no stretch of it has a learning rate above 0. Check its columns: step, then learning rate"
         )
-    return _scaled(points, peak) if points and not bins.thinned else _levels(bins.bins, peak)
+    shape = _scaled(points, peak) if points and not bins.thinned else _levels(bins.bins, peak)
+    return ScheduleFile(shape, sum(width for width, _ in bins.bins), peak)
 
 
 def _scaled(points: list[Point], peak: float) -> tuple[Point, ...]:
@@ -106,7 +116,7 @@ def _rows(path: str) -> Iterator[tuple[float, ...]]:
             raise SpecError(f"{path} is not a file. Pass a file of learning rates")
         with Path(path).open(encoding="utf-8-sig") as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), ""), 1):
-                parts = line.split("#")[0].replace(",", " ").replace(";", " ").split()
+                parts = line.split("#")[0].replace(",", " ").replace(";", " ").replace('"', " ").split()
                 if not parts:
                     continue
                 try:

@@ -1,22 +1,24 @@
 """adamw-scale timescale: what the final weights of a run remember."""
 
+import math
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adamw_scale.cli.recommend import describe_run
 from adamw_scale.cli.run_options import Given, run_of_any_data, run_options
-from adamw_scale.cli.text import columns, labelled, styled, width
+from adamw_scale.cli.text import columns, labelled, styled
 from adamw_scale.ema_window import EmaWindow
 from adamw_scale.errors import MissingInputError
 from adamw_scale.units import format_count, format_percent, format_share, format_significant
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Memory, TrainingRun
+    from adamw_scale.spec import Memory, Timescale, TrainingRun
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 CURVE_POINTS = 121
-PICTURE_HEIGHT = 14
+FORGOTTEN = math.exp(-1)  # of the initial weights left, where decay adds up to 1
 
 
 @run_options
@@ -94,24 +96,29 @@ def render(memory: "Memory") -> str:
     head = styled(f"timescale {format_count(round(tau.iters))} steps", bold=True)
     rows = {
         "λ": f"{format_significant(memory.weight_decay)} at peak lr {memory.peak_lr:g}, {origin}; PyTorch's convention",
+        "run": describe_run(run),
         "timescale": f"{format_count(tau.iters)} steps = {format_count(tau.epochs)} epochs = {format_share(tau.run, 'the run')}, at peak lr",
-        "window": f"counting back from the end, decay adds up to 1 over {format_count(round(window.iters))} steps = "
-        f"{format_share(min(1.0, window.run), 'the run')}"
-        + (": over all of it, and not to 1" if window.run >= 1 else ""),
+        "window": _describe_window(window, memory.retention),
         "initial": f"{format_percent(memory.retention)} of the initial weights survive",
     }
     table = columns(
-        ("share of the updates' part", "from the last", "of the run"),
+        ("what was learned", "is from the last", "of the run"),
         [
             (format_percent(float(share)), f"{format_count(round(age))} steps", format_percent(age / run.total_steps))
             for share, age in memory.age_quantiles.items()
         ],
     )
-    shown = min(width(), 80)
     return (
-        f"{head}   {run.schedule}, {format_count(run.total_steps)} steps"[:shown]
-        + "\n\n"
-        + "\n".join(labelled(label, text) for label, text in rows.items())
-        + "\n\n"
-        + table
+        f"{head} at peak learning rate"
+        "\n\n" + "\n".join(labelled(label, text) for label, text in rows.items()) + "\n\n" + table
+    )
+
+
+def _describe_window(window: "Timescale", retention: float) -> str:
+    """How far back the weights remember, under the schedule; the learning rate's fall makes it longer than at peak."""
+    if retention > FORGOTTEN:
+        return f"all of the run: its decay adds up to {-math.log(retention):.2g}, less than 1"
+    return (
+        f"counting back from the end, decay adds up to 1 over {format_count(round(window.iters))} steps = "
+        f"{format_share(window.run, 'the run')}"
     )

@@ -47,11 +47,15 @@ def _laws(advice: "DecayPerStep") -> str:
             "-" if law.weight_decay is None else format_significant(law.weight_decay),
             "-" if law.batch_size is None else format_count(law.batch_size),
             "inside" if law.in_domain else "outside",
-            f"{law.source}: {law.remark}",
         )
         for law in advice.laws
     ]
-    return columns(("lr laws", "lr", "λ there", "batch", "domain", "source and remark"), rows)
+    sources = [(law.law, f"{law.source}. {law.certainty}; {law.remark}") for law in advice.laws]
+    return (
+        columns(("lr laws", "lr", "λ for that lr and your batch", "the law's own batch", "domain"), rows)
+        + "\n\n"
+        + columns(("law", "source, certainty, remark"), sources)
+    )
 
 
 def _alternatives(advice: "DecayPerStep") -> str:

@@ -58,7 +58,7 @@ class Fixed(KeepsLr):
         return ["it was never fitted to anything"]
 
     def _weight_decay(self, run: TrainingRun) -> float:
-        return self.finetuning_weight_decay if run.task == "finetuning" else self.pretraining_weight_decay
+        return self.finetuning_weight_decay if run.task != "pretraining" else self.pretraining_weight_decay
 
     def fit(self, optima: Sequence[Optimum]) -> Self:
         """The value itself kept, as the geometric mean of the optima's weight decays."""

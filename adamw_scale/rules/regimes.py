@@ -1,6 +1,6 @@
 """Which rule speaks for which training: the one place where the regime is chosen.
 
-    finetuning                                  retention
+    finetuning, lora                            retention
     samples (images, speech, ...)
         10 epochs or more                       run-fraction
         fewer                                   loshchilov-hutter, range spans its competitors
@@ -86,7 +86,7 @@ def regime(run: TrainingRun) -> Regime:
     Raises:
         MissingInputError: a language model of 4 epochs or more without num_params.
     """
-    if run.task == "finetuning":
+    if run.task in ("finetuning", "lora"):
         return FINETUNING
     if run.unit == "samples":
         return MULTI_EPOCH if run.epochs >= MANY_EPOCHS_OF_SAMPLES else FEW_EPOCH

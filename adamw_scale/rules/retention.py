@@ -16,8 +16,9 @@ class Retention:
     share exp(-sum lr_t*λ) of them is left. At usual finetuning rates that share is above 99 %
     whatever λ is: decay is inert and not worth tuning.
 
-    Use it when: finetuning all weights. Do not use it when: training adapters (LoRA), where decay
-    pulls the *adapter* to zero and so toward the base model.
+    Use it when: finetuning all weights. Under `lora` the weights kept are
+    the adapter's initial ones; decay there pulls the *adapter* to zero and so toward the base model.
+    Do not use it when: the start point is not worth keeping.
 
     Known: the retention formula. Known practice: λ from 0 to 0.1, mostly 0 or 0.01, untuned.
     Assumed: that what was pretrained should stay. No published law gives an optimum.
@@ -59,4 +60,4 @@ class Retention:
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Anything but finetuning."""
-        return [] if run.task == "finetuning" else ["this is not finetuning"]
+        return [] if run.task in ("finetuning", "lora") else ["this is not finetuning"]
