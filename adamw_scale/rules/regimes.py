@@ -9,6 +9,9 @@
         under 5 unique tokens per parameter     tau-epoch-data-limited
         otherwise                               power-lines, range spans its competitors
 
+A tuned run is carried to another of its kind by `Regime.transfer`: along tokens per parameter where a law was
+fitted on them, else at a constant timescale in epochs.
+
 The thresholds (4 and 10 epochs, 5 unique tokens per parameter) are judgement: Wang & Aitchison's quarter of
 OpenWebText, at 4 epochs and 18 unique tokens per parameter, still wants a third of the run, Kim et
 al.'s optima, at 8 epochs and more and up to 11, want a few hundredths (arXiv:2405.13698, 2509.14786).
