@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adamw_scale.advisor import recommend as recommend
     from adamw_scale.calibration import calibrate as calibrate
+    from adamw_scale.conversion import convert as convert
+    from adamw_scale.ema_coefficients import ema_coefficients as ema_coefficients
     from adamw_scale.errors import AdamWScaleError as AdamWScaleError
     from adamw_scale.spec import Calibration as Calibration
     from adamw_scale.spec import Recommendation as Recommendation
@@ -28,9 +30,21 @@ _HOME = {
     "Timescale": "spec",
     "TrainingRun": "spec",
     "calibrate": "calibration",
+    "convert": "conversion",
+    "ema_coefficients": "ema_coefficients",
     "recommend": "advisor",
 }
-__all__ = ["AdamWScaleError", "Calibration", "Recommendation", "Timescale", "TrainingRun", "calibrate", "recommend"]
+__all__ = [
+    "AdamWScaleError",
+    "Calibration",
+    "Recommendation",
+    "Timescale",
+    "TrainingRun",
+    "calibrate",
+    "convert",
+    "ema_coefficients",
+    "recommend",
+]
 __version__ = "0.1.0"
 
 

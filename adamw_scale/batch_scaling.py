@@ -22,35 +22,11 @@ BETA2_HALF_LIFE_TOKENS = 1e7
 BETA2_RANGE = (0.9, 0.9999)
 """Judgement: public recipes stay inside; above about 1.5M tokens per batch the half-life alone would not."""
 
-SMALL_BATCH_LR = {1: 1.7e-3, 4: 2e-3, 16: 2e-3, 64: 3e-3, 256: 5e-3, 1024: 5e-3, 4096: 2.5e-3}
-"""Best lr of an 11M model by sequences per batch, measured in 2507.07101: no law, but far flatter than sqrt(batch)."""
-
-
-def half_life(beta: float, batch_tokens: float) -> float:
-    """Tokens after which a moment has forgotten half of what it held.
-
-    half_life = B * ln(1/2) / ln(beta)
-
-    Args:
-        beta: Decay of the moment per step, in (0, 1).
-        batch_tokens: Tokens per optimizer step; > 0.
-
-    Returns:
-        Half-life in tokens.
-
-    Example:
-        >>> round(half_life(0.95, 524_288))
-        7084917
-
-    Source: Marek et al. 2025, arXiv:2507.07101. Fails when: the run is not many half-lives long.
-    """
-    return batch_tokens * math.log(0.5) / math.log(beta)
-
 
 def beta_for_half_life(batch_tokens: float, half_life_tokens: float) -> float:
     """Beta with which a moment forgets half within so many tokens, whatever that comes to.
 
-    beta = 0.5 ^ (B / t), the inverse of `half_life`
+    beta = 0.5 ^ (B / t)
 
     Args:
         batch_tokens: Tokens per optimizer step, B; > 0.
@@ -188,29 +164,6 @@ def eps_sde(eps: float, k: float) -> float:
     consequence while eps is far below the root of the second moment.
     """
     return eps / math.sqrt(k)
-
-
-def lr_surge(lr_max: float, batch: float, batch_noise: float) -> float:
-    """Best learning rate of Adam against batch size: up as sqrt(B), a peak at the noise scale, then down.
-
-    lr = lr_max / (½ * (sqrt(B_noise / B) + sqrt(B / B_noise)))
-
-    Args:
-        lr_max: Best learning rate at the peak; > 0.
-        batch: Batch size B, in the unit of batch_noise; > 0.
-        batch_noise: Batch size B_noise at which the best learning rate is highest; > 0.
-
-    Returns:
-        Best learning rate at that batch; lr_max at batch_noise.
-
-    Example:
-        >>> lr_surge(1e-3, 1e6, 1e6), lr_surge(1e-3, 1e6, 4e6), lr_surge(1e-3, 4e6, 1e6)
-        (0.001, 0.0008, 0.0008)
-
-    Source: the surge phenomenon, arXiv:2405.14578 (read in secondary sources). Fails when: B_noise is taken as fixed
-    over a long run; nothing here estimates it.
-    """
-    return lr_max / (0.5 * (math.sqrt(batch_noise / batch) + math.sqrt(batch / batch_noise)))
 
 
 class CompletedP(NamedTuple):

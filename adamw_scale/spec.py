@@ -370,6 +370,11 @@ class Transfer(Noun):
     moved: dict[str, float] = Field(description="ratio of every quantity that is known in both runs and moved")
     betas: tuple[float, float] | None = Field(None, description="betas scaled with batch and duration (2512.22382)")
     eps: float | None = Field(None, description="AdamW's epsilon, scaled likewise")
+    sde_betas: tuple[float, float] | None = Field(
+        None, description="betas by the square-root rule, where only the batch counts (2205.10287)"
+    )
+    sde_eps: float | None = Field(None, description="AdamW's epsilon by the same rule")
+    half_life_beta2: float | None = Field(None, description="beta2 with the same half-life in tokens (2507.07101)")
 
 
 class InConvention(Noun):

@@ -114,17 +114,16 @@ def weight_bound(weight_decay: float) -> float:
     return 1.0 / weight_decay
 
 
-def warmup_of_independent_scaling(width_ratio: float, peak_lr: float, weight_decay: float, step: float) -> float:
+def implicit_warmup(width_ratio: float, tau_iter: float, step: float) -> float:
     """How far muP with λ * m slows the first steps: relative update over that of λ alone.
 
-    s_t = (1 + (m² - 1) * a^(2t)) ** -0.5 with a = 1 - lr * λ: from 1/m to 1 within a timescale or two. lr and λ
-    are the base ones.
+    s_t = (1 + (m² - 1) * a^(2t)) ** -0.5 with a = 1 - 1 / tau_iter: from 1/m to 1 within a few timescales.
 
     Example:
-        >>> round(warmup_of_independent_scaling(4, 1e-3, 0.1, 5000), 4)
+        >>> round(implicit_warmup(4, 10_000, 5000), 4)
         0.3917
 
     Source: Kosson et al. 2025, arXiv:2510.19093, which replaces it by an explicit exponential warm-up.
     """
-    kept = (1.0 - peak_lr * weight_decay) ** (2.0 * step)
+    kept = (1.0 - 1.0 / tau_iter) ** (2.0 * step)
     return float((1.0 + (width_ratio**2 - 1.0) * kept) ** -0.5)

@@ -8,7 +8,7 @@ from adamw_scale import timescale as ema
 from adamw_scale.advisor.answers import Answer, carrier, measured, published, transferred, tuned_optimum
 from adamw_scale.advisor.cautions import cautions_of
 from adamw_scale.advisor.laws import laws_for
-from adamw_scale.batch_scaling import beta2_for_batch, completed_p
+from adamw_scale.batch_scaling import beta2_for_batch, beta_power, beta_sde, completed_p, eps_sde
 from adamw_scale.conventions import CONVENTIONS, from_pytorch
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.parametrizations import PARAMETRIZATIONS
@@ -310,17 +310,32 @@ def _transfer(run: TrainingRun, reference: TrainingRun, weight_decay: float) -> 
         "lr": (run.peak_lr, reference.peak_lr),
     }
     moved = {name: a / b for name, (a, b) in pairs.items() if a and b and not math.isclose(a, b)}
-    factors = completed_p(run.batch_size / reference.batch_size, run.total_units / reference.total_units)
-    scaled = [1.0 - factors.one_minus_beta * (1.0 - beta) for beta in reference.betas]
-    possible = run.unit == "tokens" and factors.one_minus_beta != 1.0 and min(scaled) > 0
+    batch, duration = run.batch_size / reference.batch_size, run.total_units / reference.total_units
+    factors = completed_p(batch, duration)
+    language, bigger = run.unit == "tokens", not math.isclose(batch, 1.0)
+    scaled = _scaled(reference.betas, factors.one_minus_beta) if language else None
+    sde = _scaled(reference.betas, batch) if bigger else None
     return Transfer(
         weight_decay=reference.current_weight_decay,
         peak_lr=reference.lr,
         factor=weight_decay / reference.current_weight_decay,
         moved=moved,
-        betas=(scaled[0], scaled[1]) if possible else None,
-        eps=reference.eps * factors.eps if possible else None,
+        betas=scaled,
+        eps=reference.eps * factors.eps if scaled else None,
+        sde_betas=sde,
+        sde_eps=eps_sde(reference.eps, batch) if sde else None,
+        half_life_beta2=beta_power(reference.betas[1], batch) if bigger else None,
     )
+
+
+def _scaled(betas: tuple[float, float], k: float) -> tuple[float, float] | None:
+    """Both betas with 1 - beta times k; None where k is 1, or so large that nothing of a beta would be left."""
+    if math.isclose(k, 1.0):
+        return None
+    try:
+        return beta_sde(betas[0], k), beta_sde(betas[1], k)
+    except SpecError:
+        return None
 
 
 def _current(run: TrainingRun, mean: float, hidden_lr: float) -> Current:

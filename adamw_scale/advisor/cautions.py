@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from adamw_scale import timescale as ema
 from adamw_scale.advisor.answers import how_to_measure, published_for, ratios
+from adamw_scale.batch_scaling import lr_sde
 from adamw_scale.conventions import CONVENTIONS
 from adamw_scale.parametrizations import PARAMETRIZATIONS, published_decay_factors
 from adamw_scale.rules.regimes import Regime, regime
@@ -38,7 +39,7 @@ def cautions_of(
         yield from _of_the_transfer(run, reference)
     if kind:
         yield from _of_the_regime(run, tau, kind)
-    yield from _of_the_parametrization(run)
+    yield from _of_the_parametrization(run, tau)
     yield from _of_the_input(run)
     yield from _of_the_number(run, weight_decay, tau)
     yield from _of_the_timescale(run, tau)
@@ -92,7 +93,7 @@ def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Cauti
             code="batch-lr",
             message="the learning rate was kept while the batch moved; published exponents of lr in batch run from 0.1 (2507.07101, "
             "small batches) to 0.5 (2205.10287), and beyond the noise scale lr falls again (2405.14578)",
-            fix=f"if lr moves, pass it: at sqrt(batch) --lr {run.lr * math.sqrt(batch):.3g}; the timescale is kept and λ follows",
+            fix=f"if lr moves, pass it: at sqrt(batch) --lr {lr_sde(run.lr, batch):.3g}; the timescale is kept and λ follows",
         )
     if "width" in moved and run.parametrization == "standard" and run.peak_lr == reference.peak_lr:
         yield Caution(
@@ -102,7 +103,7 @@ def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Cauti
         )
 
 
-def _of_the_parametrization(run: TrainingRun) -> Iterator[Caution]:
+def _of_the_parametrization(run: TrainingRun, tau: Timescale) -> Iterator[Caution]:
     """Width: where λ under lr / m is disputed, and where common code lets the timescale drift."""
     if math.isclose(run.width_ratio, 1.0) or run.parametrization == "standard":
         return
@@ -111,7 +112,13 @@ def _of_the_parametrization(run: TrainingRun) -> Iterator[Caution]:
     yield Caution(
         code="width-exponent",
         message=f"at {run.width_ratio:.4g} times the width published factors on the hidden λ differ: "
-        + ", ".join(f"{format_significant(factor)} for {name}" for name, factor in factors.items()),
+        + ", ".join(f"{format_significant(factor)} for {name}" for name, factor in factors.items())
+        + (
+            f"; λ * m also slows the first steps, to 1/m at the start and "
+            f"{format_percent(ema.implicit_warmup(run.width_ratio, tau.iters, tau.iters))} after one timescale (2510.19093)"
+            if run.width_ratio > 1 and math.isclose(drift, 1.0)
+            else ""
+        ),
         fix="compare top singular values of hidden matrices between the two widths (2510.15262), or tune λ at two widths",
     )
     if not math.isclose(drift, 1.0):

@@ -225,6 +225,8 @@ def _describe_transfer(transfer: "Transfer", recommendation: "Recommendation") -
             f"; Complete(d)P also wants betas {transfer.betas[0]:.4g} and {transfer.betas[1]:.4g}, eps {transfer.eps:.3g} "
             "(arXiv:2512.22382)"
         )
+    if transfer.half_life_beta2 is not None:
+        text += f"; beta2 with the same half-life in tokens is {transfer.half_life_beta2:.4g} (arXiv:2507.07101)"
     return text
 
 
