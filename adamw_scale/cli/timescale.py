@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 CURVE_POINTS = 121
+LARGE_STEP = 0.05  # of a weight removed in one step; above it the closed forms of `ema_window` are coarse
 FORGOTTEN = math.exp(-1)  # of the initial weights left, where decay adds up to 1
 
 
@@ -101,6 +102,11 @@ def render(memory: "Memory") -> str:
         "window": _describe_window(window, memory.retention),
         "initial": f"{format_percent(memory.retention)} of the initial weights survive",
     }
+    if 1.0 / tau.iters > LARGE_STEP:
+        rows["caution"] = (
+            f"one step at peak removes {format_percent(1.0 / tau.iters)} of a weight, where the closed forms below are coarse; "
+            "adamw_scale.ema_coefficients is exact"
+        )
     table = columns(
         ("what was learned", "is from the last", "of the run"),
         [
