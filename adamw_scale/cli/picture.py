@@ -31,7 +31,7 @@ def _chart(x: tuple[float, ...], y: tuple[float, ...], height: int = HEIGHT) -> 
     figure.origin = False
     figure.with_colors = False
     figure.set_x_limits(0.0, 1.0)
-    figure.set_y_limits(0.0, 1.0 + 0.5 / height)
+    figure.set_y_limits(0.0, 1.2)  # the axis is labelled at every row: by tenths, or fifths
     figure.x_label, figure.y_label = "run", ""
     figure.register_label_formatter(float, lambda value, chars, **_: f"{value:.2g}".rjust(chars))
     figure.plot(list(x), list(y))
