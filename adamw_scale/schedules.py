@@ -22,6 +22,7 @@ from adamw_scale.curves import Curve, cosine, geometric, inverse_sqrt, level, li
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 
 MAX_PIECES = 4096
+LONGEST_TO_SHORTEST = 1e9  # of the cycles of a schedule with restarts
 NOTHING = 1e-12  # a stretch of the run too short to hold a step
 
 # What is meant where an option is not given.
@@ -262,11 +263,11 @@ def _restarts(schedule: Schedule) -> Iterator[Piece]:
     warmup, cycles, growth = schedule.warmup, schedule.cycles or 0.0, schedule.cycle_growth or 1.0
     if cycles != int(cycles) or cycles > MAX_PIECES:
         raise SpecError(f"cycles = {cycles:g} is not a whole number up to {MAX_PIECES}: change --cycles")
-    lengths = [growth**number for number in range(int(cycles))]
-    if max(lengths) > MAX_PIECES * min(lengths) * 1e6:
+    if (cycles - 1) * math.log(growth) > math.log(LONGEST_TO_SHORTEST):
         raise SpecError(
-            f"cycle_growth = {growth:g} leaves nothing to the shortest of {cycles:g} cycles: lower --cycle-growth"
+            f"cycle_growth = {growth:g} leaves nothing to the shortest of {cycles:g} cycles: lower --cycle-growth or --cycles"
         )
+    lengths = [growth**number for number in range(int(cycles))]
     unit, start = (1.0 - warmup) / math.fsum(lengths), warmup
     yield Piece(0.0, warmup, line(0, 1))
     for length in lengths:

@@ -25,6 +25,7 @@ from adamw_scale.units import format_count
 
 UNITS = ("tokens", "samples")
 TASKS = ("pretraining", "finetuning", "lora")
+LARGEST_RATIO = 1e4  # of width or depth to the base; beyond, one of the two is a slip
 PARAMS_KINDS = ("total", "non-embedding", "active")
 
 
@@ -194,6 +195,10 @@ class TrainingRun(Noun):
             if needed and (size is None or base is None):
                 raise MissingInputError(
                     f"parametrization {self.parametrization!r} needs the {what} ratio: pass --{what} and --base-{what}"
+                )
+            if size and base and not 1 / LARGEST_RATIO <= size / base <= LARGEST_RATIO:
+                raise SpecError(
+                    f"{what} = {size:g} is {size / base:.3g} times base_{what}: change --{what} or --base-{what}"
                 )
             if not needed and base is not None:
                 raise SpecError(

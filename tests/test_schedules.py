@@ -129,6 +129,7 @@ def test_one_cycle_is_that_of_pytorch() -> None:
         ("step", {"milestones": (0.9, 0.8)}, "must rise"),
         ("step", {"milestones": (0.1,), "warmup_fraction": 0.2}, "must rise"),
         ("cosine-restarts", {"cycles": 2.5}, "not a whole number"),
+        ("cosine-restarts", {"cycles": 4000, "cycle_growth": 9.0}, "lower --cycle-growth"),
         ("table", {"schedule_table": ((0.0, 1.0), (0.5, 0.5))}, "from 0 to 1"),
         ("table", {"schedule_table": ((0.0, 0.5), (1.0, 0.0))}, "largest value is 1"),
     ],
