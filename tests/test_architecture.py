@@ -14,7 +14,7 @@ PACKAGE = Path(adamw_scale.__file__).parent
 # Each storey may import from the ones before it, and from its own.
 STOREYS = [
     {"errors", "units", "registry"},
-    {"timescale", "curves", "fitting", "conventions", "parametrizations", "lr_laws", "batch_scaling"},
+    {"timescale", "curves", "fitting", "conventions", "parametrizations", "lr_laws", "batch_scaling", "formats"},
     {"schedules"},
     {"weight_decay_schedules"},
     {"ema_window", "ema_coefficients"},
@@ -34,7 +34,7 @@ ROOMS = {
     "numpy": {"ema_coefficients", "fitting", "calibration", "probe"},
     "rich": {"cli"},
     "typer": {"cli"},
-    "yaml": {"cli"},
+    "yaml": {"formats"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

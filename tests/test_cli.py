@@ -212,7 +212,7 @@ FILES = {
     "empty.yaml": (b"", "not a mapping"),
     "table.toml": (b"[run]\nlr = 1\n", "top level"),
     "python.yaml": (b"lr: !!python/object/apply:os.system ['true']", "not valid YAML"),
-    "bomb.yaml": (b"a: &a [1,1]\nb: &b [*a,*a]\nlr: [*b,*b]\n", "aliases"),
+    "bomb.yaml": (b"a: &a [1,1]\nb: &b [*a,*a]\nlr: [*b,*b]\n", "unknown field of a run"),
     "deep.json": (b"[" * 50_000, "not valid JSON"),
     "dots.toml": (b"a." * 10_000 + b"a = 1", "not valid TOML"),
     "twice.json": (b'{"lr": 1e-3, "lr": 1e-4}', "given twice"),

@@ -2,14 +2,13 @@
 
 import stat
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from adamw_scale.errors import SpecError
 
 MAX_BYTES = 1 << 16
-MAX_BRACKETS = 200  # scanners take time quadratic in their nesting
 
 
 def read_run_file(path: str) -> dict[str, Any]:
@@ -18,21 +17,21 @@ def read_run_file(path: str) -> dict[str, Any]:
     Raises:
         SpecError: unreadable, not text, too large, not valid in its format, or not a flat mapping.
     """
+    from adamw_scale.formats import json_of, toml_of, yaml_of
+
     name = "stdin" if path == "-" else path
     text = read_text(path, MAX_BYTES)
     suffix = Path(path).suffix.lower()
     known: dict[str, dict[str, Callable[[str], Any]]] = {
-        ".json": {"JSON": _json},
-        ".toml": {"TOML": _toml},
-        ".yaml": {"YAML": _yaml},
-        ".yml": {"YAML": _yaml},
+        ".json": {"JSON": json_of},
+        ".toml": {"TOML": toml_of},
+        ".yaml": {"YAML": yaml_of},
+        ".yml": {"YAML": yaml_of},
     }
-    formats = known.get(suffix, {"JSON": _json, "TOML": _toml, "YAML": _yaml})
+    formats = known.get(suffix, {"JSON": json_of, "TOML": toml_of, "YAML": yaml_of})
     problems = []
     for format_name, parse in formats.items():
         try:
-            if text.count("[") + text.count("{") > MAX_BRACKETS:
-                raise ValueError("nested too deeply")
             content = parse(text)
         except (ValueError, RecursionError) as error:
             problems.append(f"not valid {format_name} ({' '.join(str(error).split())[:160]})")
@@ -76,50 +75,3 @@ def read_text(path: str, limit: int) -> str:
     if "\0" in text:
         raise SpecError(f"{name}: a binary file. Pass a text file")
     return text
-
-
-def _json(text: str) -> Any:
-    import json
-
-    return json.loads(text, object_pairs_hook=_without_duplicates)
-
-
-def _without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    content: dict[Any, Any] = {}
-    for key, value in pairs:
-        if isinstance(key, Hashable) and key in content:
-            raise ValueError(f"{str(key)[:40]!r} is given twice")
-        content[key] = value
-    return content
-
-
-def _toml(text: str) -> Any:
-    import tomllib
-
-    if any(line.count(".") > MAX_BRACKETS for line in text.splitlines()):
-        raise ValueError("nested too deeply")
-    return tomllib.loads(text)
-
-
-def _yaml(text: str) -> Any:
-    """YAML as text: the base loader builds strings, lists and mappings only, and reads 0500 as it is written.
-
-    Aliases, which a few bytes can expand without bound, are refused.
-    """
-    import yaml
-
-    try:
-        if any(isinstance(token, yaml.AliasToken | yaml.TagToken) for token in yaml.scan(text, Loader=yaml.BaseLoader)):
-            raise ValueError("aliases and tags are not read")
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
-        if not isinstance(node, yaml.MappingNode):
-            return None
-        build = yaml.BaseLoader("")
-        return _without_duplicates(
-            [
-                (build.construct_object(key, deep=True), build.construct_object(value, deep=True))
-                for key, value in node.value
-            ]
-        )
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None

@@ -3,17 +3,19 @@
 A new framework is one file here plus one line below.
 """
 
+from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.frameworks.framework import Framework, Snippet
 from adamw_scale.registry import Registry
 
+_HERE = "adamw_scale.frameworks"
 FRAMEWORKS: Registry[type[Framework]] = Registry(
     "framework",
-    "adamw_scale.frameworks",
+    _HERE,
     {
-        "pytorch": "adamw_scale.frameworks.pytorch:PyTorch",
-        "huggingface": "adamw_scale.frameworks.huggingface:HuggingFace",
-        "megatron": "adamw_scale.frameworks.megatron:Megatron",
+        "pytorch": f"{_HERE}.pytorch:PyTorch",
+        "huggingface": f"{_HERE}.huggingface:HuggingFace",
+        "megatron": f"{_HERE}.megatron:Megatron",
     },
 )
 
-__all__ = ["FRAMEWORKS", "Framework", "Snippet"]
+__all__ = ["FRAMEWORKS", "Config", "Finding", "Framework", "Snippet"]

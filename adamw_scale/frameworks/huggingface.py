@@ -5,106 +5,216 @@ since transformers 5.3, so warm-up is written in steps, which 4.x reads too. "li
 a linear schedule that ends above zero is written as a polynomial of power 1.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from adamw_scale.frameworks.framework import (
-    Framework,
-    Snippet,
-    decay_steps,
-    exact,
-    global_batch,
-    header,
-    spelled,
-    total_steps,
-    value,
-    warmup_steps,
-)
-from adamw_scale.frameworks.pytorch import param_groups_source
-from adamw_scale.schedules import POWER
-from adamw_scale.spec import Recommendation, TrainingRun
+from adamw_scale.formats import parse
+from adamw_scale.frameworks.config import Config, Finding, same_decay
+from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, one_for_all, value, whole
+from adamw_scale.frameworks.pytorch import param_groups_source, read_groups
+from adamw_scale.frameworks.reading import Keys, chosen, keys_of
+from adamw_scale.parametrizations import NORM_AND_BIAS
+from adamw_scale.schedules import POWER, Schedule
 
 _WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "1-sqrt"}
-_TO_ZERO = {
+_NAMES = {
     "constant": "constant_with_warmup",
     "linear": "linear",
     "cosine": "cosine",
     "polynomial": "polynomial",
+    "inverse-sqrt": "inverse_sqrt",
+    "cosine-restarts": "cosine_with_restarts",
     **dict.fromkeys(_WSD, "warmup_stable_decay"),
 }
-_WITH_FLOOR = {
-    "linear": "polynomial",
-    "cosine": "cosine_with_min_lr",
-    "polynomial": "polynomial",
-    **dict.fromkeys(_WSD, "warmup_stable_decay"),
+_WITH_FLOOR = {"linear": "polynomial", "cosine": "cosine_with_min_lr"}
+SCHEDULERS = {
+    **{spelled: name for name, spelled in _NAMES.items()},
+    "constant": "constant",
+    "cosine_with_min_lr": "cosine",
+    "cosine_warmup_with_min_lr": "cosine",
+    "warmup_stable_decay": "wsd-cosine",
 }
+# Optimizers of the Trainer, by the convention of their decay; the rest are not AdamW or are not known here.
+OPTIMIZERS = {
+    **dict.fromkeys(
+        ("adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw_torch_xla", "adamw_torch_npu_fused"), "pytorch"
+    ),
+    **dict.fromkeys(
+        (
+            *("adamw_bnb_8bit", "adamw_8bit", "paged_adamw", "paged_adamw_32bit", "paged_adamw_8bit"),
+            *("lion_32bit", "lion_8bit", "paged_lion_32bit", "paged_lion_8bit"),
+        ),
+        "bitsandbytes",
+    ),
+    **dict.fromkeys(("adamw_torch_4bit", "adamw_torch_8bit"), "torchao"),
+    "adamw_apex_fused": "apex",
+    "adafactor": "transformers-adafactor",
+    "schedule_free_adamw": "schedulefree",
+    "stable_adamw": "optimi",
+}
+POLYNOMIAL_END = 1e-7  # where transformers' polynomial ends if lr_end is not given
 
 
-class HuggingFace:
+class HuggingFace(Framework):
     """TrainingArguments, and a ready-made optimizer where one λ does not serve all groups."""
 
     name: ClassVar[str] = "huggingface"
     title: ClassVar[str] = "Hugging Face Trainer (transformers 4.x and 5.x)"
+    language: ClassVar[Language] = "python"
     convention: ClassVar[str] = "pytorch"
+    undecayed: ClassVar[frozenset[str]] = frozenset({NORM_AND_BIAS})
     undecayed_by_default: ClassVar[str] = "LayerNorm modules, biases, names like norm; embeddings do decay"
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
+    schedules: ClassVar[tuple[str, ...]] = tuple(_NAMES)
+    only_to_zero: ClassVar[frozenset[str]] = frozenset({"cosine-restarts"})
+    reads: ClassVar[str] = "TrainingArguments in Python, JSON, YAML, or a command line"
+    signs: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("per_device_train_batch_size", "lr_scheduler_type", "num_train_epochs", "adam_epsilon", "output_dir"),
+            *("TrainingArguments", "gradient_accumulation_steps", "warmup_ratio"),
+        }
+    )
+    proven: ClassVar[str] = "transformers 5.23 and 4.57"
 
-    def emit(self, recommendation: Recommendation) -> Snippet:
-        """Python that builds TrainingArguments as `training_args`."""
-        run = recommendation.run
-        batch, cautions = global_batch(run)
-        scheduler, kwargs = _scheduler(run, self)
+    arguments_class: ClassVar[str] = "TrainingArguments"
+    package: ClassVar[str] = "transformers"
+    default_lr: ClassVar[float] = 5e-5
+
+    def has(self, schedule: Schedule) -> bool:
+        """Restarts are of one length here."""
+        return super().has(schedule) and schedule.cycle_growth in (None, 1)
+
+    def write(self, config: Config) -> str:
+        """Python that builds the arguments as `training_args`."""
+        betas = config.betas or (0.9, 0.999)
+        scheduler, kwargs = _scheduler(config)
         rows = {
             "output_dir": '"out"',
-            "max_steps": str(total_steps(run)),
-            **({} if batch is None else _batch_rows()),
-            "learning_rate": value(run.lr),
-            "weight_decay": value(recommendation.weight_decay),
-            "adam_beta1": exact(run.betas[0]),
-            "adam_beta2": exact(run.betas[1]),
-            "adam_epsilon": exact(run.eps),
+            "max_steps": str(whole(config.total_steps)),
+            **({} if config.batch_size is None else _batch_rows()),
+            "learning_rate": value(config.peak_lr or 0),
+            "weight_decay": value(config.weight_decay),
+            "adam_beta1": exact(betas[0]),
+            "adam_beta2": exact(betas[1]),
+            "adam_epsilon": exact(config.eps or 0),
             "optim": '"adamw_torch"',
             "lr_scheduler_type": f'"{scheduler}"',
             **({"lr_scheduler_kwargs": repr(kwargs).replace("'", '"')} if kwargs else {}),
-            "warmup_steps": str(warmup_steps(run)),
+            "warmup_steps": str(whole(config.warmup_steps)),
         }
-        by_width = not recommendation.one_for_all
+        by_group = not one_for_all(config)
         arguments = "".join(f"    {key}={text},\n" for key, text in rows.items())
-        text = (
-            header(recommendation, self)
-            + ("import os\n\n" if batch is not None else "")
-            + ("import torch\nfrom torch import nn\n" if by_width else "")
-            + "from transformers import TrainingArguments\n\n"
+        return (
+            ("import os\n\n" if config.batch_size is not None else "")
+            + ("import torch\nfrom torch import nn\n" if by_group else "")
+            + f"from {self.package} import {self.arguments_class}\n\n"
             + (
-                _batch_source(batch)
-                if batch is not None
-                else f"# Keep the global batch at {run.batch_size:g} {run.unit}.\n"
+                _batch_source(whole(config.batch_size))
+                if config.batch_size is not None
+                else f"# Keep the global batch at {config.batch_tokens:g} tokens.\n"
             )
-            + f"training_args = TrainingArguments(\n{arguments})\n"
-            + (_optimizer_source(recommendation, self) if by_width else "")
+            + f"training_args = {self.arguments_class}(\n{arguments})\n"
+            + (_optimizer_source(config) if by_group else "")
         )
-        return Snippet(framework=self.name, language="python", text=text, cautions=cautions)
+
+    def read(self, text: str) -> Config:
+        """The arguments, with the Trainer's defaults where they say nothing."""
+        document = parse(text)
+        keys = keys_of(document, (self.arguments_class,))
+        optimizer = keys.text("optim") or "adamw_torch"
+        peak_lr = keys.number_or("peak_lr", self.default_lr, "learning_rate")
+        weight_decay = keys.number_or("weight_decay", 0.0, "weight_decay")
+        eps = keys.number("adam_epsilon") or 1e-8
+        steps, epochs = keys.number("max_steps"), keys.number("num_train_epochs")
+        fixed = steps is not None and steps > 0
+        accumulation = keys.number_or("accumulation", 1.0, "gradient_accumulation_steps")
+        return Config(
+            convention=chosen("optim", optimizer, OPTIMIZERS, None) or "pytorch",
+            optimizer=optimizer,
+            peak_lr=peak_lr,
+            groups=read_groups(document, Keys({"lr": peak_lr, "eps": eps}))
+            or same_decay(weight_decay or 0.0, self.undecayed),
+            betas=keys.betas((0.9, 0.999), "adam_beta1", "adam_beta2"),
+            eps=eps,
+            **read_scheduler(keys, peak_lr),
+            **_read_warmup(keys),
+            total_steps=steps if fixed else None,
+            epochs=None if fixed else epochs or 3.0,
+            batch_size=Keys(document.content).number("GLOBAL_BATCH_SIZE"),
+            per_device_batch_size=keys.number_or("per_device_batch_size", 8.0, "per_device_train_batch_size"),
+            accumulation=accumulation,
+            sequence_length=keys.number("max_length", "max_seq_length", "block_size"),
+            defaults=tuple(keys.defaults),
+            findings=tuple(keys.findings),
+        )
 
 
-def _scheduler(run: TrainingRun, framework: Framework) -> tuple[str, dict[str, Any]]:
+def read_scheduler(keys: Keys, peak_lr: float | None, kwargs_key: str = "lr_scheduler_kwargs") -> dict[str, Any]:
+    """Schedule fields from the Trainer's names, which axolotl and TRL share."""
+    spelled = keys.text("lr_scheduler_type", "lr_scheduler")
+    name = chosen("lr_scheduler_type", spelled, SCHEDULERS, "linear") or "linear"
+    kwargs = keys.mapping(kwargs_key)
+    ratio, absolute = kwargs.number("min_lr_rate", "min_lr_ratio"), kwargs.number("min_lr", "lr_end")
+    if spelled == "polynomial" and absolute is None:
+        absolute = POLYNOMIAL_END
+    floor = ratio if ratio is not None else absolute / peak_lr if absolute is not None and peak_lr else None
+    fields: dict[str, Any] = {"schedule": name}
+    if name == "wsd-cosine":
+        kind = kwargs.text("decay_type") or "cosine"
+        fields["schedule"] = chosen("decay_type", kind, {spelled: name for name, spelled in _WSD.items()}, None)
+        fields["decay_steps"] = kwargs.number("num_decay_steps")
+    if name == "polynomial":
+        power = kwargs.number("power") or 1.0
+        fields |= {"schedule": "linear"} if power == 1.0 else {"schedule_power": power}
+    if name == "cosine-restarts":
+        fields["cycles"] = kwargs.number("num_cycles") or 1.0
+    if floor is not None and name not in ("constant", "inverse-sqrt", "cosine-restarts"):
+        fields["final_lr_fraction"] = floor
+    return fields
+
+
+def _read_warmup(keys: Keys) -> dict[str, Any]:
+    """Warm-up in steps, or as a fraction: `warmup_ratio` in 4.x, a number below 1 in 5.x."""
+    ratio, steps = keys.number("warmup_ratio"), keys.number("warmup_steps")
+    if ratio is not None:
+        keys.note(
+            Finding(
+                code="removed-key",
+                severity="warning",
+                message=f"warmup_ratio = {ratio:g} is read by transformers 4.x and 5.0 to 5.2; later releases do not know it and refuse it",
+                fix="write warmup_steps: whole steps work in every release, a number below 1 is a fraction since 5.0",
+                key="warmup_ratio",
+            )
+        )
+    if steps:
+        return {"warmup_fraction": steps} if steps < 1 else {"warmup_steps": steps}
+    return {"warmup_fraction": ratio} if ratio else {}
+
+
+def _scheduler(config: Config) -> tuple[str, dict[str, Any]]:
     """lr_scheduler_type and its kwargs; a floor above zero needs other names than decay to zero."""
-    floor = run.lr_schedule.floor
-    name = spelled(run.schedule, _WITH_FLOOR if floor else _TO_ZERO, framework)
+    schedule = config.lr_schedule
+    floor = schedule.floor
+    name = _NAMES[schedule.name]
+    if floor:
+        name = _WITH_FLOOR.get(schedule.name, name)
     kwargs: dict[str, dict[str, Any]] = {
         "warmup_stable_decay": {
-            "num_decay_steps": decay_steps(run),
-            "decay_type": _WSD.get(run.schedule),
+            "num_decay_steps": whole(config.decay_steps),
+            "decay_type": _WSD.get(schedule.name),
             "min_lr_ratio": floor,
         },
         "cosine_with_min_lr": {"min_lr_rate": floor},
-        "polynomial": {"power": _power(run), "lr_end": float(value(run.lr * floor))},
+        "polynomial": {"power": _power(schedule), "lr_end": float(value(final_lr(config)))},
+        "cosine_with_restarts": {"num_cycles": whole(schedule.cycles)},
     }
     return name, kwargs.get(name, {})
 
 
-def _power(run: TrainingRun) -> float:
+def _power(schedule: Schedule) -> float:
     """Exponent of the fall; a linear schedule with a floor is a polynomial of power 1."""
-    if run.schedule == "linear":
+    if schedule.name == "linear":
         return 1.0
-    return POWER if run.schedule_power is None else run.schedule_power
+    return POWER if schedule.schedule_power is None else schedule.schedule_power
 
 
 def _batch_rows() -> dict[str, str]:
@@ -122,19 +232,19 @@ WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))
 """
 
 
-def _optimizer_source(recommendation: Recommendation, framework: Framework) -> str:
+def _optimizer_source(config: Config) -> str:
     """TrainingArguments hold one lr and one λ; groups go in as an optimizer, the Trainer adds the schedule."""
-    run = recommendation.run
+    betas = config.betas or (0.9, 0.999)
     return f"""
 
-{param_groups_source(recommendation, framework)}
+{param_groups_source(config)}
 
 def build_optimizer(model: nn.Module, output_layer: nn.Module) -> torch.optim.AdamW:
     \"\"\"Pass it on: Trainer(model, training_args, optimizers=(build_optimizer(model, model.lm_head), None), ...).\"\"\"
     return torch.optim.AdamW(
         param_groups(model, output_layer),
-        lr={value(run.lr)},
-        betas=({exact(run.betas[0])}, {exact(run.betas[1])}),
-        eps={exact(run.eps)},
+        lr={value(config.peak_lr or 0)},
+        betas=({exact(betas[0])}, {exact(betas[1])}),
+        eps={exact(config.eps or 0)},
     )
 """

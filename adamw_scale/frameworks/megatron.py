@@ -1,78 +1,176 @@
 """Megatron-LM: decoupled, times the scheduled lr; biases and 1-D tensors excluded, embeddings decayed.
 
-`--start-weight-decay` and `--end-weight-decay` would override `--weight-decay` every step
-(core/optimizer_param_scheduler.py), so the snippet sets the constant style and leaves them out.
+`--start-weight-decay` and `--end-weight-decay` override `--weight-decay` every step (core/optimizer_param_scheduler.py),
+so the snippet sets the constant style and leaves them out. Its muP (`--use-mup`) divides the hidden lr by the width
+ratio and leaves λ alone.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from adamw_scale.frameworks.framework import (
-    Snippet,
-    comment,
-    decay,
-    decay_steps,
-    exact,
-    global_batch,
-    groups,
-    header,
-    spelled,
-    total_steps,
-    value,
-    warmup_steps,
-)
-from adamw_scale.parametrizations import HIDDEN
-from adamw_scale.spec import Caution, Recommendation
-from adamw_scale.units import format_significant
+from adamw_scale.formats import parse
+from adamw_scale.frameworks.config import Config, Finding, Group, same_decay
+from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
+from adamw_scale.frameworks.reading import Keys, chosen, keys_of
+from adamw_scale.parametrizations import HIDDEN, NORM_AND_BIAS
 
 _WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "minus_sqrt"}
-_STYLE = {"constant": "constant", "linear": "linear", "cosine": "cosine", **dict.fromkeys(_WSD, "WSD")}
+_STYLE = {
+    "constant": "constant",
+    "linear": "linear",
+    "cosine": "cosine",
+    "inverse-sqrt": "inverse-square-root",
+    **dict.fromkeys(_WSD, "WSD"),
+}
+_READ_WSD = {**{style: name for name, style in _WSD.items()}, "exponential": None}
 
 
-class Megatron:
+class Megatron(Framework):
     """Command-line arguments of pretrain_gpt.py and its siblings, as a bash array."""
 
     name: ClassVar[str] = "megatron"
     title: ClassVar[str] = "Megatron-LM"
-    convention: ClassVar[str] = "pytorch"
+    language: ClassVar[Language] = "shell"
+    convention: ClassVar[str] = "megatron"
+    undecayed: ClassVar[frozenset[str]] = frozenset({NORM_AND_BIAS})
     undecayed_by_default: ClassVar[str] = "biases and tensors of one dimension; embeddings do decay"
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
+    how_to_group: ClassVar[str] = (
+        "set muP with Megatron's own flags, and give embeddings a weight-decay multiplier if yours has one"
+    )
+    schedules: ClassVar[tuple[str, ...]] = ("constant", "linear", "cosine", "inverse-sqrt", *_WSD)
+    reads: ClassVar[str] = "a shell script with the arguments, or YAML of them"
+    signs: ClassVar[frozenset[str]] = frozenset(
+        {"lr_decay_style", "lr_warmup_iters", "lr_decay_iters", "train_iters", "micro_batch_size", "adam_beta1"}
+    )
+    proven: ClassVar[str] = "megatron-core 0.16"
 
-    def emit(self, recommendation: Recommendation) -> Snippet:
+    def write(self, config: Config) -> str:
         """Arguments for the command line; append "${ADAMW_ARGS[@]}" to the launch."""
-        run = recommendation.run
-        batch, cautions = global_batch(run)
-        hidden = groups(recommendation)[HIDDEN]
-        steps = total_steps(run)
+        schedule, betas = config.schedule or "constant", config.betas or (0.9, 0.999)
         rows = [
             "--optimizer adam",
-            f"--lr {value(run.lr)}",
-            f"--min-lr {value(run.lr * run.lr_schedule.final)}",
-            f"--weight-decay {decay(hidden, self)}",
+            f"--lr {value(config.peak_lr or 0)}",
+            f"--min-lr {value(final_lr(config))}",
+            f"--weight-decay {value(config.weight_decay)}",
             "--weight-decay-incr-style constant",
-            f"--adam-beta1 {exact(run.betas[0])}",
-            f"--adam-beta2 {exact(run.betas[1])}",
-            f"--adam-eps {exact(run.eps)}",
-            f"--lr-decay-style {spelled(run.schedule, _STYLE, self)}",
+            f"--adam-beta1 {exact(betas[0])}",
+            f"--adam-beta2 {exact(betas[1])}",
+            f"--adam-eps {exact(config.eps or 0)}",
+            f"--lr-decay-style {_STYLE[schedule]}",
             *(
-                [f"--lr-wsd-decay-style {_WSD[run.schedule]} --lr-wsd-decay-iters {decay_steps(run)}"]
-                if run.schedule in _WSD
+                [f"--lr-wsd-decay-style {_WSD[schedule]} --lr-wsd-decay-iters {whole(config.decay_steps)}"]
+                if schedule in _WSD
                 else []
             ),
-            f"--lr-decay-iters {steps}",
-            f"--lr-warmup-iters {warmup_steps(run)}",
-            f"--train-iters {steps}",
-            *([f"--global-batch-size {batch}"] if batch is not None else []),
-            *([f"--seq-length {run.sequence_length:.0f}"] if run.sequence_length else []),
+            f"--lr-decay-iters {whole(config.total_steps)}",
+            f"--lr-warmup-iters {whole(config.warmup_steps)}",
+            f"--train-iters {whole(config.total_steps)}",
+            *([f"--global-batch-size {whole(config.batch_size)}"] if config.batch_size else []),
+            *([f"--seq-length {whole(config.sequence_length)}"] if config.sequence_length else []),
         ]
-        if not recommendation.one_for_all:
-            cautions += (
-                Caution(
-                    code="one-weight-decay",
-                    message=f"Megatron-LM's muP divides the hidden lr by the width ratio but has one weight decay; "
-                    f"{format_significant(hidden.weight_decay)} is that of the hidden matrices, so embeddings and output "
-                    f"decay {run.width_ratio:.3g} times faster than recommended",
-                    fix="set muP with Megatron's own flags, and give embeddings a weight-decay multiplier if yours has one",
-                ),
+        return "ADAMW_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n"
+
+    def read(self, text: str) -> Config:
+        """The arguments, with what Megatron-LM fills in where they say nothing."""
+        keys = keys_of(parse(text))
+        return read_arguments(keys, "Megatron-LM")
+
+
+def read_arguments(keys: Keys, title: str) -> Config:
+    """Megatron's own names of things, with its defaults; Megatron-Bridge shares them."""
+    peak_lr = keys.number("lr")
+    total = keys.number("train_iters")
+    batch = keys.number("global_batch_size")
+    samples = keys.number("train_samples")
+    if total is None and samples and batch:
+        total = samples / batch
+    schedule = chosen(
+        "lr_decay_style",
+        keys.text("lr_decay_style"),
+        {**{style: name for name, style in _STYLE.items()}, "WSD": "WSD"},
+        "linear",
+    )
+    if schedule == "WSD":
+        schedule = chosen(
+            "lr_wsd_decay_style", keys.text("lr_wsd_decay_style"), _READ_WSD | {"exponential": "wsd"}, "wsd"
+        )
+    scheduled = schedule or "linear"
+    min_lr = keys.number("min_lr") or 0.0
+    weight_decay, shape = _decay(keys, title)
+    warmup, fraction = _steps(keys, "lr_warmup", batch), keys.number("lr_warmup_fraction")
+    decaying = _steps(keys, "lr_decay", batch) or total
+    hidden = _mup_factor(keys)
+    return Config(
+        convention="megatron",
+        optimizer=keys.text("optimizer") or "adam",
+        peak_lr=peak_lr,
+        groups=tuple(
+            Group(
+                group=group.group, weight_decay=group.weight_decay, lr_factor=hidden if group.group == HIDDEN else 1.0
             )
-        notes = comment(f"Caution ({caution.code}): {caution.message}." for caution in cautions)
-        text = header(recommendation, self) + notes + "ADAMW_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n"
-        return Snippet(framework=self.name, language="shell", text=text, cautions=cautions)
+            for group in same_decay(weight_decay, frozenset({NORM_AND_BIAS}))
+        ),
+        betas=keys.betas((0.9, 0.999), "adam_beta1", "adam_beta2"),
+        eps=keys.number("adam_eps") or 1e-8,
+        schedule=scheduled,
+        warmup_steps=warmup if fraction is None else None if decaying is None else fraction * decaying,
+        final_lr_fraction=min_lr / peak_lr if peak_lr and scheduled not in ("constant", "inverse-sqrt") else None,
+        decay_steps=_steps(keys, "lr_wsd_decay", batch) if scheduled in _WSD else None,
+        weight_decay_schedule=shape[0],
+        final_weight_decay_fraction=shape[1],
+        total_steps=total,
+        unit="tokens",
+        batch_size=batch,
+        per_device_batch_size=keys.number("micro_batch_size"),
+        sequence_length=keys.number("seq_length", "encoder_seq_length"),
+        width_ratio=1 / hidden if hidden != 1 else None,
+        defaults=tuple(keys.defaults),
+        findings=tuple(keys.findings),
+    )
+
+
+def _steps(keys: Keys, name: str, batch: float | None) -> float | None:
+    """A duration that is given in iterations, or in samples."""
+    samples = keys.number(f"{name}_samples")
+    return keys.number(f"{name}_iters") if samples is None or not batch else samples / batch
+
+
+def _decay(keys: Keys, title: str) -> tuple[float, tuple[str, float | None]]:
+    """The decay that really acts, and its schedule; start and end override the plain value."""
+    plain = keys.number("weight_decay")
+    start, end = keys.number("start_weight_decay"), keys.number("end_weight_decay")
+    if start is None and end is None:
+        return keys.number_or("weight_decay", 0.01, "weight_decay") or 0.0, ("constant", None)
+    start, end = (start if start is not None else end) or 0.0, (end if end is not None else start) or 0.0
+    if plain is not None and (start, end) != (plain, plain):
+        keys.note(
+            Finding(
+                code="decay-overridden",
+                severity="error",
+                message=f"weight_decay {plain:g} is never used: {title}'s scheduler writes start_weight_decay {start:g} to "
+                f"end_weight_decay {end:g} into the optimizer at every step",
+                fix=f"set start_weight_decay and end_weight_decay to {plain:g}, or drop them and keep the constant style",
+                key="start_weight_decay",
+            )
+        )
+    style = keys.text("weight_decay_incr_style") or "constant"
+    if start == end or style == "constant":
+        return end, ("constant", None)
+    if start == 0:
+        keys.note(
+            Finding(
+                code="decay-from-zero",
+                severity="note",
+                message=f"weight decay rises from 0 to {end:g}; it is judged as constant at half of that, which has the same sum at a constant lr",
+                fix="nothing to do if it is meant",
+                key="start_weight_decay",
+            )
+        )
+        return end / 2, ("constant", None)
+    return start, (style, end / start)
+
+
+def _mup_factor(keys: Keys) -> float:
+    """Factor of Megatron's muP on the hidden lr: base width over width."""
+    base, width = keys.number("mup_base_hidden_size"), keys.number("hidden_size")
+    return base / width if keys.yes("use_mup") and base and width else 1.0

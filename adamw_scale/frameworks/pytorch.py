@@ -1,63 +1,117 @@
-"""PyTorch: torch.optim.AdamW, `param.mul_(1 - lr * weight_decay)` with the scheduled lr (torch/optim/adam.py)."""
+"""PyTorch: torch.optim.AdamW, `param.mul_(1 - lr * weight_decay)` with the scheduled lr (torch/optim/adam.py).
+
+`read` finds the optimizer's arguments in Python source; the schedule there is code, so it has to be said.
+"""
 
 import re
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from adamw_scale.frameworks.framework import Framework, Snippet, decay, exact, groups, header, total_steps, value
-from adamw_scale.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
-from adamw_scale.schedules import Piece
-from adamw_scale.spec import Recommendation, TrainingRun
+from adamw_scale.formats import Document, parse
+from adamw_scale.frameworks.config import Config, Group, same_decay
+from adamw_scale.frameworks.framework import Framework, Language, exact, one_for_all, value, whole
+from adamw_scale.frameworks.reading import Keys, keys_of
+from adamw_scale.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.schedules import SCHEDULES, Piece, Schedule
 
 
-class PyTorch:
+class PyTorch(Framework):
     """AdamW with explicit parameter groups, and the run's schedule as a LambdaLR."""
 
     name: ClassVar[str] = "pytorch"
     title: ClassVar[str] = "PyTorch"
+    language: ClassVar[Language] = "python"
     convention: ClassVar[str] = "pytorch"
     undecayed_by_default: ClassVar[str] = "nothing: every parameter of a group decays"
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
+    schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
+    reads: ClassVar[str] = "Python source with a call of AdamW"
+    signs: ClassVar[frozenset[str]] = frozenset({"AdamW"})
+    proven: ClassVar[str] = "torch 2.13"
 
-    def emit(self, recommendation: Recommendation) -> Snippet:
+    def write(self, config: Config) -> str:
         """A module with build_optimizer(model); run as a script, it shows itself on a tiny model."""
-        run = recommendation.run
-        by_width = not recommendation.one_for_all
-        arguments = "model, output_layer" if by_width else "model"
-        text = f'''{header(recommendation, self)}import math
+        by_group = not one_for_all(config)
+        betas = config.betas or (0.9, 0.999)
+        return f'''import math
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-TOTAL_STEPS = {total_steps(run)}
+TOTAL_STEPS = {whole(config.total_steps)}
 
 
-{multiplier_source(run)}
+{multiplier_source(config.lr_schedule)}
 
-{param_groups_source(recommendation, self)}
+{param_groups_source(config)}
 
-def build_optimizer({_signature(by_width)}) -> tuple[torch.optim.AdamW, LambdaLR]:
+def build_optimizer({_signature(by_group)}) -> tuple[torch.optim.AdamW, LambdaLR]:
     """Call optimizer.step() and then scheduler.step(), once per step of the run."""
     optimizer = torch.optim.AdamW(
-        param_groups({arguments}),
-        lr={value(run.lr)},
-        betas=({exact(run.betas[0])}, {exact(run.betas[1])}),
-        eps={exact(run.eps)},
+        param_groups({"model, output_layer" if by_group else "model"}),
+        lr={value(config.peak_lr or 0)},
+        betas=({exact(betas[0])}, {exact(betas[1])}),
+        eps={exact(config.eps or 0)},
     )
     return optimizer, LambdaLR(optimizer, lr_multiplier)
 
 
 if __name__ == "__main__":
     model = nn.Sequential(nn.Embedding(256, 64), nn.LayerNorm(64), nn.Linear(64, 64), nn.Linear(64, 256))
-    optimizer, scheduler = build_optimizer({"model, model[-1]" if by_width else "model"})
+    optimizer, scheduler = build_optimizer({"model, model[-1]" if by_group else "model"})
     for group in optimizer.param_groups:
         print({{key: group[key] for key in ("name", "initial_lr", "weight_decay")}}, len(group["params"]), "tensors")
 '''
-        return Snippet(framework=self.name, language="python", text=text)
+
+    def read(self, text: str) -> Config:
+        """Arguments of torch.optim.AdamW, and {"params": ..., "weight_decay": ...} groups beside it.
+
+        Without such groups everything decays. The schedule is code, and so not known.
+        """
+        document = parse(text, ".py")
+        keys = keys_of(document, ("AdamW",))
+        return Config(
+            convention=self.convention,
+            peak_lr=keys.number_or("peak_lr", 1e-3, "lr"),
+            groups=read_groups(document, keys)
+            or same_decay(keys.number_or("weight_decay", 0.01, "weight_decay") or 0.0),
+            betas=keys.pair("betas") or (0.9, 0.999),
+            eps=keys.number("eps") or 1e-8,
+            total_steps=Keys(document.content).number("TOTAL_STEPS", "total_steps", "max_steps"),
+            defaults=tuple(keys.defaults),
+        )
 
 
-def multiplier_source(run: TrainingRun) -> str:
+def read_groups(document: Document, keys: Keys) -> tuple[Group, ...]:
+    """Groups of {"params": ..., "weight_decay": ...}, by name where they are named as here; none where there are none.
+
+    Among others the largest decay is taken for the matrices', the smallest for that of the norms.
+    """
+    rows = [Keys(call.keywords) for call in document.calls if call.name == "dict" and "params" in call.keywords]
+    rows = [row for row in rows if "weight_decay" in row]
+    if not rows:
+        return ()
+    named = {row.text("name"): row for row in rows}
+    if set(named) == set(GROUPS):
+        lr, eps = keys.number("lr") or 1e-3, keys.number("eps") or 1e-8
+        return tuple(
+            Group(
+                group=name,
+                weight_decay=named[name].number("weight_decay") or 0.0,
+                lr_factor=(named[name].number("lr") or lr) / lr,
+                eps_factor=(named[name].number("eps") or eps) / eps,
+            )
+            for name in GROUPS
+        )
+    values = [row.number("weight_decay") or 0.0 for row in rows]
+    return tuple(
+        Group(group=name, weight_decay=min(values) if name == NORM_AND_BIAS else max(values)) for name in GROUPS
+    )
+
+
+def multiplier_source(schedule: Schedule) -> str:
     """Source of lr_multiplier(step): the schedule at the middle of each step, piece by piece."""
-    *pieces, last = run.lr_schedule.pieces
+    *pieces, last = schedule.pieces
     body = "".join(
         f"    if progress < {value(piece.start + piece.width)}:\n{_piece_source(piece, indent=8)}" for piece in pieces
     )
@@ -77,25 +131,23 @@ def _piece_source(piece: Piece, indent: int) -> str:
     return "".join(" " * indent + line + "\n" for line in lines)
 
 
-def param_groups_source(recommendation: Recommendation, framework: Framework) -> str:
-    """Source of param_groups(model): decay by dimension, or by width where lr and λ depend on it."""
-    by_name = groups(recommendation)
-    if recommendation.one_for_all:
+def param_groups_source(config: Config) -> str:
+    """Source of param_groups(model): decay by dimension, or by group where lr and λ depend on it."""
+    if one_for_all(config):
         return f'''def param_groups(model: nn.Module) -> list[dict]:
     """Matrices and embeddings decay; gains and biases (one dimension) do not."""
     trained = [p for p in model.parameters() if p.requires_grad]
     return [
-        {{"name": "decayed", "params": [p for p in trained if p.ndim >= 2], "weight_decay": {decay(by_name[HIDDEN], framework)}}},
-        {{"name": "{NORM_AND_BIAS}", "params": [p for p in trained if p.ndim < 2], "weight_decay": {decay(by_name[NORM_AND_BIAS], framework)}}},
+        {{"name": "decayed", "params": [p for p in trained if p.ndim >= 2], "weight_decay": {value(config.group(HIDDEN).weight_decay)}}},
+        {{"name": "{NORM_AND_BIAS}", "params": [p for p in trained if p.ndim < 2], "weight_decay": {value(config.group(NORM_AND_BIAS).weight_decay)}}},
     ]
 '''
     rows = ",\n        ".join(
-        f'{{"name": "{name}", "params": [p for p in trained if kind(p) == "{name}"], '
-        f'"lr": {value(group.peak_lr)}, "weight_decay": {decay(group, framework)}, "eps": {value(group.eps)}}}'
-        for name, group in by_name.items()
+        f'{{"name": "{group.group}", "params": [p for p in trained if kind(p) == "{group.group}"], {_group_values(config, group)}}}'
+        for group in config.groups
     )
     return f'''def param_groups(model: nn.Module, output_layer: nn.Module) -> list[dict]:
-    """Learning rate and decay by group; initialise and scale the model for {recommendation.run.parametrization} yourself."""
+    """Learning rate and decay by group; initialise and scale the model for its width yourself."""
     trained = [p for p in model.parameters() if p.requires_grad]
     embeddings = {{p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}}
     outputs = set(output_layer.parameters())
@@ -111,5 +163,10 @@ def param_groups_source(recommendation: Recommendation, framework: Framework) ->
 '''
 
 
-def _signature(by_width: bool) -> str:
-    return "model: nn.Module, output_layer: nn.Module" if by_width else "model: nn.Module"
+def _group_values(config: Config, group: Group) -> str:
+    lr, eps = (config.peak_lr or 0) * group.lr_factor, (config.eps or 0) * group.eps_factor
+    return f'"lr": {value(lr)}, "weight_decay": {value(group.weight_decay)}, "eps": {value(eps)}'
+
+
+def _signature(by_group: bool) -> str:
+    return "model: nn.Module, output_layer: nn.Module" if by_group else "model: nn.Module"

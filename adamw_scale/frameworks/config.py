@@ -1,0 +1,111 @@
+"""What a training config says about AdamW, in no framework's words: what emitters write and readers find."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair
+from adamw_scale.parametrizations import GROUPS
+from adamw_scale.schedules import OPTIONS, Schedule
+
+Amount = Annotated[Number, Field(ge=0, le=1e18)]
+
+
+class Finding(Noun):
+    """Something a config does that its author may not mean; `key` is where it is written."""
+
+    code: str
+    severity: Literal["error", "warning", "note"]
+    message: str
+    fix: str
+    key: str | None = None
+
+
+class Group(Noun):
+    """One parameter group of a config: its learning rate over the config's, and its decay in the config's convention."""
+
+    group: str
+    lr_factor: Annotated[Number, Field(gt=0, le=1e12)] = 1.0
+    weight_decay: Amount = 0.0
+    eps_factor: Annotated[Number, Field(gt=0, le=1e12)] = 1.0
+
+
+class Config(Noun):
+    """Optimizer, schedule, duration and batch of a config; None is what it does not say.
+
+    Schedule fields are those of `TrainingRun`, with `decay_steps` where a framework counts the fall in steps.
+    """
+
+    convention: str = Field(description="how the optimizer of this config applies its weight decay")
+    optimizer: str = Field("adamw", description="the optimizer as the config names it")
+    peak_lr: Annotated[Number, Field(gt=0, le=1e6)] | None = None
+    groups: tuple[Group, ...] = Field(min_length=1, description="what really decays, exclusions applied")
+    betas: Pair | None = None
+    eps: Annotated[Number, Field(ge=0, le=1)] | None = None
+
+    schedule: str | None = None
+    warmup_fraction: Fraction | None = None
+    warmup_steps: Amount | None = None
+    final_lr_fraction: Fraction | None = None
+    decay_fraction: Fraction | None = None
+    decay_steps: Amount | None = None
+    schedule_power: Count | None = None
+    milestones: Fractions | None = None
+    step_factor: Fraction | None = None
+    cycles: Count | None = None
+    cycle_growth: Count | None = None
+    schedule_table: tuple[tuple[Fraction, Fraction], ...] | None = None
+    weight_decay_schedule: str = "constant"
+    final_weight_decay_fraction: Amount | None = None
+
+    total_steps: Count | None = None
+    epochs: Count | None = None
+    unit: str | None = Field(None, description="tokens or samples, where the framework tells")
+    total_tokens: Count | None = None
+    sequence_length: Count | None = None
+    batch_size: Count | None = Field(None, description="sequences or samples per optimizer step, over all devices")
+    batch_tokens: Count | None = Field(None, description="the same in tokens, where the config counts those")
+    per_device_batch_size: Count | None = Field(None, description="sequences or samples per device and forward pass")
+    accumulation: Count | None = Field(None, description="forward passes per optimizer step")
+    devices: Count | None = None
+
+    width_ratio: Count | None = Field(None, description="muP: width over base width, where the config has both")
+    defaults: tuple[str, ...] = Field(
+        (), description="fields above that the config does not say and the framework fills in"
+    )
+    findings: tuple[Finding, ...] = Field((), description="traps of the framework itself, seen while reading")
+
+    def group(self, name: str) -> Group:
+        """A parameter group by name."""
+        return next(group for group in self.groups if group.group == name)
+
+    @property
+    def weight_decay(self) -> float:
+        """Decay of the hidden matrices, in the config's convention."""
+        return self.groups[0].weight_decay
+
+    @property
+    def global_batch(self) -> float | None:
+        """Sequences or samples per optimizer step: given, or devices times their batches times accumulation."""
+        if self.batch_size is not None:
+            return self.batch_size
+        if self.batch_tokens is not None and self.sequence_length is not None:
+            return self.batch_tokens / self.sequence_length
+        if self.per_device_batch_size is not None and self.devices is not None:
+            return self.per_device_batch_size * self.devices * (self.accumulation or 1.0)
+        return None
+
+    @property
+    def lr_schedule(self) -> Schedule:
+        """The learning rate's schedule; with `total_steps` where it is counted in steps."""
+        given = {option: getattr(self, option) for option in OPTIONS}
+        if self.warmup_steps is not None and self.total_steps:
+            given["warmup_fraction"] = self.warmup_steps / self.total_steps
+        if self.decay_steps is not None and self.total_steps:
+            given["decay_fraction"] = self.decay_steps / self.total_steps
+        return Schedule(self.schedule or "constant", **given)
+
+
+def same_decay(weight_decay: float, undecayed: frozenset[str] = frozenset()) -> tuple[Group, ...]:
+    """Every group at the config's learning rate and one weight decay, but for those left undecayed."""
+    return tuple(Group(group=name, weight_decay=0.0 if name in undecayed else weight_decay) for name in GROUPS)

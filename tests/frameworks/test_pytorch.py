@@ -1,0 +1,50 @@
+"""PyTorch's snippet with the real torch.optim.AdamW and LambdaLR."""
+
+from typing import Any
+
+import pytest
+from plans import RUNS, STEPS, TinyLM, advice, assert_walks_as_planned, plan, short
+
+from adamw_scale.frameworks import FRAMEWORKS
+
+NAMED = ("wsd-1-sqrt", "linear", "cosine-to-10-percent", "constant", "linear-to-20-percent", "mup", "samples")
+
+
+def build(text: str, model: TinyLM, *, by_group: bool) -> tuple[Any, Any]:
+    """What the snippet builds."""
+    namespace: dict[str, Any] = {"__name__": "snippet"}
+    exec(compile(text, "snippet.py", "exec"), namespace)
+    assert namespace["TOTAL_STEPS"] == STEPS
+    optimizer, scheduler = namespace["build_optimizer"](*((model, model.lm_head) if by_group else (model,)))
+    return optimizer, scheduler
+
+
+@pytest.mark.parametrize("run", NAMED)
+def test_every_step_is_as_planned(run: str) -> None:
+    """The snippet takes its schedule at the middle of each step."""
+    recommendation = short(run)
+    model = TinyLM()
+    optimizer, scheduler = build(FRAMEWORKS["pytorch"]().emit(recommendation).text, model, by_group=run == "mup")
+    config = plan(recommendation, "pytorch")
+    assert_walks_as_planned(model, optimizer, scheduler.step, config, lambda step: (step + 0.5) / STEPS)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_run_as_a_script_it_shows_its_groups(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reader can try it before using it."""
+    exec(compile(FRAMEWORKS["pytorch"]().emit(advice(run)).text, "snippet.py", "exec"), {"__name__": "__main__"})
+    assert "weight_decay" in capsys.readouterr().out
+
+
+def test_reads_a_call_and_its_groups() -> None:
+    """Plain parameters all decay; groups say what does."""
+    part = FRAMEWORKS["pytorch"]()
+    plain = part.read("opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)")
+    assert [group.weight_decay for group in plain.groups] == [0.1] * 4
+    groups = part.read(
+        "wd = 0.1\ngroups = [{'params': a, 'weight_decay': wd}, {'params': b, 'weight_decay': 0.0}]\n"
+        "opt = torch.optim.AdamW(groups, lr=6e-4, betas=(0.9, 0.95), fused=True)"
+    )
+    assert [group.weight_decay for group in groups.groups] == [0.1, 0.1, 0.1, 0.0]
+    assert groups.betas == (0.9, 0.95)
+    assert part.read("AdamW(params)").defaults == ("peak_lr", "weight_decay")
