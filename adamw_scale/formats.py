@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
 
+FORMATS = ("JSON", "TOML", "YAML", "Python", "shell arguments")
 DEEPEST = 100  # levels of nesting; parsers recurse, and some take quadratic time
 LARGEST_POWER = 64  # exponent in arithmetic of a Python config
 LARGEST_INTEGER = 10**30
+MOST_OF_A_PATH = 200  # characters
 MOST_VALUES = 20_000  # of a document; YAML's aliases can write many in a few bytes
 
 
@@ -31,7 +33,8 @@ class Call(NamedTuple):
 class Document(NamedTuple):
     """What a text says: a mapping, and the calls of a Python text.
 
-    `content` of Python text holds its assignments, that of shell text its --flags without the dashes.
+    `content` of Python text holds its assignments ("lr", "cfg.optim.lr"), that of shell text its --flags without the
+    dashes.
     """
 
     format: str
@@ -39,10 +42,11 @@ class Document(NamedTuple):
     calls: tuple[Call, ...] = ()
 
     def keys(self) -> frozenset[str]:
-        """Every key at any depth, and the last part of every name that is called."""
+        """Every key at any depth, alone and with the path to it, and the last part of every name that is called."""
         found = {call.name.rpartition(".")[2] for call in self.calls}
         for mapping in (self.content, *(call.keywords for call in self.calls)):
-            found |= {key for key, _ in _walk(mapping)}
+            for path in _paths(mapping):
+                found |= {path, path.rpartition(".")[2]}
         return frozenset(found)
 
 
@@ -158,14 +162,14 @@ def _arguments(text: str) -> Document:
         lexer.whitespace_split, lexer.commenters = True, "#"
         for word in lexer:
             assigned = re.fullmatch(r"(\w+)=(.*)", word)
-            known = re.sub(r"\$\{?(\w+)\}?", lambda name: variables.get(name[1], name[0]), word)
-            if known.startswith("--") and len(known) > 2:
-                name, equals, value = known[2:].partition("=")
+            known = re.sub(r"\$(\w+|\{\w+\})", lambda name: variables.get(name[1].strip("{}"), name[0]), word)
+            if re.match(r"--?[A-Za-z]", known):
+                name, equals, value = known.lstrip("-").partition("=")
                 current = flags[name] = [value] if equals else []
             elif assigned and current is None:
                 variables[assigned[1]] = assigned[2]
-            elif re.fullmatch(r"[;&|()]+", known):
-                current = None
+            elif re.fullmatch(r"[;&|()]+", known) or known.endswith(".py"):
+                current = None  # a command ends, or a launcher's flags do
             elif current is not None:
                 current.append(known)
     content = {
@@ -181,8 +185,8 @@ def _python(text: str) -> Document:
     known: dict[str, Any] = {}
     calls = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            _assign(known, node.targets[0].id, node.value)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name | ast.Attribute):
+            _assign(known, ast.unparse(node.targets[0]), node.value)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
             _assign(known, node.target.id, node.value)
     for node in ast.walk(tree):
@@ -267,24 +271,26 @@ def _number(node: ast.expr, known: dict[str, Any]) -> Any:
     return value
 
 
-def _walk(mapping: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """Keys and values at any depth.
+def _paths(mapping: dict[Any, Any]) -> Iterator[str]:
+    """Keys at any depth, as dotted paths.
 
     Raises:
         SpecError: more values than a config has.
     """
-    stack: list[Any] = [mapping]
+    stack: list[tuple[str, Any]] = [("", mapping)]
     count = 0
     while stack:
-        item = stack.pop()
-        for key, value in item.items() if isinstance(item, dict) else enumerate(item):
+        before, item = stack.pop()
+        named = item.items() if isinstance(item, dict) else (("", each) for each in item)
+        for key, value in named:
             count += 1
             if count > MOST_VALUES:
                 raise SpecError(f"more than {MOST_VALUES} values: this is no training config")
-            if isinstance(key, str):
-                yield key, value
+            path = f"{before}{key}" if isinstance(key, str) else before
+            if isinstance(key, str) and key:
+                yield path[:MOST_OF_A_PATH]
             if isinstance(value, dict | list):
-                stack.append(value)
+                stack.append((f"{path[:MOST_OF_A_PATH]}." if key else before, value))
 
 
 def _sniffed(text: str) -> str:
@@ -301,6 +307,8 @@ def _sniffed(text: str) -> str:
         return "shell arguments"
     if tables:
         return "TOML"
+    if any(re.match(r"\w+\s*=\s*(\{|dict\()", line) for line in lines):
+        return "Python"  # "ds_config = {", however many colons follow
     return "YAML" if colons > equals else "Python"
 
 

@@ -22,6 +22,7 @@ STOREYS = [
     {"spec"},
     {"rules", "evidence", "frameworks", "conversion"},
     {"advisor"},
+    {"audit"},
     {"probe"},
     {"calibration"},
     {"cli"},

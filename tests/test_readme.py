@@ -100,10 +100,13 @@ def test_schedules_are_all_named() -> None:
 
 
 def test_frameworks_table_is_the_registry() -> None:
-    """Every framework, with its convention and default exclusions."""
-    parts = [FRAMEWORKS[name] for name in FRAMEWORKS]
-    rows = [f"| `{part.name}`: {part.title} | {part.convention} | {part.undecayed_by_default} |" for part in parts]
-    assert "\n".join(rows) in README
+    """Every framework: its unit, who is spared, what is written and read, and where that was proven."""
+    rows = [
+        f"| `{part.name}`: {part.title} | {part.convention} | {part.undecayed_by_default} | {part.language} | {part.reads or 'no'} "
+        f"| {part.proven} |"
+        for part in (FRAMEWORKS[name] for name in FRAMEWORKS)
+    ]
+    assert "\n".join(rows) in README, "\n".join(rows)
 
 
 def test_ci_runs_the_readmes_own_command() -> None:

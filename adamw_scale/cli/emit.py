@@ -39,12 +39,17 @@ def emit(
 
     adamw-scale recommend --json ... | adamw-scale emit pytorch
     """
-    target = FRAMEWORKS[framework]()
+    _ = FRAMEWORKS[framework]  # an unknown name is refused before the input is read
     if given or (rule, calibration, reference) != (None, None, None):
         recommendation = inputs_from(given, calibration, reference).recommendation(rule)
     else:
         recommendation = _recommendation_from_stdin()
-    snippet = target.emit(recommendation)
+    print_snippet(framework, recommendation, json=json)
+
+
+def print_snippet(framework: str, recommendation: "Recommendation", *, json: bool) -> None:
+    """The snippet on stdout, its cautions on stderr where stdout is a file or a pipe."""
+    snippet = FRAMEWORKS[framework]().emit(recommendation)
     if json:
         print(snippet.model_dump_json(by_alias=True))
         return

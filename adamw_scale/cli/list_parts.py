@@ -101,8 +101,9 @@ def _frameworks() -> list[Row]:
         {
             "name": name,
             "convention": part.convention,
-            "undecayed by default": part.undecayed_by_default,
-            "title": part.title,
+            "reads": part.reads or "not read",
+            "schedules": " ".join(part.schedules),
+            "proven": part.proven,
         }
         for name in FRAMEWORKS
         for part in [FRAMEWORKS[name]]

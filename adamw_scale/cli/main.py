@@ -22,6 +22,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "recommend": "adamw_scale.cli.recommend:recommend",
     "emit": "adamw_scale.cli.emit:emit",
+    "audit": "adamw_scale.cli.audit:audit",
     "calibrate": "adamw_scale.cli.calibrate:calibrate",
     "convert": "adamw_scale.cli.convert:convert",
     "timescale": "adamw_scale.cli.timescale:timescale",

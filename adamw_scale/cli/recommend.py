@@ -43,6 +43,12 @@ def recommend(
             metavar="FILE",
         ),
     ] = None,
+    emit: Annotated[
+        str | None,
+        typer.Option(
+            "--emit", help="Write the answer as this framework's config, as adamw-scale emit does.", metavar="NAME"
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
 ) -> None:
     """Which weight decay to use for a run: the value, its range, its source, its competitors, its limits.
@@ -55,6 +61,11 @@ def recommend(
     answer is the product lr·λ, with the learning rates that published laws suggest.
     """
     inputs = inputs_from(given, calibration, reference)
+    if emit is not None:
+        from adamw_scale.cli.emit import print_snippet
+
+        print_snippet(emit, inputs.recommendation(rule), json=json)
+        return
     if inputs.run.peak_lr is None and inputs.reference is None:
         from adamw_scale.advisor import decay_per_step
         from adamw_scale.cli.without_lr import render_product

@@ -94,6 +94,22 @@ def fields_from(given: Given) -> Given:
     return _with_steps(fields)
 
 
+def fields_over(base: Given, given: Given) -> Given:
+    """Fields of `TrainingRun` that options put over others, such as those of a config; `base` may hold `steps`."""
+    flags = _expand({name: value for name, value in given.items() if name != "run"})
+    own = {**(_expand(read_run_file(given["run"])) if "run" in given else {}), **flags}
+    dropped: set[str] = set()
+    if "schedule" in own or "schedule_table" in own:
+        dropped |= {*schedules.OPTIONS, "schedule"} - {"warmup_fraction"}
+    if "schedule_table" in own or {"warmup_fraction", "warmup_steps"} & own.keys():
+        dropped |= {"warmup_fraction", "warmup_steps"}
+    if "dataset_size" in own and "epochs" in own:
+        dropped |= {"steps"}
+    if "dataset_size" in own and "steps" in base:
+        dropped |= {"epochs"}
+    return _with_steps({**{name: value for name, value in base.items() if name not in dropped}, **own})
+
+
 def run_from(given: Given) -> TrainingRun:
     """The run that file and flags describe."""
     return TrainingRun.model_validate(fields_from(given))

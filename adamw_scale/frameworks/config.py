@@ -40,13 +40,14 @@ class Config(Noun):
     optimizer: str = Field("adamw", description="the optimizer as the config names it")
     peak_lr: Annotated[Number, Field(gt=0, le=1e6)] | None = None
     groups: tuple[Group, ...] = Field(min_length=1, description="what really decays, exclusions applied")
+    weight_decay_known: bool = Field(True, description="false where the config leaves it to something else")
     betas: Pair | None = None
     eps: Annotated[Number, Field(ge=0, le=1)] | None = None
 
     schedule: str | None = None
     warmup_fraction: Fraction | None = None
     warmup_steps: Amount | None = None
-    final_lr_fraction: Fraction | None = None
+    final_lr_fraction: Amount | None = Field(None, description="final over peak learning rate; some configs end higher")
     decay_fraction: Fraction | None = None
     decay_steps: Amount | None = None
     schedule_power: Count | None = None
@@ -99,6 +100,8 @@ class Config(Noun):
     def lr_schedule(self) -> Schedule:
         """The learning rate's schedule; with `total_steps` where it is counted in steps."""
         given = {option: getattr(self, option) for option in OPTIONS}
+        if self.final_lr_fraction is not None:
+            given["final_lr_fraction"] = min(1.0, self.final_lr_fraction)
         if self.warmup_steps is not None and self.total_steps:
             given["warmup_fraction"] = self.warmup_steps / self.total_steps
         if self.decay_steps is not None and self.total_steps:

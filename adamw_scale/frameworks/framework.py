@@ -13,6 +13,7 @@ from pydantic import Field
 
 from adamw_scale import conventions
 from adamw_scale.errors import SpecError
+from adamw_scale.formats import FORMATS
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.plan import hidden_only, planned
 from adamw_scale.noun import Noun
@@ -51,6 +52,7 @@ class Framework(ABC):
         weight_decay_schedules: Names of `weight_decay_schedules.SHAPES` that it can say.
         reads: What `read` takes, for people; empty where its configs are code.
         signs: Keys that tell this framework's configs from others'.
+        formats: Formats of `formats.parse` that its configs come in.
         proven: Release that the tests build the snippet in; or why none.
     """
 
@@ -67,6 +69,7 @@ class Framework(ABC):
     weight_decay_schedules: ClassVar[tuple[str, ...]] = ("constant",)
     reads: ClassVar[str] = ""
     signs: ClassVar[frozenset[str]] = frozenset()
+    formats: ClassVar[frozenset[str]] = frozenset(FORMATS)
     proven: ClassVar[str]
 
     @abstractmethod
@@ -113,6 +116,12 @@ def value(number: float) -> str:
 def exact(number: float) -> str:
     """A number of the user's, as it was given."""
     return repr(number)
+
+
+def yaml_number(text: str) -> str:
+    """A number that YAML 1.1 takes for one: 1.0e-08, as 1e-08 is text to it."""
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa}.0e{exponent}" if e and "." not in mantissa else text
 
 
 def whole(number: float | None) -> int:

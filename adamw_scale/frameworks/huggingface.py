@@ -86,7 +86,7 @@ class HuggingFace(Framework):
     def write(self, config: Config) -> str:
         """Python that builds the arguments as `training_args`."""
         betas = config.betas or (0.9, 0.999)
-        scheduler, kwargs = _scheduler(config)
+        scheduler, kwargs = scheduler_of(config)
         rows = {
             "output_dir": '"out"',
             "max_steps": str(whole(config.total_steps)),
@@ -126,7 +126,7 @@ class HuggingFace(Framework):
         eps = keys.number("adam_epsilon") or 1e-8
         steps, epochs = keys.number("max_steps"), keys.number("num_train_epochs")
         fixed = steps is not None and steps > 0
-        accumulation = keys.number_or("accumulation", 1.0, "gradient_accumulation_steps")
+        accumulation = keys.number_or("accumulation", 1.0, "gradient_accumulation_steps", "gradient_accumulation")
         return Config(
             convention=chosen("optim", optimizer, OPTIMIZERS, None) or "pytorch",
             optimizer=optimizer,
@@ -142,6 +142,7 @@ class HuggingFace(Framework):
             batch_size=Keys(document.content).number("GLOBAL_BATCH_SIZE"),
             per_device_batch_size=keys.number_or("per_device_batch_size", 8.0, "per_device_train_batch_size"),
             accumulation=accumulation,
+            devices=_launched(keys),
             sequence_length=keys.number("max_length", "max_seq_length", "block_size"),
             defaults=tuple(keys.defaults),
             findings=tuple(keys.findings),
@@ -172,6 +173,12 @@ def read_scheduler(keys: Keys, peak_lr: float | None, kwargs_key: str = "lr_sche
     return fields
 
 
+def _launched(keys: Keys) -> float | None:
+    """Processes that torchrun starts, where the text has its command line."""
+    each = keys.number("nproc_per_node")
+    return None if each is None else each * (keys.number("nnodes") or 1.0)
+
+
 def _read_warmup(keys: Keys) -> dict[str, Any]:
     """Warm-up in steps, or as a fraction: `warmup_ratio` in 4.x, a number below 1 in 5.x."""
     ratio, steps = keys.number("warmup_ratio"), keys.number("warmup_steps")
@@ -190,7 +197,7 @@ def _read_warmup(keys: Keys) -> dict[str, Any]:
     return {"warmup_fraction": ratio} if ratio else {}
 
 
-def _scheduler(config: Config) -> tuple[str, dict[str, Any]]:
+def scheduler_of(config: Config) -> tuple[str, dict[str, Any]]:
     """lr_scheduler_type and its kwargs; a floor above zero needs other names than decay to zero."""
     schedule = config.lr_schedule
     floor = schedule.floor

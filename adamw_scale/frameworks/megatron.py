@@ -42,6 +42,7 @@ class Megatron(Framework):
     signs: ClassVar[frozenset[str]] = frozenset(
         {"lr_decay_style", "lr_warmup_iters", "lr_decay_iters", "train_iters", "micro_batch_size", "adam_beta1"}
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"shell arguments", "YAML"})
     proven: ClassVar[str] = "megatron-core 0.16"
 
     def write(self, config: Config) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adamw_scale.frameworks.framework import Framework
 
 GRID = 256  # points at which two schedules are compared
+NOT_WORTH_SAYING = 5e-3  # relative change of λ
 
 
 class Plan(NamedTuple):
@@ -97,7 +98,8 @@ def closest(wanted: Schedule, framework: "Framework") -> Schedule:
     candidates = [
         candidate for name in framework.schedules if (candidate := _similar(wanted, name, framework)) is not None
     ]
-    return min(candidates, key=lambda candidate: _distance(wanted, candidate))
+    exact = [candidate for candidate in candidates if framework.has(candidate)]
+    return min(exact or candidates, key=lambda candidate: _distance(wanted, candidate))
 
 
 def _similar(wanted: Schedule, name: str, framework: "Framework") -> Schedule | None:
@@ -127,10 +129,11 @@ def _of_the_schedule(
 ) -> Iterator[Caution]:
     """What the nearest schedule changes."""
     run = recommendation.run
-    value = format_significant(recommendation.weight_decay * factor)
-    tau = recommendation.timescale
+    tau, λ = recommendation.timescale, recommendation.weight_decay
     change = (
-        f"λ was changed from {format_significant(recommendation.weight_decay)} to {value}, and tau at peak lr from "
+        f"λ {format_significant(λ)} and tau at peak lr, {format_count(round(tau.iters))} steps, stay, as the mean lr is the same"
+        if math.isclose(factor, 1.0, rel_tol=NOT_WORTH_SAYING)
+        else f"λ was changed from {format_significant(λ)} to {format_significant(λ * factor)}, and tau at peak lr from "
         f"{format_count(round(tau.iters))} to {format_count(round(tau.iters / factor))} steps (× {1 / factor:.3g}), so that the "
         "decay over the run stays the same"
     )

@@ -24,8 +24,8 @@ class PyTorch(Framework):
     undecayed_by_default: ClassVar[str] = "nothing: every parameter of a group decays"
     grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
     schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
-    reads: ClassVar[str] = "Python source with a call of AdamW"
-    signs: ClassVar[frozenset[str]] = frozenset({"AdamW"})
+    reads: ClassVar[str] = "Python source with a call of AdamW or Adam"
+    signs: ClassVar[frozenset[str]] = frozenset({"AdamW", "Adam"})
     proven: ClassVar[str] = "torch 2.13"
 
     def write(self, config: Config) -> str:
@@ -69,12 +69,14 @@ if __name__ == "__main__":
         Without such groups everything decays. The schedule is code, and so not known.
         """
         document = parse(text, ".py")
-        keys = keys_of(document, ("AdamW",))
+        keys = keys_of(document, ("AdamW", "Adam"))
+        decoupled = any(call.name.endswith("AdamW") for call in document.calls) or keys.yes("decoupled_weight_decay")
         return Config(
-            convention=self.convention,
+            convention=self.convention if decoupled else "torch-adam",
+            optimizer="torch.optim.AdamW" if decoupled else "torch.optim.Adam",
             peak_lr=keys.number_or("peak_lr", 1e-3, "lr"),
             groups=read_groups(document, keys)
-            or same_decay(keys.number_or("weight_decay", 0.01, "weight_decay") or 0.0),
+            or same_decay(keys.number_or("weight_decay", 0.01 if decoupled else 0.0, "weight_decay") or 0.0),
             betas=keys.pair("betas") or (0.9, 0.999),
             eps=keys.number("eps") or 1e-8,
             total_steps=Keys(document.content).number("TOTAL_STEPS", "total_steps", "max_steps"),

@@ -37,7 +37,8 @@ class Keys:
             hops = 0
             while isinstance(value, str) and (reference := re.fullmatch(r"\$\{([\w.]+)\}", value)) and hops < MOST_HOPS:
                 value, hops = self._at(reference[1]), hops + 1
-            if value is not None and not isinstance(value, Unread) and str(value).lower() not in LEFT_OPEN:
+            left_open = str(value).lower() in LEFT_OPEN or str(value).startswith("$")
+            if value is not None and not isinstance(value, Unread) and not left_open:
                 return value
         return None
 

@@ -1,0 +1,137 @@
+"""From a config that was read, and what its user adds, to findings."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from adamw_scale import conventions
+from adamw_scale.advisor import recommend
+from adamw_scale.audit.checks import CHECKS, SEVERITIES
+from adamw_scale.audit.facts import Facts, GroupTimescale, PartialTimescale, group_timescale
+from adamw_scale.errors import MissingInputError
+from adamw_scale.frameworks.config import Config, Finding
+from adamw_scale.noun import Noun
+from adamw_scale.schedules import OPTIONS
+from adamw_scale.spec import Recommendation, TrainingRun
+
+
+class Audit(Noun):
+    """What a config does, and the findings; `asks` are the options that would tell more."""
+
+    schema_: Literal["adamw-scale/audit/1"] = Field("adamw-scale/audit/1", alias="schema")
+    framework: str
+    convention: str
+    run: TrainingRun | None = None
+    timescale: PartialTimescale | None = Field(None, description="of the hidden matrices")
+    groups: tuple[GroupTimescale, ...]
+    recommendation: Recommendation | None = None
+    findings: tuple[Finding, ...]
+    asks: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error was found."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def to_json(self) -> str:
+        """The document of `audit --json`."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def run_fields(config: Config, unit: str, devices: float | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Fields of a `TrainingRun` that a config gives, and what it leaves to be asked: option -> why.
+
+    Args:
+        config: What was read.
+        unit: "tokens" or "samples", which sizes are in.
+        devices: Number of devices, where the config does not say.
+    """
+    known = config if devices is None else config.model_copy(update={"devices": devices})
+    fields: dict[str, Any] = {"peak_lr": config.peak_lr, "betas": config.betas, "eps": config.eps or None}
+    if conventions.CONVENTIONS[config.convention].kind != conventions.L2:
+        fields["convention"] = config.convention
+    if config.weight_decay_schedule != "constant":
+        fields["weight_decay_schedule"] = config.weight_decay_schedule
+        fields["final_weight_decay_fraction"] = config.final_weight_decay_fraction
+    fields |= {"schedule": config.schedule, "sequence_length": config.sequence_length if unit == "tokens" else None}
+    fields |= {option: getattr(config, option) for option in OPTIONS}
+    if config.final_lr_fraction is not None:
+        fields["final_lr_fraction"] = min(1.0, config.final_lr_fraction)
+    fields["warmup_steps"] = config.warmup_steps or None
+    if config.decay_steps and config.total_steps:
+        fields["decay_fraction"] = min(1.0, config.decay_steps / config.total_steps)
+    fields |= {"steps": config.total_steps, "epochs": config.epochs}
+    if known.batch_tokens is not None and unit == "tokens":
+        fields["batch_size"] = known.batch_tokens
+    elif known.global_batch is not None:
+        fields["batch_size"] = known.global_batch * (config.sequence_length or 1.0 if unit == "tokens" else 1.0)
+    return {name: value for name, value in fields.items() if value is not None}, _asks(known, unit)
+
+
+def described_run(fields: dict[str, Any]) -> TrainingRun | None:
+    """The run of fields; None without its sizes. A warm-up that does not fit is left out, for a check to say.
+
+    Raises:
+        SpecError: two fields contradict each other, or one cannot be.
+    """
+    if not {"dataset_size", "batch_size"} <= fields.keys():
+        return None
+    run = TrainingRun.model_validate({name: value for name, value in fields.items() if name != "warmup_steps"})
+    if not 0 < float(fields.get("warmup_steps") or 0) < run.total_steps:
+        return run
+    return TrainingRun.model_validate(fields)
+
+
+def _asks(config: Config, unit: str) -> dict[str, str]:
+    """Options that would complete the run."""
+    asks = {}
+    if config.peak_lr is None:
+        asks["--lr"] = "the config leaves the learning rate to something else"
+    if config.schedule is None:
+        asks["--schedule"] = "the schedule is code, or of a name that is not known here"
+    if config.global_batch is None and config.batch_tokens is None:
+        each = config.per_device_batch_size
+        asks["--devices" if each else "--batch-size"] = (
+            f"the batch is {each:g} a device, {config.accumulation or 1:g} times" if each else "the batch is not in it"
+        )
+    if unit == "tokens" and config.sequence_length is None and config.batch_tokens is None:
+        asks["--sequence-length"] = "the batch is in sequences"
+    if config.total_steps is None:
+        asks[f"--{unit}"] = "how long the run is depends on the size of the data set"
+    return asks
+
+
+def audit(framework: str, config: Config, run: TrainingRun | None = None, asks: dict[str, str] | None = None) -> Audit:
+    """Findings about a config.
+
+    Args:
+        framework: Its name.
+        config: What was read.
+        run: The run that the config and its user describe, where they describe one.
+        asks: What is missing of it, for the answer.
+    """
+    advice = _advice(run)
+    groups = tuple(group_timescale(config, run, group) for group in config.groups)
+    facts = Facts(framework=framework, config=config, run=run, advice=advice, groups=groups)
+    found = [*config.findings, *(finding for check in CHECKS for finding in check(facts))]
+    missing = dict(asks or {})
+    if run is not None and advice is None:
+        missing["--params"] = "what is recommended for a language model depends on its parameters"
+    return Audit(
+        framework=framework,
+        convention=config.convention,
+        run=run,
+        timescale=groups[0].timescale,
+        groups=groups,
+        recommendation=advice,
+        findings=tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))),
+        asks=missing,
+    )
+
+
+def _advice(run: TrainingRun | None) -> Recommendation | None:
+    """What would be recommended; None where the run does not tell enough."""
+    try:
+        return None if run is None or run.peak_lr is None else recommend(run)
+    except MissingInputError:
+        return None

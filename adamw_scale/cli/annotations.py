@@ -1,0 +1,68 @@
+"""An audit in the languages of code review: SARIF 2.1.0 and GitHub's workflow commands."""
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from adamw_scale import __version__
+
+if TYPE_CHECKING:
+    from adamw_scale.audit import Audit
+    from adamw_scale.frameworks import Finding
+
+LEVELS = {"error": "error", "warning": "warning", "note": "note"}  # SARIF's names of severities
+COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}  # GitHub's
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def line_of(finding: "Finding", text: str) -> int:
+    """Line, from 1, on which a finding's key is written; 1 where it is not."""
+    if finding.key:
+        key = re.escape(finding.key.rpartition(".")[2]).replace("_", "[_-]")
+        for number, line in enumerate(text.splitlines(), start=1):
+            if re.search(rf"\b{key}\b", line) and not line.lstrip().startswith("#"):
+                return number
+    return 1
+
+
+def github(audit: "Audit", path: str, text: str) -> str:
+    """One workflow command a finding, which GitHub shows beside the line."""
+    return "\n".join(
+        f"::{COMMANDS[finding.severity]} file={_property(path)},line={line_of(finding, text)},title={_property(finding.code)}::"
+        + _data(f"{finding.message}. Fix: {finding.fix}")
+        for finding in audit.findings
+    )
+
+
+def sarif(audit: "Audit", path: str, text: str) -> str:
+    """One SARIF run with a result a finding."""
+    results: list[dict[str, Any]] = [
+        {
+            "ruleId": finding.code,
+            "level": LEVELS[finding.severity],
+            "message": {"text": f"{finding.message}. Fix: {finding.fix}"},
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": path.replace("\\", "/")},
+                        "region": {"startLine": line_of(finding, text)},
+                    }
+                }
+            ],
+        }
+        for finding in audit.findings
+    ]
+    rules = [{"id": code} for code in dict.fromkeys(finding.code for finding in audit.findings)]
+    driver = {"name": "adamw-scale", "version": __version__, "rules": rules}
+    return json.dumps(
+        {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+    )
+
+
+def _data(text: str) -> str:
+    """Text as a workflow command takes it."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,190 @@
+"""adamw-scale audit: what an existing config really does."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adamw_scale.cli.run_file import read_text
+from adamw_scale.cli.run_options import Given, fields_over, run_options
+from adamw_scale.cli.text import columns, labelled, styled
+from adamw_scale.conventions import kind_of
+from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
+from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.units import format_count, format_percent, format_significant, parse_quantity
+
+if TYPE_CHECKING:
+    from adamw_scale.audit import Audit, GroupTimescale
+    from adamw_scale.frameworks import Config
+    from adamw_scale.spec import TrainingRun
+
+MAX_CONFIG_BYTES = 1 << 18
+FORMATS = ("text", "json", "sarif", "github")
+COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
+@run_options
+def audit(
+    given: Given,
+    file: Annotated[str, typer.Argument(help="a config, launch script or training script; - is stdin", metavar="FILE")],
+    framework: Annotated[
+        str | None,
+        typer.Option(
+            "--framework", help="Whose config it is, where that cannot be told from its keys.", metavar="NAME"
+        ),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", help="Number of devices, where the batch is per device.", metavar="N"),
+    ] = None,
+    output: Annotated[
+        str,
+        typer.Option("--format", help=f"one of {', '.join(FORMATS)}; sarif and github are for CI", metavar="FORMAT"),
+    ] = "text",
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """What timescale a config really has, per parameter group, and what in it is probably not meant.
+
+    adamw-scale audit train.yaml --tokens 26B --params 1.3B --devices 64
+
+    adamw-scale audit launch.sh --format github
+
+    The file is read as data, never executed. Run options add what the config does not say and override what it says.
+    Exit status 1 if an error is found.
+    """
+    from adamw_scale.audit import audit as examine
+    from adamw_scale.formats import parse
+    from adamw_scale.frameworks.recognition import recognized
+
+    if output not in FORMATS:
+        raise UnknownNameError("format", output, FORMATS)
+    text = read_text(file, MAX_CONFIG_BYTES)
+    try:
+        name = framework or recognized(parse(text, Path(file).suffix))
+        config = FRAMEWORKS[name]().read(text)
+    except SpecError as error:
+        raise SpecError(f"{'stdin' if file == '-' else file[:200]}: {error}") from None
+    config = _overridden(config, given)
+    run, asks = _run_of(config, given, None if devices is None else parse_quantity(devices))
+    found = examine(name, config, run, asks)
+    if document := _rendered(found, "json" if json else output, file, text):
+        print(document)
+    if found.failed:
+        raise typer.Exit(1)
+
+
+def _run_of(config: "Config", given: Given, devices: float | None) -> "tuple[TrainingRun | None, dict[str, str]]":
+    """The run that the config and the options describe; None where they leave out too much, with what to add."""
+    from adamw_scale.audit import described_run, run_fields
+
+    unit = _unit(config, given)
+    if unit is None:
+        return None, {"--tokens or --samples": "what the data set is, and its size, cannot be told from the config"}
+    base, asks = run_fields(config, unit, devices)
+    try:
+        own = {name: value for name, value in given.items() if name not in ("weight_decay", "convention")}
+        fields = fields_over({**base, "unit": unit}, own)
+        run: TrainingRun | None = described_run(fields)
+    except MissingInputError:
+        return None, asks
+    if run is None or run.peak_lr is None or (config.schedule is None and "schedule" not in fields):
+        return None, asks
+    return run, {}
+
+
+def _overridden(config: "Config", given: Given) -> "Config":
+    """The config with what options say of its weight decay, its convention and its sequences."""
+    changes: dict[str, object] = {}
+    if "sequence_length" in given:
+        changes["sequence_length"] = parse_quantity(given["sequence_length"])
+    if "convention" in given:
+        kind_of(given["convention"])  # refuses what is unknown, and L2
+        changes["convention"] = given["convention"]
+    if "weight_decay" in given:
+        value = parse_quantity(given["weight_decay"])
+        was = config.weight_decay
+        changes["groups"] = tuple(
+            group.model_copy(update={"weight_decay": value * group.weight_decay / was if was else value})
+            for group in config.groups
+        )
+    return config.model_copy(update=changes) if changes else config
+
+
+def _unit(config: "Config", given: Given) -> str | None:
+    """Tokens or samples: as the options say, else as the config shows."""
+    if "tokens" in given or given.get("unit") == "tokens":
+        return "tokens"
+    if "samples" in given or given.get("unit") == "samples":
+        return "samples"
+    return config.unit or ("tokens" if config.sequence_length or "sequence_length" in given else None)
+
+
+def _rendered(found: "Audit", output: str, path: str, text: str) -> str:
+    """The audit in an output format."""
+    if output == "json":
+        return found.to_json()
+    if output == "text":
+        return render(found)
+    from adamw_scale.cli import annotations
+
+    return (annotations.sarif if output == "sarif" else annotations.github)(found, path, text)
+
+
+def render(found: "Audit") -> str:
+    """The audit for a person: what it is, what every group gets, what is wrong, what was not judged."""
+    parts = [_headline(found), _groups(found)]
+    parts += [
+        labelled(finding.severity, f"{finding.code}: {finding.message}", color=COLORS[finding.severity])
+        + "\n"
+        + labelled("  fix", finding.fix)
+        for finding in found.findings
+    ]
+    if found.asks:
+        rows = [labelled("not judged", "against a recommendation, because the run is not known:")]
+        parts.append("\n".join([*rows, *(labelled("  add", f"{option}: {why}") for option, why in found.asks.items())]))
+    return "\n\n".join(parts)
+
+
+def _headline(found: "Audit") -> str:
+    """Counts of findings, and the recommendation beside the config."""
+    counts = {severity: sum(finding.severity == severity for finding in found.findings) for severity in COLORS}
+    said = ", ".join(f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count)
+    rows = {"config": f"{FRAMEWORKS[found.framework].title}, weight decay as in {found.convention}"}
+    if found.run is not None:
+        from adamw_scale.cli.recommend import describe_run
+
+        rows["run"] = describe_run(found.run)
+    if found.recommendation is not None:
+        advice, hidden = found.recommendation, found.recommendation.param_groups[0]
+        low, high = (end * hidden.weight_decay / advice.weight_decay for end in advice.weight_decay_range)
+        rows["advice"] = (
+            f"weight decay {format_significant(hidden.weight_decay)} in PyTorch's unit, range {format_significant(low)} to "
+            f"{format_significant(high)} ({advice.rule}, {advice.companions.source})"
+        )
+    title = styled(said or "nothing found", bold=True)
+    return title + "\n\n" + "\n".join(labelled(label, text) for label, text in rows.items())
+
+
+def _groups(found: "Audit") -> str:
+    """What every parameter group gets."""
+    rows = [_row(group) for group in found.groups]
+    return columns(("group", "written", "λ", "peak lr", "tau, steps", "of the run", "init left"), rows)
+
+
+def _row(group: "GroupTimescale") -> tuple[str, ...]:
+    tau = group.timescale
+    unknown = "never" if group.weight_decay == 0 else "unknown"
+    return (
+        group.group,
+        "unknown" if group.written is None else f"{group.written:.4g}",
+        "unknown" if group.weight_decay is None else format_significant(group.weight_decay),
+        "unknown" if group.peak_lr is None else f"{group.peak_lr:.4g}",
+        format_count(round(tau.iters)) if tau else unknown,
+        _share(tau.run) if tau and tau.run else unknown,
+        "unknown" if group.retention is None else format_percent(group.retention),
+    )
+
+
+def _share(run: float) -> str:
+    """A timescale as a part of the run, or as a multiple where it is far longer."""
+    return f"{format_significant(run)} times" if run >= 10 else format_percent(run)

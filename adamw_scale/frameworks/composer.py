@@ -1,0 +1,189 @@
+"""Composer: DecoupledAdamW, whose decay is lr / initial_lr * weight_decay (optim/decoupled_weight_decay.py).
+
+The value is that of one step at peak lr, whatever the lr of its group is, and everything it is given decays. The
+Trainer steps its schedulers before its clock (trainer/trainer.py), so each step runs at the lr of the one before, and
+the first two are alike.
+"""
+
+import re
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from adamw_scale.errors import SpecError
+from adamw_scale.formats import Document, parse
+from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.framework import Framework, Language, exact, one_for_all, value, whole
+from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source, read_groups
+from adamw_scale.frameworks.reading import Keys, keys_of
+from adamw_scale.schedules import POWER, SCHEDULES
+
+# Shapes that Composer has a class for, without and with warm-up; others are written as a function.
+_CLASSES = {
+    "constant": ("ConstantScheduler", "ConstantWithWarmupScheduler"),
+    "linear": ("LinearScheduler", "LinearWithWarmupScheduler"),
+    "cosine": ("CosineAnnealingScheduler", "CosineAnnealingWithWarmupScheduler"),
+    "polynomial": ("PolynomialScheduler", "PolynomialWithWarmupScheduler"),
+}
+_SCHEDULES = {spelled: name for name, both in _CLASSES.items() for spelled in both}
+LR, WEIGHT_DECAY, BETAS, EPS = 1e-3, 1e-5, (0.9, 0.95), 1e-8  # of DecoupledAdamW
+
+
+class Composer(Framework):
+    """DecoupledAdamW with explicit parameter groups, and a scheduler for Composer's Trainer."""
+
+    name: ClassVar[str] = "composer"
+    title: ClassVar[str] = "Composer"
+    language: ClassVar[Language] = "python"
+    convention: ClassVar[str] = "composer"
+    undecayed_by_default: ClassVar[str] = "nothing: every parameter of a group decays"
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
+    schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
+    reads: ClassVar[str] = "Python source with a call of DecoupledAdamW"
+    signs: ClassVar[frozenset[str]] = frozenset({"DecoupledAdamW", "t_warmup", "alpha_f", *_SCHEDULES})
+    proven: ClassVar[str] = "mosaicml 0.32"
+
+    def write(self, config: Config) -> str:
+        """A module with build_optimizer(model), `scheduler` and MAX_DURATION, which go to the Trainer."""
+        by_group, betas = not one_for_all(config), config.betas or BETAS
+        imported, source = _scheduler(config)
+        head = [
+            *([] if imported else ["import math", "", "from composer.core import State"]),
+            f"from composer.optim import {', '.join(sorted(['DecoupledAdamW', *imported]))}",
+            "from torch import nn",
+            "",
+            f"TOTAL_STEPS = {whole(config.total_steps)}",
+            'MAX_DURATION = f"{TOTAL_STEPS}ba"',
+            *(
+                [f"GLOBAL_BATCH_SIZE = {whole(config.batch_size)}  # each DataLoader has its device's share"]
+                if config.batch_size
+                else []
+            ),
+        ]
+        model = "model, output_layer" if by_group else "model"
+        signature = "model: nn.Module, output_layer: nn.Module" if by_group else "model: nn.Module"
+        return (
+            "\n".join(head)
+            + f"""
+
+
+{param_groups_source(config)}
+
+def build_optimizer({signature}) -> DecoupledAdamW:
+    \"\"\"Trainer(optimizers=build_optimizer({model}), schedulers=scheduler, max_duration=MAX_DURATION, ...).\"\"\"
+    return DecoupledAdamW(
+        param_groups({model}),
+        lr={value(config.peak_lr or 0)},
+        betas=({exact(betas[0])}, {exact(betas[1])}),
+        eps={exact(config.eps or 0)},
+        weight_decay={value(config.weight_decay)},
+    )
+
+
+{source}"""
+        )
+
+    def read(self, text: str) -> Config:
+        """Arguments of DecoupledAdamW and of a scheduler, and groups beside them; a schedule in code is not known."""
+        document = parse(text, ".py")
+        keys = keys_of(document, ("DecoupledAdamW",))
+        assigned = Keys(document.content)
+        peak_lr = keys.number_or("peak_lr", LR, "lr")
+        weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "weight_decay") or 0.0
+        total = Duration.of(_argument(document, "max_duration"))
+        steps = assigned.number("TOTAL_STEPS")
+        return Config(
+            convention=self.convention,
+            peak_lr=peak_lr,
+            groups=read_groups(document, Keys({"lr": peak_lr, "eps": keys.number("eps") or EPS}))
+            or same_decay(weight_decay),
+            betas=keys.pair("betas") or BETAS,
+            eps=keys.number("eps") or EPS,
+            **_read_scheduler(document, total),
+            **({"total_steps": steps} if steps else run_length(total)),
+            batch_size=assigned.number("GLOBAL_BATCH_SIZE"),
+            defaults=tuple(keys.defaults),
+        )
+
+
+class Duration(NamedTuple):
+    """Composer's times: "10ba", "1ep", "4e9tok", "0.1dur"; steps, epochs, tokens, samples, or a part of the run."""
+
+    amount: float
+    unit: str
+
+    @classmethod
+    def of(cls, text: str | None) -> "Duration | None":
+        """A time from its text; None where there is none.
+
+        Raises:
+            SpecError: it is no time of Composer's.
+        """
+        if text is None:
+            return None
+        found = re.fullmatch(r"\s*([\d._]+(?:[eE][-+]?\d+)?)\s*(ep|ba|tok|sp|dur|iter|sec)\s*", text)
+        try:
+            if found is None:
+                raise ValueError
+            return cls(float(found[1]), found[2])
+        except ValueError:
+            raise SpecError(
+                f"{text[:60]!r} is not a time of Composer's: write a number and its unit, such as 100ba, 1ep or 0.1dur"
+            ) from None
+
+
+def run_length(total: Duration | None) -> dict[str, float]:
+    """Fields that a run's duration fills."""
+    fields = {"ba": "total_steps", "ep": "epochs", "tok": "total_tokens"}
+    return {fields[total.unit]: total.amount} if total and total.unit in fields else {}
+
+
+def part_of_run(time: Duration | None, total: Duration | None) -> dict[str, float]:
+    """A warm-up in steps or as a part of the run; nothing where its unit cannot be compared with the run's."""
+    if time is None:
+        return {}
+    if time.unit == "dur":
+        return {"warmup_fraction": time.amount}
+    if time.unit == "ba":
+        return {"warmup_steps": time.amount}
+    if total is not None and total.unit == time.unit and total.amount:
+        return {"warmup_fraction": time.amount / total.amount}
+    return {}
+
+
+def _argument(document: Document, name: str) -> str | None:
+    """The text of an argument of any call that has it; None where it is code."""
+    found = [text for call in document.calls if (text := Keys({name: call.keywords.get(name)}).text(name))]
+    return found[-1] if found else None
+
+
+def _read_scheduler(document: Document, total: Duration | None) -> dict[str, Any]:
+    """Schedule fields from the call of one of Composer's classes; none where there is none."""
+    for call in document.calls:
+        name = _SCHEDULES.get(call.name.rpartition(".")[2])
+        if name is not None:
+            keys = Keys(call.keywords)
+            fields: dict[str, Any] = {"schedule": name, **part_of_run(Duration.of(keys.text("t_warmup")), total)}
+            if name != "constant":
+                fields["final_lr_fraction"] = keys.number("alpha_f")
+            if name == "polynomial":
+                fields["schedule_power"] = keys.number("power")
+            return fields
+    return {}
+
+
+def _scheduler(config: Config) -> tuple[list[str], str]:
+    """Classes that are imported for `scheduler`, and its source; none where it is a function."""
+    schedule = config.lr_schedule
+    if schedule.name not in _CLASSES:
+        return [], (
+            f"{multiplier_source(schedule)}\n\n"
+            "def scheduler(state: State, ssr: float = 1.0) -> float:\n"
+            '    """Learning rate over peak, at the middle of a step."""\n'
+            "    return lr_multiplier(state.timestamp.batch.value)\n"
+        )
+    name = _CLASSES[schedule.name][bool(whole(config.warmup_steps))]
+    arguments = [f't_warmup="{whole(config.warmup_steps)}ba"'] if whole(config.warmup_steps) else []
+    if schedule.name == "polynomial":
+        arguments.append(f"power={exact(POWER if schedule.schedule_power is None else schedule.schedule_power)}")
+    if schedule.name != "constant":
+        arguments.append(f"alpha_f={value(schedule.floor)}")
+    return [name], f"scheduler = {name}({', '.join(arguments)})\n"

@@ -1,0 +1,292 @@
+"""DeepSpeed: FusedAdam, or CPUAdam when offloaded, AdamW by default; decays whatever model_parameters holds (runtime/engine.py).
+
+Exclusions and other learning rates are groups passed as model_parameters; their own weight_decay wins over the
+JSON's. The scheduler is one step behind: it is stepped first after the first update (runtime/lr_schedules.py), and
+WarmupCosineLR then takes its cosine one step ahead again. The Warmup classes cannot do without a warm-up, so a run
+without one gets a scheduler of torch.optim. Keys at the top that DeepSpeed does not know it ignores.
+"""
+
+import json
+from typing import Any, ClassVar, Literal
+
+from adamw_scale.formats import parse
+from adamw_scale.frameworks.config import Config, Finding, same_decay
+from adamw_scale.frameworks.framework import Framework, Language, final_lr, value, whole
+from adamw_scale.frameworks.reading import Keys, chosen, keys_of
+from adamw_scale.schedules import Schedule
+
+ABOUT = "adamw_scale"  # key of what DeepSpeed has no word for: comments, and the length of the run
+OPTIMIZERS = {"Adam": "deepspeed", "AdamW": "deepspeed", "Lion": "deepspeed"}
+SCHEDULERS = {
+    "WarmupLR": "constant",
+    "WarmupDecayLR": "linear",
+    "WarmupCosineLR": "cosine",
+    "LinearLR": "linear",
+    "CosineAnnealingLR": "cosine",
+}
+DECAY_PEAK = 0.001  # where WarmupDecayLR goes if warmup_max_lr is not given
+COSINE_FLOOR = 1e-4  # where WarmupCosineLR ends if cos_min_ratio is not given
+WARMUP_STEPS = 1000.0
+DEFAULT_DECAY = {False: 0.0, True: 0.01}  # of FusedAdam and CPUAdam; of torch's, if torch_adam asks for it
+
+
+class DeepSpeed(Framework):
+    """The JSON of deepspeed.initialize(config=...), or ds_config."""
+
+    name: ClassVar[str] = "deepspeed"
+    title: ClassVar[str] = "DeepSpeed"
+    language: ClassVar[Language] = "json"
+    convention: ClassVar[str] = "deepspeed"
+    undecayed_by_default: ClassVar[str] = "nothing: every parameter it is given decays"
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
+    how_to_group: ClassVar[str] = (
+        "pass parameter groups as model_parameters of deepspeed.initialize: a group's own lr and weight_decay win over the JSON's"
+    )
+    schedules: ClassVar[tuple[str, ...]] = ("constant", "linear", "cosine")
+    only_to_zero: ClassVar[frozenset[str]] = frozenset({"linear"})
+    reads: ClassVar[str] = "the JSON (ds_config), the same in YAML, or a dict in Python"
+    signs: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("train_micro_batch_size_per_gpu", "train_batch_size", "zero_optimization", "gradient_clipping"),
+            *("warmup_num_steps", "warmup_max_lr", "total_num_steps", "cos_min_ratio", "torch_adam"),
+            "gradient_accumulation_steps",
+        }
+    )
+    proven: ClassVar[str] = "deepspeed 0.19"
+
+    def has(self, schedule: Schedule) -> bool:
+        """A warm-up has to start where a linear fall ends; without one torch's LinearLR ends anywhere."""
+        return super().has(schedule) or (schedule.name == "linear" and not schedule.warmup)
+
+    def write(self, config: Config) -> str:
+        """The JSON; merge it into a ds_config that has the rest."""
+        betas = config.betas or (0.9, 0.999)
+        optimizer = {
+            "lr": float(value(config.peak_lr or 0)),
+            "betas": list(betas),
+            "eps": config.eps,
+            "weight_decay": float(value(config.weight_decay)),
+        }
+        name, options = _scheduler(config)
+        content: dict[str, Any] = {
+            ABOUT: {
+                "total_steps": whole(config.total_steps),
+                **({"sequence_length": whole(config.sequence_length)} if config.sequence_length else {}),
+            },
+            **({} if config.batch_size is None else {"train_batch_size": whole(config.batch_size)}),
+            "optimizer": {"type": "AdamW", "params": optimizer},
+            **({"scheduler": {"type": name, "params": options}} if name else {}),
+        }
+        return _json(content)
+
+    def annotated(self, lines: list[str], body: str) -> str:
+        """Comments under a key that DeepSpeed ignores."""
+        content = json.loads(body)
+        content[ABOUT] = {"about": [" ".join(line.split()) for line in lines], **content[ABOUT]}
+        return _json(content)
+
+    def read(self, text: str) -> Config:
+        """The optimizer, the scheduler and the batch; "auto", and what is built in code, is not known."""
+        keys = keys_of(parse(text), ("dict",))
+        given = keys.mapping("optimizer.params")
+        name = keys.text("optimizer.type")
+        convention = chosen("optimizer.type", name, OPTIMIZERS, self.convention) or self.convention
+        if given.yes("adam_w_mode") is False and (name or "").lower() == "adam":
+            convention = "deepspeed-l2"
+        weight_decay = given.number_or("weight_decay", _default_decay(given, name), "weight_decay")
+        keys.findings += _optimizer_findings(given, name)
+        schedule, peak_lr = _read_scheduler(keys, given, name)
+        schedule["total_steps"] = schedule.get("total_steps") or keys.number(f"{ABOUT}.total_steps")
+        return Config(
+            convention=convention,
+            optimizer=name or "adamw",
+            peak_lr=peak_lr,
+            groups=same_decay(weight_decay or 0.0),
+            weight_decay_known=weight_decay is not None,
+            betas=given.pair("betas") or (None if name is None or given.unread("betas") else (0.9, 0.999)),
+            eps=given.number("eps") or (None if name is None or given.unread("eps") else 1e-8),
+            **schedule,
+            batch_size=keys.number("train_batch_size"),
+            per_device_batch_size=keys.number("train_micro_batch_size_per_gpu"),
+            accumulation=keys.number("gradient_accumulation_steps"),
+            sequence_length=keys.number(f"{ABOUT}.sequence_length"),
+            defaults=tuple({*given.defaults, *keys.defaults}),
+            findings=tuple(keys.findings),
+        )
+
+
+def _scheduler(config: Config) -> tuple[str, dict[str, Any]]:
+    """Scheduler type and its params; no type for a constant learning rate."""
+    name, steps, warmup = config.schedule, whole(config.total_steps), whole(config.warmup_steps)
+    if not warmup:
+        ends = {
+            "linear": ("LinearLR", {"start_factor": 1.0, "end_factor": config.lr_schedule.final, "total_iters": steps}),
+            "cosine": ("CosineAnnealingLR", {"T_max": steps, "eta_min": float(value(final_lr(config)))}),
+        }
+        return ends.get(name or "", ("", {}))
+    warm: dict[str, Any] = {"warmup_num_steps": warmup, "warmup_type": "linear"}
+    if name == "cosine":
+        return "WarmupCosineLR", {"total_num_steps": steps, **warm, "cos_min_ratio": config.lr_schedule.floor}
+    warm |= {"warmup_min_lr": 0.0, "warmup_max_lr": float(value(config.peak_lr or 0))}
+    return ("WarmupDecayLR", {"total_num_steps": steps, **warm}) if name == "linear" else ("WarmupLR", warm)
+
+
+def _read_scheduler(keys: Keys, optimizer: Keys, optimizer_name: str | None) -> tuple[dict[str, Any], float | None]:
+    """Schedule fields, and the peak: warmup_max_lr takes the place of the optimizer's lr."""
+    given, name = keys.mapping("scheduler.params"), keys.text("scheduler.type")
+    said = optimizer.number("lr")
+    peak = said if optimizer_name is None else optimizer.number_or("peak_lr", 1e-3, "lr")
+    kind = chosen("scheduler.type", name, SCHEDULERS, None)
+    if name is None or kind is None:
+        return {}, peak
+    if not name.startswith("Warmup"):
+        return _read_torch_scheduler(keys, given, kind, peak), peak
+    if name != "WarmupCosineLR":
+        top = given.number_or("peak_lr", DECAY_PEAK if name == "WarmupDecayLR" else None, "warmup_max_lr")
+        if top is not None and said is not None and top != said:
+            keys.note(_overridden(name, said, top, given="warmup_max_lr" in given))
+        peak = peak if top is None else top
+    warmup = given.number_or("warmup_steps", WARMUP_STEPS, "warmup_num_steps")
+    keys.findings += _warmup_findings(given)
+    fields: dict[str, Any] = {"schedule": kind, "total_steps": given.number("total_num_steps")}
+    if warmup:
+        fields["warmup_steps"] = max(2.0, warmup)
+    floor = given.number("warmup_min_lr") or 0.0
+    if name == "WarmupCosineLR":
+        fields["final_lr_fraction"] = given.number_or("final_lr_fraction", COSINE_FLOOR, "cos_min_ratio")
+    elif name == "WarmupDecayLR" and peak:
+        fields["final_lr_fraction"] = floor / peak
+    keys.defaults += given.defaults
+    return fields, peak
+
+
+def _read_torch_scheduler(keys: Keys, given: Keys, kind: str, peak: float | None) -> dict[str, Any]:
+    """Fields of torch's LinearLR and CosineAnnealingLR, with torch's defaults."""
+    if kind == "linear" and given.number("start_factor") != 1:
+        keys.note(
+            Finding(
+                code="schedule-unread",
+                severity="note",
+                message="LinearLR does not start at the peak (start_factor, 1/3 by default), and so is not judged",
+                fix="say the schedule with --schedule",
+                key="scheduler.params.start_factor",
+            )
+        )
+        return {}
+    if kind == "linear":
+        end, steps = given.number("end_factor"), given.number("total_iters") or 5.0
+        return {"schedule": kind, "total_steps": steps, "final_lr_fraction": 1.0 if end is None else end}
+    floor = given.number("eta_min") or 0.0
+    return {
+        "schedule": kind,
+        "total_steps": given.number("T_max"),
+        "final_lr_fraction": floor / peak if peak else None,
+    }
+
+
+def _default_decay(given: Keys, name: str | None) -> float | None:
+    """Weight decay where none is written; none where there is no optimizer either."""
+    if name is None or "weight_decay" in given:
+        return None
+    return DEFAULT_DECAY[bool(given.yes("torch_adam")) and name.lower() == "adamw"]
+
+
+def _optimizer_findings(given: Keys, name: str | None) -> list[Finding]:
+    """Keys that DeepSpeed refuses or ignores, and what it leaves to others."""
+    found = []
+    if name is None:
+        found.append(
+            Finding(
+                code="optimizer-elsewhere",
+                severity="note",
+                message="there is no optimizer in this config, so its weight decay is set in the training script",
+                fix="check the config or script that builds the optimizer",
+                key="optimizer",
+            )
+        )
+    elif given.unread("weight_decay"):
+        found.append(
+            Finding(
+                code="filled-in-elsewhere",
+                severity="note",
+                message='weight_decay is "auto": the Hugging Face Trainer writes its own there, DeepSpeed alone refuses it',
+                fix="check the TrainingArguments instead",
+                key="optimizer.params.weight_decay",
+            )
+        )
+    elif "weight_decay" not in given:
+        found.append(
+            Finding(
+                code="decay-by-implementation",
+                severity="warning",
+                message="weight_decay is not written, and its default depends on which Adam runs: 0 in FusedAdam and CPUAdam, "
+                "0.01 in torch's AdamW (torch_adam)",
+                fix="write weight_decay into optimizer.params",
+                key="optimizer.params.weight_decay",
+            )
+        )
+    if "max_grad_norm" in given:
+        found.append(
+            Finding(
+                code="refused-key",
+                severity="error",
+                message="DeepSpeed refuses max_grad_norm among the optimizer's params",
+                fix="write gradient_clipping at the top of the config",
+                key="optimizer.params.max_grad_norm",
+            )
+        )
+    if given.yes("adam_w_mode") is False and (name or "").lower() == "adamw":
+        found.append(
+            Finding(
+                code="ignored-key",
+                severity="warning",
+                message='adam_w_mode false has no effect on type "AdamW", whose decay stays decoupled',
+                fix='drop adam_w_mode, or choose type "Adam" if L2 is meant',
+                key="optimizer.params.adam_w_mode",
+            )
+        )
+    return found
+
+
+def _overridden(name: str, lr: float, top: float, *, given: bool) -> Finding:
+    """A scheduler that goes to another learning rate than the optimizer's."""
+    return Finding(
+        code="lr-overridden",
+        severity="error",
+        message=f"lr {lr:g} is never used: {name} warms up to warmup_max_lr, {'which is' if given else 'by default'} {top:g}",
+        fix=f"set scheduler.params.warmup_max_lr to {lr:g}",
+        key="scheduler.params.warmup_max_lr",
+    )
+
+
+def _warmup_findings(given: Keys) -> list[Finding]:
+    """A warm-up that is no straight line, or that DeepSpeed refuses."""
+    found = []
+    kind, steps = given.text("warmup_type"), given.raw("warmup_num_steps")
+    if kind != "linear" and not given.unread("warmup_type"):
+        found.append(
+            Finding(
+                code="log-warmup",
+                severity="note" if kind == "log" else "warning",
+                message=f"warmup_type {'is' if kind in (None, 'log') else f'{kind[:20]!r} is not known and becomes'} log"
+                f"{'' if kind else ' by default'}: the learning rate is past half its peak after the square root of the "
+                "warm-up's steps; it is judged as linear",
+                fix='write "warmup_type": "linear" into scheduler.params',
+                key="scheduler.params.warmup_type",
+            )
+        )
+    if steps is not None and ((given.number("warmup_num_steps") or 0) < 1 or isinstance(steps, float)):
+        found.append(
+            Finding(
+                code="refused-value",
+                severity="error",
+                message=f"warmup_num_steps {steps} is refused: a whole number of at least 1 is needed",
+                fix="write a whole number, or for no warm-up a scheduler of torch such as CosineAnnealingLR",
+                key="scheduler.params.warmup_num_steps",
+            )
+        )
+    return found
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,63 @@
+"""Lightning: torch.optim.AdamW as configure_optimizers builds it; decays every parameter it is given.
+
+A scheduler is stepped once an epoch unless its "interval" says "step" (pytorch/core/optimizer.py), and LightningCLI's
+`lr_scheduler` always once an epoch (pytorch/cli.py). Steps are the optimizer's, whatever is accumulated.
+"""
+
+from typing import ClassVar, Literal
+
+from adamw_scale.frameworks.config import Config
+from adamw_scale.frameworks.framework import Framework, Language, exact, one_for_all, value, whole
+from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source
+from adamw_scale.schedules import SCHEDULES
+
+
+class Lightning(Framework):
+    """A LightningModule that has configure_optimizers and leaves the rest to your own."""
+
+    name: ClassVar[str] = "lightning"
+    title: ClassVar[str] = "Lightning (PyTorch Lightning 2.x)"
+    language: ClassVar[Language] = "python"
+    convention: ClassVar[str] = "pytorch"
+    undecayed_by_default: ClassVar[str] = "nothing: every parameter of a group decays"
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
+    schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
+    proven: ClassVar[str] = "lightning 2.6"
+
+    def write(self, config: Config) -> str:
+        """Python with the class that a module derives from; LightningCLI's YAML cannot step a scheduler by steps."""
+        by_group, betas = not one_for_all(config), config.betas or (0.9, 0.999)
+        return f'''import math
+
+import lightning
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+TOTAL_STEPS = {whole(config.total_steps)}  # Trainer(max_steps=TOTAL_STEPS)
+
+
+{multiplier_source(config.lr_schedule)}
+
+{param_groups_source(config)}
+
+class WithAdamW(lightning.LightningModule):
+    """Derive your module from this, or copy its method."""
+
+{_OUTPUT if by_group else ""}    def configure_optimizers(self) -> dict:
+        optimizer = torch.optim.AdamW(
+            param_groups({"self, self.output_layer()" if by_group else "self"}),
+            lr={value(config.peak_lr or 0)},
+            betas=({exact(betas[0])}, {exact(betas[1])}),
+            eps={exact(config.eps or 0)},
+        )
+        scheduler = {{"scheduler": LambdaLR(optimizer, lr_multiplier), "interval": "step"}}  # the default is "epoch"
+        return {{"optimizer": optimizer, "lr_scheduler": scheduler}}
+'''
+
+
+_OUTPUT = '''    def output_layer(self) -> nn.Module:
+        """The unembedding, or classifier head."""
+        return self.lm_head
+
+'''

@@ -1,0 +1,274 @@
+"""Megatron-Bridge: megatron-core's optimizer and scheduler; spares biases and tensors of one dimension (training/config.py).
+
+The scheduler writes start_weight_decay to end_weight_decay into the optimizer at every step (training/optim.py), so
+OptimizerConfig.weight_decay alone does nothing. The functions that recipes take both configs from set start and end to
+0.033 unless told otherwise, two of them always (recipes/utils/optimizer_utils.py).
+"""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from adamw_scale.errors import SpecError
+from adamw_scale.formats import Document, parse
+from adamw_scale.frameworks.config import Config, Finding
+from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
+from adamw_scale.frameworks.megatron import _STYLE as STYLES
+from adamw_scale.frameworks.megatron import _WSD as WSD_STYLES
+from adamw_scale.frameworks.megatron import Megatron, read_arguments
+from adamw_scale.frameworks.reading import Keys
+from adamw_scale.parametrizations import EMBEDDING, OUTPUT
+
+TITLE = "Megatron-Bridge"
+FIELDS = frozenset(
+    {
+        *("optimizer", "lr", "min_lr", "weight_decay", "adam_beta1", "adam_beta2", "adam_eps"),
+        *("decoupled_lr", "lr_decay_style", "lr_wsd_decay_style", "lr_decay_iters", "lr_decay_samples"),
+        *("lr_wsd_decay_iters", "lr_wsd_decay_samples", "lr_warmup_fraction", "lr_warmup_iters", "lr_warmup_samples"),
+        *("start_weight_decay", "end_weight_decay", "weight_decay_incr_style", "train_iters", "train_samples"),
+        *("global_batch_size", "micro_batch_size", "seq_length"),
+    }
+)
+CONFIGS = ("OptimizerConfig", "SchedulerConfig", "TrainingConfig")
+_CONSTANT = {"start_weight_decay": 0.033, "end_weight_decay": 0.033, "weight_decay_incr_style": "constant"}
+
+
+class _Recipe(NamedTuple):
+    """What a function that makes both configs fills in, and what it has no argument for."""
+
+    defaults: dict[str, Any]
+    fixed: tuple[str, ...] = ()
+
+
+RECIPES = {
+    "distributed_fused_adam_with_cosine_annealing": _Recipe(
+        {"lr": 1e-4, "adam_beta2": 0.95, "lr_decay_style": "cosine", "lr_warmup_iters": 2000, **_CONSTANT}
+    ),
+    "distributed_fused_adam_with_cosine_annealing_samples": _Recipe(
+        {"lr": 1e-4, "adam_beta2": 0.95, "lr_decay_style": "cosine", **_CONSTANT}, tuple(_CONSTANT)
+    ),
+    "distributed_muon_with_cosine_annealing": _Recipe(
+        {
+            "optimizer": "dist_muon",
+            "lr": 1e-4,
+            "lr_decay_style": "cosine",
+            "lr_warmup_iters": 2000,
+            "lr_decay_iters": 2000,
+            **_CONSTANT,
+        },
+        tuple(_CONSTANT),
+    ),
+}
+_NOUNS = {"lr": "peak_lr", "lr_warmup_iters": "warmup_steps", "start_weight_decay": "weight_decay"}
+STATED = 0.1  # weight_decay that the same functions give OptimizerConfig if nothing is said
+NEARLY_ALL = 1 - 1e-9  # of the run is warm-up where it fills it
+
+
+class MegatronBridge(Framework):
+    """OptimizerConfig, SchedulerConfig and TrainingConfig of a ConfigContainer."""
+
+    name: ClassVar[str] = "megatron-bridge"
+    title: ClassVar[str] = TITLE
+    language: ClassVar[Language] = "python"
+    convention: ClassVar[str] = "megatron"
+    undecayed: ClassVar[frozenset[str]] = Megatron.undecayed
+    undecayed_by_default: ClassVar[str] = Megatron.undecayed_by_default
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
+    how_to_group: ClassVar[str] = (
+        "subclass OptimizerConfigOverrideProvider: it maps ParamKey(name=...) to ParamGroupOverride(max_lr=..., min_lr=..., "
+        "start_wd=..., end_wd=..., wd_mult=...)"
+    )
+    schedules: ClassVar[tuple[str, ...]] = Megatron.schedules
+    reads: ClassVar[str] = "a recipe in Python, or the YAML that overrides one"
+    signs: ClassVar[frozenset[str]] = frozenset(
+        {
+            *CONFIGS,
+            *RECIPES,
+            *(
+                "ConfigContainer",
+                "GPTDatasetConfig",
+                "CheckpointConfig",
+                "LoggerConfig",
+                "TokenizerConfig",
+                "RNGConfig",
+                "_pretrain_common",
+            ),
+        }
+    )
+    formats: ClassVar[frozenset[str]] = frozenset({"Python", "YAML"})
+    proven: ClassVar[str] = "megatron-bridge 0.3 on megatron-core 0.16"
+
+    def write(self, config: Config) -> str:
+        """Values to pass as ConfigContainer(optimizer=optimizer, scheduler=scheduler, train=train, ...)."""
+        schedule, betas = config.schedule or "constant", config.betas or (0.9, 0.999)
+        decay = value(config.weight_decay)
+        optimizer = {
+            "optimizer": '"adam"',
+            "lr": value(config.peak_lr or 0),
+            "min_lr": value(final_lr(config)),
+            "weight_decay": decay,
+            "adam_beta1": exact(betas[0]),
+            "adam_beta2": exact(betas[1]),
+            "adam_eps": exact(config.eps or 0.0),
+        }
+        scheduler = {
+            "start_weight_decay": decay,
+            "end_weight_decay": decay,
+            "weight_decay_incr_style": '"constant"',
+            "lr_decay_style": f'"{STYLES[schedule]}"',
+            **(
+                {"lr_wsd_decay_style": f'"{WSD_STYLES[schedule]}"', "lr_wsd_decay_iters": whole(config.decay_steps)}
+                if schedule in WSD_STYLES
+                else {}
+            ),
+            "lr_decay_iters": whole(config.total_steps),
+            "lr_warmup_iters": whole(config.warmup_steps),
+            "lr_warmup_init": 0.0,
+        }
+        train = {
+            "train_iters": whole(config.total_steps),
+            **({"global_batch_size": whole(config.batch_size)} if config.batch_size else {}),
+        }
+        return (
+            f"from megatron.bridge.training.config import {', '.join(CONFIGS)}\n\n"
+            + _call("optimizer", "OptimizerConfig", optimizer)
+            + "# The run decays by start_weight_decay to end_weight_decay, whatever the optimizer's weight_decay is.\n"
+            + _call("scheduler", "SchedulerConfig", scheduler)
+            + _call("train", "TrainingConfig", train)
+            + (
+                f"SEQ_LENGTH = {whole(config.sequence_length)}  # of dataset and model\n"
+                if config.sequence_length
+                else ""
+            )
+        )
+
+    def read(self, text: str) -> Config:
+        """Calls of the configs and of the functions that make them, then what is assigned to their fields."""
+        document = parse(text)
+        given, filled, findings = (
+            _python(document) if document.format == "Python" else (_fields(document.content), {}, ())
+        )
+        values = filled | given
+        keys = Keys(values)
+        keys.findings += findings
+        keys.findings += _refused(keys)
+        keys.findings += _disagreeing(given, filled)
+        if warmup := _capped(keys):
+            values["lr_warmup_iters"] = warmup
+        config = read_arguments(keys, TITLE)
+        lr, decoupled = keys.number("lr"), keys.number("decoupled_lr")
+        if lr and decoupled:
+            apart = {"lr_factor": decoupled / lr}
+            groups = tuple(
+                group.model_copy(update=apart) if group.group in (EMBEDDING, OUTPUT) else group
+                for group in config.groups
+            )
+            config = config.model_copy(update={"groups": groups})
+        defaults = [noun for field, noun in _NOUNS.items() if field in filled and field not in given]
+        return config.model_copy(update={"defaults": (*config.defaults, *defaults)})
+
+
+def _call(name: str, function: str, rows: dict[str, Any]) -> str:
+    return f"{name} = {function}(\n" + "".join(f"    {key}={each},\n" for key, each in rows.items()) + ")\n"
+
+
+def _fields(content: dict[str, Any]) -> dict[str, Any]:
+    """Known fields of a mapping and of the mappings in it; "cfg.optimizer.lr" too."""
+    found: dict[str, Any] = {}
+    for path, each in content.items():
+        name = str(path).rpartition(".")[2]
+        if isinstance(each, dict):
+            found |= {key: inner for key, inner in each.items() if key in FIELDS}
+        elif name in FIELDS and (name != "optimizer" or isinstance(each, str)):
+            found[name] = each
+    return found
+
+
+def _python(document: Document) -> tuple[dict[str, Any], dict[str, Any], tuple[Finding, ...]]:
+    """Fields that are given, those that a recipe's function fills in, and what is wrong with its arguments."""
+    given: dict[str, Any] = {}
+    filled: dict[str, Any] = {}
+    findings: tuple[Finding, ...] = ()
+    calls = [(call.name.rpartition(".")[2], call.keywords) for call in document.calls]
+    for name, keywords in calls:
+        if name in RECIPES:
+            recipe = RECIPES[name]
+            filled = dict(recipe.defaults)
+            given |= {
+                ("lr" if key == "max_lr" else key): each for key, each in keywords.items() if key not in recipe.fixed
+            }
+            peak = Keys(filled | given).number("lr")
+            if name != "distributed_muon_with_cosine_annealing" and peak:
+                filled["min_lr"] = 0.1 * peak
+            findings = tuple(_unknown(name, recipe, keywords))
+        elif name in CONFIGS:
+            given |= keywords
+        given |= {"seq_length": keywords["seq_length"]} if "seq_length" in keywords else {}
+    assigned = _fields(document.content)
+    if not assigned and not any(name in RECIPES or name in CONFIGS for name, _ in calls):
+        raise SpecError(f"no call of {', '.join(CONFIGS)} or of a recipe's function is in this Python file")
+    if "SEQ_LENGTH" in document.content:
+        assigned["seq_length"] = document.content["SEQ_LENGTH"]
+    return {key: each for key, each in (given | assigned).items() if key in FIELDS}, filled, findings
+
+
+def _unknown(name: str, recipe: _Recipe, keywords: dict[str, Any]) -> Iterator[Finding]:
+    for key in sorted(keywords.keys() & set(recipe.fixed)):
+        yield Finding(
+            code="unknown-argument",
+            severity="error",
+            message=f"{name} has no argument {key}, and refuses it: it always sets {recipe.defaults[key]}",
+            fix=f"assign scheduler.{key} afterwards",
+            key=key,
+        )
+
+
+def _refused(keys: Keys) -> Iterator[Finding]:
+    """What Megatron-Bridge needs and has no default for."""
+    if "min_lr" not in keys and "lr" in keys:
+        yield Finding(
+            code="no-min-lr",
+            severity="error",
+            message="OptimizerConfig.min_lr is None by default, which the scheduler cannot compare with lr: the run fails at its start",
+            fix="write min_lr, 0.0 if none is meant",
+            key="min_lr",
+        )
+    missing = [each for each in ("start_weight_decay", "end_weight_decay") if each not in keys]
+    if missing and "lr" in keys:
+        yield Finding(
+            code="no-scheduled-decay",
+            severity="error",
+            message=f"{' and '.join(missing)} of SchedulerConfig not set: it takes nothing from weight_decay, and the run fails at "
+            "its start",
+            fix="set start_weight_decay and end_weight_decay to the weight decay that is meant",
+            key=missing[0],
+        )
+
+
+def _disagreeing(given: dict[str, Any], filled: dict[str, Any]) -> Iterator[Finding]:
+    """A recipe's function whose own defaults contradict each other: nobody wrote either."""
+    acting = filled.get("start_weight_decay")
+    if acting is not None and not {"weight_decay", "start_weight_decay", "end_weight_decay"} & given.keys():
+        yield Finding(
+            code="decay-overridden",
+            severity="warning",
+            message=f"the recipe's function gives OptimizerConfig a weight_decay of {STATED:g}, which the run never uses: its "
+            f"scheduler gets {acting:g}, and that acts",
+            fix=f"set start_weight_decay and end_weight_decay of the scheduler to {STATED:g}, or all three to what is meant",
+        )
+
+
+def _capped(keys: Keys) -> float | None:
+    """Warm-up that is as long as the schedule or longer, as Megatron-Bridge shortens it."""
+    warmup, end = keys.number("lr_warmup_iters"), keys.number("lr_decay_iters", "train_iters")
+    if warmup is None or end is None or warmup < end:
+        return None
+    keys.note(
+        Finding(
+            code="warmup-fills-run",
+            severity="warning",
+            message=f"{warmup:g} iterations of warm-up are cut to the {end:g} of the schedule, which then never falls",
+            fix="lower lr_warmup_iters",
+            key="lr_warmup_iters",
+        )
+    )
+    return end * NEARLY_ALL

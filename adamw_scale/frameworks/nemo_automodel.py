@@ -1,0 +1,311 @@
+"""NeMo Automodel: any torch optimizer by its name, with Megatron's schedule; decays everything (components/optim).
+
+At every step the scheduler writes lr and weight_decay of every group anew, times the group's lr_mult and wd_mult. Its
+defaults surprise: warm-up starts at a tenth of the peak and the floor is a hundredth of it, so both are written, and
+the run ends after 10 epochs whatever max_steps says. Groups have no eps of their own.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from adamw_scale.formats import parse
+from adamw_scale.frameworks.config import Config, Finding, Group
+from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
+from adamw_scale.frameworks.megatron import _decay as read_decay
+from adamw_scale.frameworks.reading import Keys, chosen
+from adamw_scale.frameworks.torchtitan import kinds_named, own_groups
+from adamw_scale.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
+
+PATTERNS = {NORM_AND_BIAS: r"norm|bias$", EMBEDDING: r"embed_tokens\.", OUTPUT: r"lm_head\."}
+_WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "minus_sqrt"}
+_STYLES = {"constant": "constant", "linear": "linear", "cosine": "cosine", "inverse-sqrt": "inverse-square-root"}
+SECTION = "lr_scheduler"
+
+
+class _Target(NamedTuple):
+    """An optimizer as `_target_` names it, and what it gets where the config says nothing."""
+
+    convention: str
+    lr: float
+    weight_decay: float
+
+
+TARGETS = {
+    "AdamW": _Target("pytorch", 1e-3, 0.01),
+    "Adam": _Target("torch-adam", 1e-3, 0.0),
+    "AdamWConfig": _Target("pytorch", 1e-4, 0.01),
+    "FlashAdamWConfig": _Target("pytorch", 1e-4, 0.01),
+    "AdamConfig": _Target("torch-adam", 1e-4, 0.01),
+    "FusedAdam": _Target("apex", 1e-3, 0.0),
+    "FusedAdamConfig": _Target("apex", 1e-4, 0.01),
+    "AdamW8bit": _Target("bitsandbytes", 1e-3, 0.01),
+}
+
+
+class NemoAutomodel(Framework):
+    """The optimizer, lr_scheduler and step_scheduler sections of a recipe."""
+
+    name: ClassVar[str] = "nemo-automodel"
+    title: ClassVar[str] = "NeMo Automodel"
+    language: ClassVar[Language] = "yaml"
+    convention: ClassVar[str] = "pytorch"
+    undecayed_by_default: ClassVar[str] = (
+        "nothing: norms, biases and embeddings decay too, unless an override spares them"
+    )
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
+    schedules: ClassVar[tuple[str, ...]] = (*_STYLES, *_WSD)
+    reads: ClassVar[str] = "a recipe in YAML"
+    signs: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("_target_", "step_scheduler", "param_group_overrides", "lr_warmup_steps", "wd_mult", "init_lr"),
+            *("ckpt_every_steps", "val_every_steps", "lr_decay_style"),
+        }
+    )
+    proven: ClassVar[str] = "nemo-automodel 0.7"
+
+    def write(self, config: Config) -> str:
+        """Three sections of a recipe."""
+        *others, hidden = own_groups(config)
+        betas = config.betas or (0.9, 0.999)
+        peak = (config.peak_lr or 0) * hidden.lr_factor
+        optimizer = {
+            "_target_": "torch.optim.AdamW",
+            "lr": dotted(value(peak)),
+            "betas": f"[{dotted(exact(betas[0]))}, {dotted(exact(betas[1]))}]",
+            "eps": dotted(exact(config.eps or 0.0)),
+            "weight_decay": dotted(value(hidden.weight_decay)),
+        }
+        overrides = "".join(
+            f'    - pattern: "{_quoted(PATTERNS[group.group])}"\n'
+            f"      lr_mult: {dotted(value(group.lr_factor / hidden.lr_factor))}\n"
+            f"      wd_mult: {dotted(value(group.weight_decay / hidden.weight_decay))}\n"
+            for group in others
+        )
+        steps = {
+            "max_steps": whole(config.total_steps),
+            "num_epochs": max(1, math.ceil(config.epochs or 1)),
+            "global_batch_size": whole(config.batch_size)
+            if config.batch_size
+            else "null  # in sequences; left out it is 32",
+        }
+        factors = {group.eps_factor for group in config.groups if group.weight_decay}
+        return (
+            ("# muP wants another eps for each group, which Automodel cannot give them.\n" if len(factors) > 1 else "")
+            + _section("optimizer", optimizer)
+            + (f"  param_group_overrides:\n{overrides}" if overrides else "")
+            + _section(SECTION, _scheduler(config, hidden))
+            + _section("step_scheduler", steps)
+        )
+
+    def read(self, text: str) -> Config:
+        """The sections, with what Automodel fills in where they say nothing."""
+        keys = Keys(parse(text).content)
+        target = keys.text("optimizer._target_") or "torch.optim.AdamW"
+        known = chosen("optimizer._target_", target.rpartition(".")[2], TARGETS, None) or TARGETS["AdamW"]
+        said = keys.number_or("peak_lr", known.lr, "optimizer.lr")
+        scheduled = isinstance(keys.raw(SECTION), dict)
+        top = keys.number(f"{SECTION}.max_lr") if scheduled else None
+        total = keys.number("step_scheduler.max_steps")
+        weight_decay, shape = _read_decay(keys, known)
+        keys.findings += _findings(keys, said, top, total)
+        base = said if top is None else top
+        groups, factor = _read_groups(keys, weight_decay) if scheduled else (_plain(weight_decay), 1.0)
+        return Config(
+            convention=known.convention,
+            optimizer=target,
+            peak_lr=base * factor if base else None,
+            groups=groups,
+            betas=keys.pair("optimizer.betas") or (0.9, 0.999),
+            eps=keys.number("optimizer.eps") or 1e-8,
+            **(_read_schedule(keys, base, total) if scheduled else {"schedule": "constant"}),
+            weight_decay_schedule=shape[0],
+            final_weight_decay_fraction=shape[1],
+            total_steps=total,
+            epochs=None if total else keys.number_or("epochs", 10.0, "step_scheduler.num_epochs"),
+            batch_size=_batch(keys),
+            per_device_batch_size=keys.number("step_scheduler.local_batch_size"),
+            sequence_length=keys.number(
+                "packed_sequence.packed_sequence_size", "dataset.seq_length", "dataset.seq_len"
+            ),
+            defaults=tuple(keys.defaults),
+            findings=tuple(keys.findings),
+        )
+
+
+def _section(name: str, rows: dict[str, Any]) -> str:
+    return f"{name}:\n" + "".join(f"  {key}: {each}\n" for key, each in rows.items())
+
+
+def dotted(number: str) -> str:
+    """A number that YAML 1.1 takes for one: 1e-08 is text there, 1.0e-08 is not."""
+    mantissa, e, exponent = number.partition("e")
+    return mantissa + (".0" if "." not in mantissa else "") + e + exponent
+
+
+def _quoted(pattern: str) -> str:
+    return pattern.replace("\\", "\\\\")
+
+
+def _scheduler(config: Config, hidden: Group) -> dict[str, Any]:
+    schedule = config.schedule or "constant"
+    floor = 0.0 if schedule == "inverse-sqrt" else final_lr(config) * hidden.lr_factor
+    return {
+        "lr_decay_style": _STYLES.get(schedule, "WSD"),
+        **(
+            {"lr_wsd_decay_style": _WSD[schedule], "wsd_decay_steps": whole(config.decay_steps)}
+            if schedule in _WSD
+            else {}
+        ),
+        "lr_decay_steps": whole(config.total_steps),
+        "lr_warmup_steps": whole(config.warmup_steps),
+        "init_lr": "0.0",
+        "min_lr": dotted(value(floor)),
+    }
+
+
+def _read_decay(keys: Keys, known: _Target) -> tuple[float, tuple[str, float | None]]:
+    """The decay that acts: the scheduler's start and end, which are the optimizer's if they are not given."""
+    given = {
+        "weight_decay": keys.number_or("weight_decay", known.weight_decay, "optimizer.weight_decay"),
+        "start_weight_decay": keys.number(f"{SECTION}.start_wd"),
+        "end_weight_decay": keys.number(f"{SECTION}.end_wd"),
+        "weight_decay_incr_style": keys.text(f"{SECTION}.wd_incr_style"),
+    }
+    if given["start_weight_decay"] is None and given["end_weight_decay"] is not None:
+        given["start_weight_decay"] = given["weight_decay"]
+    elif given["end_weight_decay"] is None and given["start_weight_decay"] is not None:
+        given["end_weight_decay"] = given["weight_decay"]
+    renamed = Keys(given)
+    result = read_decay(renamed, NemoAutomodel.title)
+    for finding in renamed.findings:
+        words = {"start_weight_decay": "start_wd", "end_weight_decay": "end_wd"}
+        message, fix = finding.message, finding.fix
+        for old, new in words.items():
+            message, fix = message.replace(old, new), fix.replace(old, new)
+        keys.note(finding.model_copy(update={"message": message, "fix": fix, "key": f"{SECTION}.start_wd"}))
+    return result
+
+
+def _plain(weight_decay: float) -> tuple[Group, ...]:
+    return tuple(Group(group=kind, weight_decay=weight_decay) for kind in GROUPS)
+
+
+def _read_groups(keys: Keys, weight_decay: float) -> tuple[tuple[Group, ...], float]:
+    """Groups, and the factor on the learning rate of gains and biases, which the others are multiples of."""
+    overrides = keys.raw("optimizer.param_group_overrides")
+    owners: dict[str, Keys] = {}
+    for override in overrides if isinstance(overrides, list) else []:
+        row = Keys(override if isinstance(override, dict) else {})
+        for kind in kinds_named(row.text("pattern") or "?"):
+            owners.setdefault(kind, row)
+    lr = {kind: _multiplier(owners, kind, "lr_mult") for kind in GROUPS}
+    base = lr[NORM_AND_BIAS] or 1.0
+    groups = tuple(
+        Group(
+            group=kind,
+            weight_decay=weight_decay * _multiplier(owners, kind, "wd_mult"),
+            lr_factor=lr[kind] / base,
+        )
+        for kind in GROUPS
+    )
+    return groups, base
+
+
+def _batch(keys: Keys) -> float | None:
+    """Sequences per step; null is left open, and nothing there is Automodel's 32."""
+    section = keys.raw("step_scheduler")
+    is_open = isinstance(section, dict) and "global_batch_size" in section
+    return keys.number_or("batch_size", None if is_open else 32.0, "step_scheduler.global_batch_size")
+
+
+def _multiplier(owners: dict[str, Keys], kind: str, name: str) -> float:
+    found = owners[kind].number(name) if kind in owners else None
+    return 1.0 if found is None else found
+
+
+def _read_schedule(keys: Keys, peak: float | None, total: float | None) -> dict[str, Any]:
+    """Schedule fields; lengths that are not given follow from the run's."""
+    style = keys.text(f"{SECTION}.lr_decay_style")
+    schedule = chosen(
+        "lr_decay_style", style, {each: name for name, each in _STYLES.items()} | {"WSD": "WSD"}, "cosine"
+    )
+    if schedule == "WSD":
+        wsd = keys.text(f"{SECTION}.lr_wsd_decay_style")
+        known = {each: name for name, each in _WSD.items()} | {"exponential": "wsd"}
+        schedule = chosen("lr_wsd_decay_style", wsd, known, "wsd")
+    warmup = keys.number(f"{SECTION}.lr_warmup_steps")
+    fields: dict[str, Any] = {"schedule": schedule}
+    if warmup is None:
+        keys.defaults.append("warmup_steps")
+        fields |= {"warmup_fraction": 0.1} if total is None else {"warmup_steps": min(1000, total // 10)}
+    elif not 0 < warmup < 1:
+        fields["warmup_steps"] = warmup
+    if schedule in _WSD:
+        fields["decay_steps"] = keys.number(f"{SECTION}.wsd_decay_steps")
+    if schedule not in ("constant", "inverse-sqrt"):
+        floor = keys.number(f"{SECTION}.min_lr")
+        if floor is None:
+            keys.defaults.append("final_lr_fraction")
+        fields["final_lr_fraction"] = 0.01 if floor is None or not peak else floor / peak
+    return fields
+
+
+def _findings(keys: Keys, said: float | None, top: float | None, total: float | None) -> Iterator[Finding]:
+    """Traps of the sections as they stand together."""
+    if not isinstance(keys.raw(SECTION), dict):
+        if keys.raw("optimizer.param_group_overrides"):
+            yield Finding(
+                code="overrides-unused",
+                severity="error",
+                message="param_group_overrides do nothing without an lr_scheduler, which is what multiplies lr and weight decay",
+                fix="add an lr_scheduler, with lr_decay_style: constant if nothing else is meant",
+                key="optimizer.param_group_overrides",
+            )
+        return
+    if top is not None and said is not None and top != said and "optimizer.lr" in keys:
+        yield Finding(
+            code="lr-overridden",
+            severity="error",
+            message=f"lr {said:g} is never used: the scheduler writes its own, up to max_lr {top:g}, into the optimizer at every step",
+            fix="drop max_lr, which is the optimizer's lr by default",
+            key=f"{SECTION}.max_lr",
+        )
+    warmup = keys.number(f"{SECTION}.lr_warmup_steps")
+    if warmup is not None and 0 < warmup < 1:
+        yield Finding(
+            code="warmup-fraction",
+            severity="error",
+            message=f"lr_warmup_steps {warmup:g} is refused: Automodel takes whole steps, no fraction of the run",
+            fix="write the number of steps",
+            key=f"{SECTION}.lr_warmup_steps",
+        )
+    if f"{SECTION}.init_lr" not in keys and warmup != 0:
+        yield Finding(
+            code="warmup-start",
+            severity="note",
+            message="warm-up starts at a tenth of the learning rate, which is the default of init_lr, and is judged as if it started at 0",
+            fix="write init_lr: 0.0",
+            key=f"{SECTION}.init_lr",
+        )
+    style = keys.text(f"{SECTION}.lr_decay_style") or "cosine"
+    missing = [each for each in ("wsd_decay_steps", "lr_wsd_decay_style") if f"{SECTION}.{each}" not in keys]
+    if style == "WSD" and missing:
+        yield Finding(
+            code="wsd-incomplete",
+            severity="error",
+            message=f"WSD without {' and '.join(missing)} fails, at the latest when the fall starts: there is no default",
+            fix="write wsd_decay_steps and lr_wsd_decay_style (linear, cosine, minus_sqrt or exponential)",
+            key=f"{SECTION}.{missing[0]}",
+        )
+    end = keys.number(f"{SECTION}.lr_decay_steps")
+    if end is not None and total is not None and end != total and style != "constant":
+        yield Finding(
+            code="decay-steps",
+            severity="warning",
+            message=f"the schedule ends after {end:g} steps and the run after {total:g}"
+            + (": the rest is at min_lr" if end < total else ", before it has fallen")
+            + "; it is judged as if both ended together",
+            fix="drop lr_decay_steps, which is the run's length by default",
+            key=f"{SECTION}.lr_decay_steps",
+        )

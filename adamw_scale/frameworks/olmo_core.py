@@ -1,0 +1,380 @@
+"""OLMo-core: torch's AdamW or its own SkipStepAdamW, `p.mul_(1 - step_factor * lr * weight_decay)` (optim/adamw.py).
+
+Everything decays unless group_overrides spare it; AI2's own runs spare the embeddings. The scheduler is asked before
+each step, counted from 1, so the last step is at the floor (optim/scheduler.py). WSD's floor is absolute, the same for
+groups of any lr, so a floor above zero is written as a ComposableScheduler, whose ends are fractions.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+from adamw_scale.errors import SpecError
+from adamw_scale.formats import Document, Unread, parse
+from adamw_scale.frameworks.config import Config, Finding, Group
+from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole
+from adamw_scale.frameworks.reading import Keys, chosen
+from adamw_scale.frameworks.torchtitan import kinds_named, own_groups
+from adamw_scale.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
+
+GLOBS = {NORM_AND_BIAS: "*norm*", EMBEDDING: "embeddings.weight", OUTPUT: "lm_head.w_out.weight"}
+OPTIMIZERS = dict.fromkeys(("AdamWConfig", "adamw", "SkipStepAdamWConfig", "skip_step_adamw"), "olmo-core")
+_CLASSES = {
+    "constant": "ConstantWithWarmup",
+    "linear": "LinearWithWarmup",
+    "cosine": "CosWithWarmup",
+    "inverse-sqrt": "InvSqrtWithWarmup",
+    "wsd": "WSD",
+}
+SCHEDULERS = {
+    **{spelled: name for name, spelled in _CLASSES.items()},
+    "ConstantScheduler": "constant",
+    "ComposableScheduler": "composable",
+    "constant": "constant",
+    "constant_with_warmup": "constant",
+    "linear_with_warmup": "linear",
+    "cos_with_warmup": "cosine",
+    "inv_sqrt_with_warmup": "inverse-sqrt",
+    "composable": "composable",
+}
+DEFAULTS = {"lr": 1e-3, "weight_decay": 0.01, "eps": 1e-8}
+ALPHA_F = 0.1  # of the peak, where everything but WSD ends if alpha_f is not given
+DECAY_FRACTION = 0.1
+_OTHERS = (
+    *(
+        "WSDS",
+        "PowerLR",
+        "HalfCosWithWarmup",
+        "CosWithWarmupAndLinearDecay",
+        "SequentialScheduler",
+        "ExponentialScheduler",
+    ),
+    *("wsds", "power_lr", "half_cos_with_warmup", "cos_with_warmup_and_linear_decay", "sequential", "exponential"),
+)
+_LENGTHS = ("max_duration", "global_batch_size", "rank_microbatch_size", "sequence_length", "max_sequence_length")
+_KNOWN = {"lr", "betas", "eps", "weight_decay", "amsgrad", "maximize", "foreach", "fused", "capturable", "initial_lr"}
+_DURATION = re.compile(r"Duration\.(steps|epochs|tokens)\((?:int\()?([\w.]+)\)*")
+
+
+class OLMoCore(Framework):
+    """The optim and scheduler of a train module, and the lengths around them."""
+
+    name: ClassVar[str] = "olmo-core"
+    title: ClassVar[str] = "OLMo-core"
+    language: ClassVar[Language] = "python"
+    convention: ClassVar[str] = "olmo-core"
+    undecayed_by_default: ClassVar[str] = "nothing: norms and embeddings decay too, unless group_overrides spare them"
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
+    schedules: ClassVar[tuple[str, ...]] = (*_CLASSES, "wsd-cosine")
+    reads: ClassVar[str] = "a training script in Python, or the config.json that a run saves"
+    signs: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("OptimGroupOverride", "SkipStepAdamWConfig", "CosWithWarmup", "LinearWithWarmup", "ConstantWithWarmup"),
+            *("InvSqrtWithWarmup", "WSD", "ComposableScheduler", "TransformerTrainModuleConfig", "train_module"),
+            *("rank_microbatch_size", "group_overrides"),
+        }
+    )
+    proven: ClassVar[str] = "ai2-olmo-core 3.0"
+
+    def write(self, config: Config) -> str:
+        """Values for TransformerTrainModuleConfig(optim=optim, scheduler=scheduler, ...) and the configs beside it."""
+        *others, hidden = own_groups(config)
+        betas = config.betas or (0.9, 0.999)
+        overrides = "".join(f"        {_override(config, group, hidden)},\n" for group in others)
+        rows = {
+            **_values(config, hidden),
+            "betas": f"({exact(betas[0])}, {exact(betas[1])})",
+            **({"group_overrides": f"[\n{overrides}    ]"} if overrides else {}),
+        }
+        classes, scheduler = _scheduler(config)
+        return (
+            f"from olmo_core.optim import AdamWConfig{', OptimGroupOverride' if overrides else ''}\n"
+            f"from olmo_core.optim.scheduler import {classes}\n"
+            "from olmo_core.train import Duration\n\n"
+            f"TOTAL_STEPS = {whole(config.total_steps)}\n"
+            + _batch(config)
+            + (
+                '\n# Add "*.bias" if the model has biases; a pattern without a match is refused.\n'
+                if overrides
+                else "\n"
+            )
+            + "optim = AdamWConfig(\n"
+            + "".join(f"    {key}={each},\n" for key, each in rows.items())
+            + f")\nscheduler = {scheduler}\nmax_duration = Duration.steps(TOTAL_STEPS)\n"
+        )
+
+    def read(self, text: str) -> Config:
+        """Calls of the optimizer's and the scheduler's configs, or the same as JSON."""
+        document = parse(text)
+        content = _sections(document) if document.format == "Python" else document.content
+        keys = Keys(content)
+        optim = _section(keys, "train_module.optim", "optim")
+        name = _class(optim) or "AdamWConfig"
+        peak_lr, eps, groups = _read_groups(keys, optim)
+        lengths = _lengths(keys)
+        return Config(
+            convention=chosen("optim", name, OPTIMIZERS, None) or self.convention,
+            optimizer=name,
+            peak_lr=peak_lr,
+            groups=groups,
+            betas=optim.pair("betas") or (0.9, 0.999),
+            eps=eps,
+            **_read_schedule(keys, peak_lr, lengths),
+            **lengths,
+            unit="tokens",
+            defaults=tuple(keys.defaults),
+            findings=tuple(keys.findings),
+        )
+
+
+def _values(config: Config, group: Group) -> dict[str, str]:
+    eps = config.eps or 0
+    return {
+        "lr": value((config.peak_lr or 0) * group.lr_factor),
+        "eps": exact(eps) if group.eps_factor == 1 else value(eps * group.eps_factor),
+        "weight_decay": value(group.weight_decay),
+    }
+
+
+def _override(config: Config, group: Group, hidden: Group) -> str:
+    """What differs from the rest; a group keeps its own lr through the schedule."""
+    own, rest = _values(config, group), _values(config, hidden)
+    opts = ", ".join(f"{key}={each}" for key, each in own.items() if each != rest[key])
+    return f'OptimGroupOverride(params=["{GLOBS[group.group]}"], opts=dict({opts}))'
+
+
+def _scheduler(config: Config) -> tuple[str, str]:
+    """Classes to import, and the call."""
+    schedule, warmup = config.lr_schedule, whole(config.warmup_steps)
+    name = schedule.name
+    if name == "wsd-cosine" or (name == "wsd" and schedule.floor):
+        return "ComposableScheduler, ComposableSchedulerStage", _composable(config, schedule.floor)
+    options = [f"warmup={warmup}"]
+    if name == "wsd":
+        options += [f"decay={whole(config.decay_steps)}", "decay_fraction=None"]
+    elif name != "constant":
+        options.append(f"alpha_f={0.0 if name == 'inverse-sqrt' else float(value(schedule.floor))}")
+    return _CLASSES[name], f"{_CLASSES[name]}({', '.join(options)})"
+
+
+def _composable(config: Config, floor: float) -> str:
+    """Stages that end at a fraction of each group's own lr; none may last no steps."""
+    warmup, falling = whole(config.warmup_steps), whole(config.decay_steps)
+    stable = whole(config.total_steps) - warmup - falling
+    shape = ', shape="cosine"' if config.schedule == "wsd-cosine" else ""
+    stages = [
+        (warmup, "start_lr_fraction=0.0, end_lr_fraction=1.0"),
+        (stable, "end_lr_fraction=1.0"),
+        (falling, f"end_lr_fraction={value(floor)}{shape}"),
+    ]
+    rows = "".join(f"        ComposableSchedulerStage(duration={steps}, {ends}),\n" for steps, ends in stages if steps)
+    return f"ComposableScheduler(\n    stages=[\n{rows}    ]\n)"
+
+
+def _batch(config: Config) -> str:
+    """The batch in tokens, as data loaders count it."""
+    if config.batch_size is None:
+        return f"GLOBAL_BATCH_SIZE = {whole(config.batch_tokens)}  # tokens\n"
+    if config.sequence_length is None:
+        return f"SEQUENCES = {whole(config.batch_size)}  # times your sequence length is the global_batch_size, in tokens\n"
+    return (
+        f"SEQUENCE_LENGTH = {whole(config.sequence_length)}\n"
+        f"GLOBAL_BATCH_SIZE = {whole(config.batch_size)} * SEQUENCE_LENGTH  # tokens\n"
+    )
+
+
+def _sections(document: Document) -> dict[str, Any]:
+    """Calls of Python text under the keys that JSON has."""
+    optim: dict[str, Any] = {}
+    scheduler: dict[str, Any] = {}
+    overrides, stages, lengths = [], [], dict(document.content)
+    for call in document.calls:
+        name = call.name.rpartition(".")[2]
+        if name in OPTIMIZERS:
+            optim = {**call.keywords, "type": name}
+        elif name in SCHEDULERS or name in _OTHERS:
+            scheduler = {**call.keywords, "type": name}
+        elif name == "OptimGroupOverride":
+            overrides.append(call.keywords)
+        elif name == "ComposableSchedulerStage":
+            stages.append(call.keywords)
+        lengths |= {key: each for key, each in call.keywords.items() if key in _LENGTHS}
+    if not optim:
+        raise SpecError(
+            "no call of AdamWConfig or SkipStepAdamWConfig is in this Python file: pass the file that has it"
+        )
+    if isinstance(duration := lengths.get("max_duration"), Unread) and (found := _DURATION.match(duration)):
+        number = document.content.get(found[2], found[2])
+        lengths["max_duration"] = {"unit": found[1], "value": number}
+    if isinstance(units := scheduler.get("units"), Unread):
+        scheduler["units"] = str(units).rpartition(".")[2]
+    return {
+        **lengths,
+        "optim": {**optim, "group_overrides": overrides},
+        "scheduler": {**scheduler, **({"stages": stages} if stages else {})},
+    }
+
+
+def _section(keys: Keys, *paths: str) -> Keys:
+    return next((keys.mapping(path) for path in paths if isinstance(keys.raw(path), dict)), Keys({}))
+
+
+def _class(section: Keys) -> str | None:
+    name = section.text("_CLASS_", "type")
+    return None if name is None else name.rpartition(".")[2]
+
+
+def _read_groups(keys: Keys, optim: Keys) -> tuple[float | None, float | None, tuple[Group, ...]]:
+    """Learning rate, eps, and groups as multiples of them; gains and biases have them unscaled under muP."""
+    own: dict[str, float | None] = {name: optim.number_or(name, default, name) for name, default in DEFAULTS.items()}
+    keys.defaults += [{"lr": "peak_lr"}.get(name, name) for name in optim.defaults if name != "eps"]
+    values = dict.fromkeys(GROUPS, own)
+    overrides = optim.raw("group_overrides")
+    for override in overrides if isinstance(overrides, list) else []:
+        given = Keys(override if isinstance(override, dict) else {})
+        opts, params = given.mapping("opts"), given.raw("params")
+        kinds = {kind for glob in (params if isinstance(params, list) else [params]) for kind in kinds_named(str(glob))}
+        changed = {name: opts.number(name) for name in DEFAULTS if name in opts}
+        values |= {kind: {**values[kind], **changed} for kind in kinds}
+        raw = given.raw("opts")
+        for name in sorted((raw if isinstance(raw, dict) else {}).keys() - _KNOWN):
+            keys.note(
+                Finding(
+                    code="ignored-key",
+                    severity="error",
+                    message=f"{name} in a group override is no option of AdamW: OLMo-core stores it in the group, and nothing reads it",
+                    fix="write lr, betas, eps or weight_decay",
+                    key=f"group_overrides.opts.{name}",
+                )
+            )
+    base = values[NORM_AND_BIAS]
+
+    def factor(kind: str, name: str) -> float:
+        one, other = values[kind][name], base[name]
+        return one / other if one and other else 1.0
+
+    groups = tuple(
+        Group(
+            group=kind,
+            weight_decay=values[kind]["weight_decay"] or 0.0,
+            lr_factor=factor(kind, "lr"),
+            eps_factor=factor(kind, "eps"),
+        )
+        for kind in GROUPS
+    )
+    return base["lr"], base["eps"], groups
+
+
+def _lengths(keys: Keys) -> dict[str, Any]:
+    """Steps or epochs, and the batch, which is counted in tokens."""
+    sequence = keys.number("SEQUENCE_LENGTH", "sequence_length", "dataset.sequence_length", "max_sequence_length")
+    sequence = sequence or keys.number("train_module.max_sequence_length")
+    tokens = keys.number("GLOBAL_BATCH_SIZE", "data_loader.global_batch_size", "global_batch_size")
+    rank = keys.number("train_module.rank_microbatch_size", "rank_microbatch_size")
+    duration = _section(keys, "trainer.max_duration", "max_duration")
+    unit, amount = duration.text("unit"), duration.number("value")
+    steps = keys.number("TOTAL_STEPS")
+    if unit == "steps":
+        steps = amount
+    elif unit == "tokens" and amount and tokens:
+        steps = amount / tokens
+    return {
+        "total_steps": steps,
+        "epochs": amount if unit == "epochs" else None,
+        "total_tokens": amount if unit == "tokens" else None,
+        "batch_size": keys.number("SEQUENCES"),
+        "batch_tokens": tokens,
+        "sequence_length": sequence,
+        "per_device_batch_size": rank / sequence if rank and sequence else None,
+    }
+
+
+def _read_schedule(keys: Keys, peak_lr: float | None, lengths: dict[str, Any]) -> dict[str, Any]:
+    """Schedule fields; what OLMo-core would refuse is noted."""
+    given = _section(keys, "train_module.scheduler", "scheduler", "trainer.callbacks.lr_scheduler.scheduler")
+    name = _class(given)
+    if name is None:
+        return {"schedule": "constant"}
+    if name in _OTHERS:
+        keys.note(
+            Finding(
+                code="schedule-unread",
+                severity="note",
+                message=f"the schedule {name} has no counterpart here, so it is not judged",
+                fix="pass its learning rates as a --schedule-file",
+                key="scheduler",
+            )
+        )
+        return {}
+    schedule = chosen("scheduler", name, SCHEDULERS, None)
+    if schedule == "composable":
+        return _read_stages(given)
+    keys.findings += _schedule_findings(given, name, schedule)
+    per_step = lengths["batch_tokens"] if given.text("units") == "tokens" else 1.0
+    warmup, fraction = given.number("warmup", "warmup_steps"), given.number("warmup_fraction")
+    fields: dict[str, Any] = {"schedule": schedule, "warmup_fraction": fraction}
+    if warmup is not None and per_step and fraction is None:
+        fields["warmup_steps"] = warmup / per_step
+    if schedule == "wsd":
+        decay, floor = given.number("decay", "decay_steps"), given.number("decay_min_lr")
+        if decay is None:
+            fields["decay_fraction"] = given.number_or("decay_fraction", DECAY_FRACTION, "decay_fraction")
+        elif per_step:
+            fields["decay_steps"] = decay / per_step
+        fields["final_lr_fraction"] = floor / peak_lr if floor and peak_lr else 0.0
+    elif schedule in ("linear", "cosine"):
+        fields["final_lr_fraction"] = given.number_or("final_lr_fraction", ALPHA_F, "alpha_f")
+    keys.defaults += given.defaults
+    return fields
+
+
+def _read_stages(given: Keys) -> dict[str, Any]:
+    """Stages that are a warm-up from 0, a stable phase and a fall, some of them left out.
+
+    Raises:
+        SpecError: they are something else.
+    """
+    listed = given.raw("stages")
+    stages = [Keys(stage) for stage in listed if isinstance(stage, dict)] if isinstance(listed, list) else []
+    ends = [stage.number("end_lr_fraction") for stage in stages]
+    warms = bool(stages) and stages[0].number("start_lr_fraction") == 0 and ends[0] == 1
+    steps = [stage.number("duration") or 0.0 for stage in stages]
+    if not stages or any(end != 1 for end in ends[:-1]) or ends[-1] is None or len(stages) > 2 + warms:
+        raise SpecError("these stages are no warm-up from 0, stable phase and fall: pass the learning rates as a table")
+    shape = "wsd-cosine" if (stages[-1].text("shape") or "linear").endswith("cosine") else "wsd"
+    warmup = steps[0] if warms else 0.0
+    if ends[-1] == 1:
+        return {"schedule": "constant", "warmup_steps": warmup}
+    return {"schedule": shape, "warmup_steps": warmup, "decay_steps": steps[-1], "final_lr_fraction": ends[-1]}
+
+
+def _schedule_findings(given: Keys, name: str, schedule: str | None) -> Iterator[Finding]:
+    """Schedulers that OLMo-core refuses to build."""
+    saved = given.text("_CLASS_") is not None  # a saved config leaves out what is None
+    if name not in ("ConstantScheduler", "constant") and not any(
+        key in given for key in ("warmup", "warmup_steps", "warmup_fraction")
+    ):
+        yield Finding(
+            code="no-warmup",
+            severity="error",
+            message=f"{name} has neither warmup nor warmup_fraction, and OLMo-core refuses it",
+            fix="write warmup=0 if none is meant",
+            key="warmup",
+        )
+    if schedule == "wsd" and "decay" in given and not saved and not given.unread("decay_fraction"):
+        yield Finding(
+            code="two-decays",
+            severity="error",
+            message="WSD has decay and, by default or not, decay_fraction, and OLMo-core refuses to have both",
+            fix="write decay_fraction=None beside decay",
+            key="decay",
+        )
+    if schedule == "inverse-sqrt" and given.number("alpha_f") != 0:
+        yield Finding(
+            code="floor-ignored",
+            severity="note",
+            message=f"the square root falls towards {given.number_or('alpha_f', ALPHA_F, 'alpha_f'):g} of the peak (alpha_f); it is "
+            "judged as if it fell towards 0",
+            fix="write alpha_f=0.0, or pass the learning rates as a table",
+            key="alpha_f",
+        )

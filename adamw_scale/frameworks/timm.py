@@ -1,0 +1,319 @@
+"""timm: torch AdamW; biases, tensors of one dimension and what the model's no_weight_decay() names are spared.
+
+Schedules count epochs, by the update only with --sched-on-updates (scheduler/scheduler_factory.py). Without
+--warmup-prefix the warm-up hides the start of a cosine instead of coming before it; with it, train.py adds the warm-up
+to --epochs. `poly` takes its power from --decay-rate. `--opt adamc` is AdamW whose decay follows the lr: lr^2 / peak lr
+* weight_decay, the same number at peak. DeiT, ConvNeXt and MAE have scripts of their own with much the same arguments.
+"""
+
+import math
+import re
+from typing import Any, ClassVar, Literal
+
+from adamw_scale.formats import parse
+from adamw_scale.frameworks.config import Config, Finding, same_decay
+from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
+from adamw_scale.frameworks.reading import Keys, chosen, keys_of
+from adamw_scale.parametrizations import NORM_AND_BIAS
+from adamw_scale.schedules import POWER
+
+_WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "1-sqrt"}
+_SCHED = {
+    "constant": "constant",
+    "linear": "poly",
+    "polynomial": "poly",
+    "cosine": "cosine",
+    "inverse-sqrt": "rsqrt",
+    **dict.fromkeys(_WSD, "wsd"),
+}
+# Known by name; those without a shape here have to be said by the reader.
+_READ_SCHED: dict[str, str | None] = {
+    "cosine": "cosine",
+    "poly": "polynomial",
+    "wsd": "wsd",
+    "rsqrt": "inverse-sqrt",
+    "constant": "constant",
+    "none": "constant",
+    "tanh": None,
+    "step": None,
+    "multistep": None,
+    "plateau": None,
+}
+_OPTIMIZERS = {
+    **dict.fromkeys(("adamw", "adamwlegacy", "nadamw", "lion", "laprop", "adoptw"), "timm"),
+    **dict.fromkeys(("adamc", "nadamc", "lionc", "lapropc"), "timm-corrected"),
+    "fusedadamw": "apex",
+    "bnbadamw": "bitsandbytes",
+    "bnbadamw8bit": "bitsandbytes",
+    "adam": "torch-adam",
+}
+# Arguments that timm's train.py lacks and scripts have whose defaults are adamw and 0.05: MAE, ConvNeXt, DeiT.
+_SIBLINGS = ("blr", "accum_iter", "update_freq", "weight_decay_end", "mask_ratio", "unscale_lr")
+_NEARLY_NONE = 0.01  # of an inverse square root that ends in a fall this short
+
+
+class Timm(Framework):
+    """Arguments of train.py, as a bash array."""
+
+    name: ClassVar[str] = "timm"
+    title: ClassVar[str] = "timm"
+    language: ClassVar[Language] = "shell"
+    convention: ClassVar[str] = "timm"
+    undecayed: ClassVar[frozenset[str]] = frozenset({NORM_AND_BIAS})
+    undecayed_by_default: ClassVar[str] = (
+        "biases, tensors of one dimension and what no_weight_decay() names; patch embedding and head decay"
+    )
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
+    how_to_group: ClassVar[str] = (
+        "pass create_optimizer_v2 a list of groups with lr and weight_decay instead of a model"
+    )
+    schedules: ClassVar[tuple[str, ...]] = tuple(_SCHED)
+    weight_decay_schedules: ClassVar[tuple[str, ...]] = ("constant", "follows-lr")
+    reads: ClassVar[str] = "a command line of train.py or its --config YAML; those of DeiT, ConvNeXt and MAE"
+    signs: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("opt", "sched", "opt_betas", "opt_eps", "sched_on_updates", "warmup_epochs", "warmup_prefix", "lr_base"),
+            *("layer_decay", "blr", "drop_path", "mixup", "cutmix", "model_ema", "warmup_lr", "opt_kwargs"),
+        }
+    )
+    proven: ClassVar[str] = "timm 1.0.31"
+
+    def write(self, config: Config) -> str:
+        """Arguments for train.py, and a launch on one device."""
+        schedule, betas = config.schedule or "constant", config.betas or (0.9, 0.999)
+        epochs, steps = config.epochs or 1.0, whole(config.total_steps)
+        warmup = epochs * whole(config.warmup_steps) / steps
+        after = steps - whole(config.warmup_steps)
+        rows = [
+            f"--opt {'adamc' if config.weight_decay_schedule == 'follows-lr' else 'adamw'}",
+            f"--opt-betas {exact(betas[0])} {exact(betas[1])}",
+            f"--opt-eps {exact(config.eps or 0)}",
+            f"--lr {value(config.peak_lr or 0)}",
+            f"--weight-decay {value(config.weight_decay)}",
+            f"--sched {_SCHED[schedule]}",
+            "--sched-on-updates",
+            f"--epochs {value(epochs - warmup)}",
+            "--warmup-prefix",
+            f"--warmup-epochs {value(warmup)}",
+            "--warmup-lr 0",
+            f"--min-lr {value(final_lr(config) if schedule not in ('constant', 'inverse-sqrt') else 0.0)}",
+        ]
+        if _SCHED[schedule] == "poly":
+            rows.append(f"--decay-rate {exact(_power(config))}")
+        if schedule in _WSD:
+            rows.append(f"--lr-decay-fn {_WSD[schedule]}")
+            rows.append(f"--decay-epochs {_fall(whole(config.decay_steps), after, epochs / steps)}")
+        if schedule == "inverse-sqrt":  # the shortest fall that it takes
+            rows.append(f"--decay-epochs {_fall(1, after, epochs / steps)}")
+        parts = any(abs(number - round(number)) > 1e-6 for number in (epochs - warmup, warmup))
+        launch = ""
+        if config.batch_size:
+            rows.append(f"--batch-size {whole(config.batch_size)}")
+            launch = (
+                "# --batch-size is of one device: with more of them, divide it by their number\n"
+                'torchrun --nproc-per-node=1 train.py --data-dir /path/to/data "${ADAMW_ARGS[@]}"\n'
+            )
+        note = "# train.py takes whole epochs only: parts of one go to create_scheduler_v2\n" if parts else ""
+        return note + "ADAMW_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n" + launch
+
+    def read(self, text: str) -> Config:
+        """The arguments, with train.py's defaults where they say nothing."""
+        keys = keys_of(parse(text))
+        sibling = any(key in keys for key in _SIBLINGS)
+        optimizer = _read_optimizer(keys, sibling=sibling)
+        convention = chosen("opt", optimizer, _OPTIMIZERS, None) or self.convention
+        if convention == "timm" and "corrected_weight_decay=true" in str(keys.raw("opt_kwargs")).lower():
+            convention = "timm-corrected"
+        batch = _read_batch(keys)
+        peak_lr = _read_lr(keys, batch)
+        decay = keys.number_or("weight_decay", 0.05 if sibling else 2e-5, "weight_decay") or 0.0
+        end = keys.number("weight_decay_end")
+        moves = end is not None and decay > 0 and end != decay
+        if "layer_decay" in keys and keys.number("layer_decay") != 1.0:
+            keys.note(
+                Finding(
+                    code="layer-decay",
+                    severity="note",
+                    message=f"layer_decay = {keys.number('layer_decay'):g} lowers lr, and so lr*λ, from layer to layer; the "
+                    "values here are those of the head",
+                    fix="nothing to do if it is meant",
+                    key="layer_decay",
+                )
+            )
+        return Config(
+            convention=convention,
+            optimizer=optimizer,
+            peak_lr=peak_lr,
+            groups=same_decay(decay, self.undecayed),
+            betas=keys.pair("opt_betas") or ((0.9, 0.95) if "mask_ratio" in keys else (0.9, 0.999)),
+            eps=keys.number("opt_eps") or 1e-8,
+            **_read_scheduler(keys, peak_lr, sibling=sibling),
+            weight_decay_schedule="cosine" if moves else "constant",
+            final_weight_decay_fraction=end / decay if moves and end is not None else None,
+            unit="samples",
+            **batch,
+            defaults=tuple(keys.defaults),
+            findings=tuple(keys.findings),
+        )
+
+
+def _power(config: Config) -> float:
+    """Exponent of the fall; a linear schedule is a polynomial of power 1."""
+    if config.schedule == "linear":
+        return 1.0
+    return POWER if config.schedule_power is None else config.schedule_power
+
+
+def _fall(steps: int, after_warmup: int, epochs_per_step: float) -> str:
+    """--decay-epochs: below 1 a fraction of what follows the warm-up, else epochs."""
+    return value(steps / after_warmup if steps < after_warmup else steps * epochs_per_step)
+
+
+def _read_optimizer(keys: Keys, *, sibling: bool) -> str:
+    """The optimizer's name; train.py's own default is no AdamW."""
+    optimizer = keys.text("opt")
+    if optimizer is None and not sibling:
+        keys.note(
+            Finding(
+                code="optimizer-default",
+                severity="warning",
+                message="no --opt: train.py of timm then uses SGD with L2 decay; it is read as adamw, the default of scripts "
+                "such as ConvNeXt's",
+                fix="write --opt adamw",
+                key="opt",
+            )
+        )
+    return (optimizer or "adamw").lower()
+
+
+def _read_batch(keys: Keys) -> dict[str, float | None]:
+    """Batch fields; devices from torchrun's arguments."""
+    launched = [keys.raw(name) for name in ("nproc_per_node", "nnodes")]
+    counts = [str(each[0] if isinstance(each, list) else each) for each in launched if each is not None]
+    devices = math.prod(int(count) for count in counts) if counts and all(c.isdecimal() for c in counts) else None
+    return {
+        "per_device_batch_size": keys.number("batch_size", "b"),
+        "accumulation": keys.number("grad_accum_steps", "accum_iter", "update_freq") or 1.0,
+        "devices": float(devices) if devices else None,
+    }
+
+
+def _read_lr(keys: Keys, batch: dict[str, float | None]) -> float | None:
+    """The peak; without --lr it is scaled with the global batch, which may not be known."""
+    given = keys.number("lr")
+    if given is not None:
+        return given
+    parts = batch.values()
+    size = math.prod(part for part in parts if part) if all(parts) else None
+    base, reference = keys.number("blr"), 256.0
+    scale = "linear"
+    if base is None:
+        base = keys.number_or("lr_base", 0.1, "lr_base") or 0.0
+        reference = keys.number("lr_base_size") or 256.0
+        own = "sqrt" if re.search("ada|lamb", (keys.text("opt") or "").lower()) else "linear"
+        scale = keys.text("lr_base_scale") or own
+    ratio = None if size is None else size / reference
+    peak = None if ratio is None else base * (math.sqrt(ratio) if scale == "sqrt" else ratio)
+    became = f"is {peak:g} here" if peak is not None else "is not known without the number of devices"
+    keys.note(
+        Finding(
+            code="lr-scaling",
+            severity="note" if peak is not None else "warning",
+            message=f"no --lr: the peak is {base:g} times {'the square root of ' if scale == 'sqrt' else ''}the global batch "
+            f"over {reference:g}, and {became}; weight decay is not scaled with it",
+            fix="write --lr",
+            key="lr",
+        )
+    )
+    return peak
+
+
+def _read_scheduler(keys: Keys, peak_lr: float | None, *, sibling: bool) -> dict[str, Any]:
+    """Schedule and duration; a script that is not timm's shifts its curve past the warm-up and has no default here."""
+    epochs = keys.number("epochs") if sibling else keys.number_or("epochs", 300.0, "epochs")
+    warmup = keys.number("warmup_epochs") if sibling else keys.number_or("warmup_epochs", 5.0, "warmup_epochs")
+    spelled = (keys.text("sched") or "cosine").lower()
+    name = chosen("sched", spelled, _READ_SCHED, None)
+    prefix = keys.yes("warmup_prefix") is True
+    if not epochs:
+        return {"schedule": name}
+    total = epochs + (warmup or 0.0 if prefix else 0.0)
+    fields: dict[str, Any] = {"schedule": name, "epochs": total}
+    if name is None:
+        return fields
+    if spelled != "none":
+        fields["warmup_fraction"] = _warmup(keys, warmup or 0.0, total)
+    if not sibling:
+        _note_counting(keys, spelled, prefix=prefix)
+    floor = (keys.number("min_lr") or 0.0) / peak_lr if peak_lr else None
+    if name in ("cosine", "polynomial", "wsd"):
+        fields["final_lr_fraction"] = floor
+    if name == "polynomial":
+        power = _read_power(keys)
+        fields |= {"schedule": "linear"} if power == 1.0 else {"schedule_power": power}
+    if spelled in ("wsd", "rsqrt"):
+        warm = fields["warmup_fraction"]
+        length = keys.number_or("decay_epochs", 0.2, "decay_epochs") or 0.2
+        fall = length * (1 - warm) if length < 1 else length / total
+        if spelled == "rsqrt":
+            return fields if fall < _NEARLY_NONE and warm else {"schedule": None, "epochs": total}
+        kind = keys.text("lr_decay_fn") or "1-sqrt"
+        fields["schedule"] = chosen("lr_decay_fn", kind, {said: name for name, said in _WSD.items()}, None)
+        fields["decay_fraction"] = min(fall, 1 - warm)
+    return fields
+
+
+def _warmup(keys: Keys, warmup: float, total: float) -> float:
+    """Part of the run; one that takes all of it leaves nothing of the schedule."""
+    if warmup < total:
+        return warmup / total
+    keys.note(
+        Finding(
+            code="warmup-never-ends",
+            severity="error",
+            message=f"the warm-up of {warmup:g} epochs is not over when the run of {total:g} is: the peak lr is never reached",
+            fix="set --warmup-epochs to a small part of --epochs",
+            key="warmup_epochs",
+        )
+    )
+    return 0.99
+
+
+def _note_counting(keys: Keys, spelled: str, *, prefix: bool) -> None:
+    """Where timm's schedule is not what its names suggest."""
+    if keys.yes("sched_on_updates") is not True:
+        keys.note(
+            Finding(
+                code="steps-of-an-epoch",
+                severity="note",
+                message="without --sched-on-updates the lr moves once an epoch, and the whole first epoch runs at --warmup-lr",
+                fix="pass --sched-on-updates",
+                key="sched_on_updates",
+            )
+        )
+    if spelled in ("cosine", "poly", "tanh") and not prefix and keys.number("warmup_epochs") != 0:
+        keys.note(
+            Finding(
+                code="warmup-inside",
+                severity="note",
+                message="without --warmup-prefix the warm-up replaces the start of the curve: after it the lr jumps below --lr",
+                fix="pass --warmup-prefix and take the warm-up off --epochs",
+                key="warmup_prefix",
+            )
+        )
+
+
+def _read_power(keys: Keys) -> float:
+    """--decay-rate is the power of `poly`, and its default a bad one."""
+    power = keys.number("decay_rate", "dr")
+    if power is None:
+        keys.note(
+            Finding(
+                code="power-default",
+                severity="warning",
+                message="--sched poly takes its power from --decay-rate, 0.1 by default: the lr stays near its peak and falls at the very end",
+                fix="write --decay-rate 1.0 for a straight line",
+                key="decay_rate",
+            )
+        )
+    return 0.1 if power is None else power

@@ -1,0 +1,162 @@
+"""torchtune: any torch optimizer by its path, one parameter group: decays everything (recipes/full_finetune_*.py).
+
+Its one schedule is a linear warm-up and a cosine to 0 over the steps that the recipe counts itself
+(training/lr_schedulers.py); with no waves in the cosine it stays at the peak. Without lr_scheduler the learning rate is
+constant in recipes for all weights, and recipes for LoRA do not start. The project is no longer developed.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from adamw_scale.formats import parse
+from adamw_scale.frameworks.config import Config, Finding, same_decay
+from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole
+from adamw_scale.frameworks.nemo_automodel import dotted
+from adamw_scale.frameworks.reading import Keys, chosen
+
+COSINE = "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"
+OLD_COSINE = "torchtune.modules.get_cosine_schedule_with_warmup"
+WAVES = 0.5  # of the cosine, if num_cycles is not given: half a wave, to 0
+
+
+class _Component(NamedTuple):
+    """An optimizer as `_component_` names it, and its defaults."""
+
+    convention: str
+    lr: float
+    weight_decay: float
+
+
+COMPONENTS = {
+    "torch.optim.AdamW": _Component("pytorch", 1e-3, 0.01),
+    "torch.optim.Adam": _Component("torch-adam", 1e-3, 0.0),
+    **dict.fromkeys(
+        (f"bitsandbytes.optim.{name}" for name in ("AdamW", "AdamW8bit", "PagedAdamW", "PagedAdamW8bit")),
+        _Component("bitsandbytes", 1e-3, 0.01),
+    ),
+    **dict.fromkeys(
+        (f"torchao.optim.{name}" for name in ("AdamW8bit", "AdamW4bit", "AdamWFp8")), _Component("torchao", 1e-3, 0.01)
+    ),
+}
+
+
+class TorchTune(Framework):
+    """The optimizer, lr_scheduler and training keys of a recipe's YAML."""
+
+    name: ClassVar[str] = "torchtune"
+    title: ClassVar[str] = "torchtune"
+    language: ClassVar[Language] = "yaml"
+    convention: ClassVar[str] = "pytorch"
+    undecayed_by_default: ClassVar[str] = "nothing: norms, biases and embeddings decay too"
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
+    how_to_group: ClassVar[str] = (
+        "copy the recipe (tune cp) and pass parameter groups in its _setup_optimizer, all of one learning rate"
+    )
+    schedules: ClassVar[tuple[str, ...]] = ("constant", "cosine")
+    only_to_zero: ClassVar[frozenset[str]] = frozenset({"cosine"})
+    reads: ClassVar[str] = "a recipe's YAML"
+    signs: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("_component_", "max_steps_per_epoch", "num_warmup_steps", "optimizer_in_bwd", "checkpointer"),
+            *("metric_logger", "enable_activation_checkpointing", "log_peak_memory_stats"),
+        }
+    )
+    proven: ClassVar[str] = "torchtune 0.6"
+
+    def write(self, config: Config) -> str:
+        """Keys to put into a recipe's YAML; the recipe tells the scheduler how many steps there are."""
+        betas, epochs = config.betas or (0.9, 0.999), max(1, math.ceil(config.epochs or 1))
+        repeats = epochs > 1 and config.epochs == epochs
+        batch = whole(config.batch_size)
+        return (
+            "optimizer:\n"
+            "  _component_: torch.optim.AdamW\n"
+            f"  lr: {dotted(value(config.peak_lr or 0))}\n"
+            f"  weight_decay: {dotted(value(config.weight_decay))}\n"
+            f"  betas: [{dotted(exact(betas[0]))}, {dotted(exact(betas[1]))}]\n"
+            f"  eps: {dotted(exact(config.eps or 0.0))}\n"
+            "lr_scheduler:\n"
+            f"  _component_: {COSINE}\n"
+            f"  num_warmup_steps: {whole(config.warmup_steps)}\n"
+            + ("  num_cycles: 0.0  # no wave: the peak throughout\n" if config.schedule == "constant" else "")
+            + f"epochs: {epochs}\n"
+            + f"max_steps_per_epoch: {'null' if repeats else whole((config.total_steps or 0) / epochs)}\n"
+            + (
+                f"global_batch_size: {batch}  # for people: what the next two and the number of devices have to multiply to\n"
+                f"batch_size: 1\ngradient_accumulation_steps: {batch}\n"
+                if batch
+                else f"# Keep the global batch at {config.batch_tokens:g} tokens.\n"
+            )
+        )
+
+    def read(self, text: str) -> Config:
+        """The keys; how many steps an epoch has is known if it is limited."""
+        keys = Keys(parse(text).content)
+        name = keys.text("optimizer._component_") or "torch.optim.AdamW"
+        known = chosen("optimizer._component_", name, COMPONENTS, None) or COMPONENTS["torch.optim.AdamW"]
+        epochs, each = keys.number("epochs"), keys.number("max_steps_per_epoch")
+        limited = each is not None and each > 0
+        keys.findings += _findings(keys)
+        return Config(
+            convention=known.convention,
+            optimizer=name,
+            peak_lr=keys.number_or("peak_lr", known.lr, "optimizer.lr"),
+            groups=same_decay(
+                keys.number_or("weight_decay", known.weight_decay, "optimizer.weight_decay") or 0.0,
+            ),
+            betas=keys.pair("optimizer.betas") or (0.9, 0.999),
+            eps=keys.number("optimizer.eps") or 1e-8,
+            **_read_schedule(keys),
+            total_steps=(epochs or 1.0) * each if limited and each else None,
+            epochs=None if limited else epochs,
+            batch_size=keys.number("global_batch_size"),
+            per_device_batch_size=keys.number("batch_size"),
+            accumulation=keys.number_or("accumulation", 1.0, "gradient_accumulation_steps"),
+            sequence_length=keys.number("tokenizer.max_seq_len", "dataset.max_seq_len"),
+            defaults=tuple(keys.defaults),
+            findings=tuple(keys.findings),
+        )
+
+
+def _read_schedule(keys: Keys) -> dict[str, Any]:
+    """Schedule fields; nothing of a scheduler that is not known."""
+    name, waves = keys.text("lr_scheduler._component_"), keys.number("lr_scheduler.num_cycles")
+    if name is None:
+        return {"schedule": "constant"}
+    if name not in (COSINE, OLD_COSINE):
+        return {}
+    return {
+        "schedule": "constant" if waves == 0 else "cosine",
+        "warmup_steps": keys.number("lr_scheduler.num_warmup_steps"),
+    }
+
+
+def _findings(keys: Keys) -> Iterator[Finding]:
+    """Schedulers that the current release lacks or cannot build, and cosines of another length."""
+    name, waves = keys.text("lr_scheduler._component_"), keys.number("lr_scheduler.num_cycles")
+    if name == OLD_COSINE:
+        yield Finding(
+            code="moved",
+            severity="warning",
+            message=f"{OLD_COSINE} is an old place, which torchtune 0.6 does not have",
+            fix=f"write {COSINE}",
+            key="lr_scheduler._component_",
+        )
+    elif name is not None and name.startswith("torch.optim.lr_scheduler."):
+        yield Finding(
+            code="scheduler-refused",
+            severity="error",
+            message=f"recipes pass num_training_steps to their scheduler, which {name} does not take",
+            fix=f"write {COSINE}, or change the recipe",
+            key="lr_scheduler._component_",
+        )
+    if waves is not None and waves not in (0, WAVES):
+        yield Finding(
+            code="other-waves",
+            severity="warning",
+            message=f"num_cycles {waves:g} is not half a wave, so the cosine ends elsewhere than at 0 or rises again; it is judged as "
+            "half a wave",
+            fix=f"drop num_cycles, which is {WAVES} by default",
+            key="lr_scheduler.num_cycles",
+        )

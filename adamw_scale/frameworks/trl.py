@@ -1,0 +1,80 @@
+"""TRL: the Hugging Face Trainer's optimizer and schedules, whose arguments its configs extend (trainer/sft_config.py).
+
+The same fields with learning rates of their own: where none is given, supervised fine-tuning takes 2e-5, the
+preference and reinforcement trainers 1e-6, the reward model 1e-4.
+"""
+
+import re
+from typing import ClassVar
+
+from adamw_scale.formats import Document, parse
+from adamw_scale.frameworks.config import Config, Finding
+from adamw_scale.frameworks.framework import whole
+from adamw_scale.frameworks.huggingface import HuggingFace
+from adamw_scale.frameworks.reading import keys_of
+
+# Its configs by their command (`trl dpo`), with the learning rate of each.
+CONFIGS = {
+    "sft": ("SFTConfig", 2e-5),
+    "dpo": ("DPOConfig", 1e-6),
+    "kto": ("KTOConfig", 1e-6),
+    "grpo": ("GRPOConfig", 1e-6),
+    "rloo": ("RLOOConfig", 1e-6),
+    "reward": ("RewardConfig", 1e-4),
+}
+
+
+class TRL(HuggingFace):
+    """SFTConfig, and a ready-made optimizer where one λ does not serve all groups."""
+
+    name: ClassVar[str] = "trl"
+    title: ClassVar[str] = "TRL"
+    reads: ClassVar[str] = "SFTConfig, DPOConfig and the like in Python, YAML of them, or a command line"
+    signs: ClassVar[frozenset[str]] = (HuggingFace.signs - {"output_dir", "TrainingArguments"}) | frozenset(
+        {
+            *(config for config, _ in CONFIGS.values()),
+            *("SFTTrainer", "DPOTrainer", "KTOTrainer", "GRPOTrainer", "RLOOTrainer", "RewardTrainer"),
+            *("max_length", "completion_only_loss", "assistant_only_loss", "dataset_text_field", "num_generations"),
+            *("beta", "loss_type", "packing", "eos_token"),
+        }
+    )
+    proven: ClassVar[str] = "trl 1.16, on transformers 5.23"
+
+    arguments_class: ClassVar[str] = "SFTConfig"
+    package: ClassVar[str] = "trl"
+    default_lr: ClassVar[float] = 2e-5
+
+    def write(self, config: Config) -> str:
+        """As for the Trainer, and the length, which TRL would cut to 1024 tokens."""
+        row = '    output_dir="out",\n'
+        length = f"    max_length={whole(config.sequence_length)},\n" if config.sequence_length else ""
+        return super().write(config).replace(row, row + length, 1)
+
+    def read(self, text: str) -> Config:
+        """The arguments of whichever of TRL's configs it is, SFTConfig if that cannot be told."""
+        document = parse(text)
+        arguments_class, default_lr = CONFIGS[_command(document, text)]
+        kind = type(arguments_class, (HuggingFace,), {"arguments_class": arguments_class, "default_lr": default_lr})
+        config: Config = kind().read(text)
+        if "max_seq_length" not in keys_of(document, (arguments_class,)):
+            return config
+        renamed = Finding(
+            code="removed-key",
+            severity="warning",
+            message="max_seq_length was renamed: TRL 1.x refuses it",
+            fix="write max_length",
+            key="max_seq_length",
+        )
+        return config.model_copy(update={"findings": (*config.findings, renamed)})
+
+
+def _command(document: Document, text: str) -> str:
+    """Which trainer the text is for: by the config it calls, or the command or script it runs."""
+    called = {call.name.rpartition(".")[2] for call in document.calls}
+    for command, (arguments_class, _) in CONFIGS.items():
+        run = document.format == "shell arguments" and re.search(
+            rf"(\btrl +|/|^){command}(\.py)?\s", text, re.MULTILINE
+        )
+        if arguments_class in called or run:
+            return command
+    return "sft"
