@@ -53,11 +53,13 @@ def test_every_recommend_and_emit_example_runs(
     examples = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("adamw-scale ")]
     ran = 0
     for line in examples:
-        for part in line.split(" | ")[:1]:
-            if "calibrat" not in part:
-                outcome = adamw_scale(*shlex.split(part)[1:])
-                assert outcome.code == 0, (part, outcome.err)
-                ran += 1
+        command, _, file = line.split(" | ")[0].partition(" > ")
+        if "calibrat" not in command:
+            outcome = adamw_scale(*shlex.split(command)[1:])
+            assert outcome.code == 0, (command, outcome.err)
+            if file:
+                (tmp_path / file).write_text(outcome.out)
+            ran += 1
     assert ran >= 5
 
 

@@ -168,7 +168,7 @@ def _headline(found: "Audit") -> str:
 def _groups(found: "Audit") -> str:
     """What every parameter group gets."""
     rows = [_row(group) for group in found.groups]
-    return columns(("group", "written", "λ", "peak lr", "tau, steps", "of the run", "init left"), rows)
+    return columns(("group", "written", "λ", "peak lr", "tau, steps", "of the run", "init kept"), rows)
 
 
 def _row(group: "GroupTimescale") -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from adamw_scale.formats import parse
 from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
+from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole, yaml_number
 from adamw_scale.frameworks.megatron import _decay as read_decay
 from adamw_scale.frameworks.reading import Keys, chosen
 from adamw_scale.frameworks.torchtitan import kinds_named, own_groups
@@ -62,6 +62,7 @@ class NemoAutomodel(Framework):
             *("ckpt_every_steps", "val_every_steps", "lr_decay_style"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"YAML"})
     proven: ClassVar[str] = "nemo-automodel 0.7"
 
     def write(self, config: Config) -> str:
@@ -71,15 +72,15 @@ class NemoAutomodel(Framework):
         peak = (config.peak_lr or 0) * hidden.lr_factor
         optimizer = {
             "_target_": "torch.optim.AdamW",
-            "lr": dotted(value(peak)),
-            "betas": f"[{dotted(exact(betas[0]))}, {dotted(exact(betas[1]))}]",
-            "eps": dotted(exact(config.eps or 0.0)),
-            "weight_decay": dotted(value(hidden.weight_decay)),
+            "lr": yaml_number(value(peak)),
+            "betas": f"[{yaml_number(exact(betas[0]))}, {yaml_number(exact(betas[1]))}]",
+            "eps": yaml_number(exact(config.eps or 0.0)),
+            "weight_decay": yaml_number(value(hidden.weight_decay)),
         }
         overrides = "".join(
             f'    - pattern: "{_quoted(PATTERNS[group.group])}"\n'
-            f"      lr_mult: {dotted(value(group.lr_factor / hidden.lr_factor))}\n"
-            f"      wd_mult: {dotted(value(group.weight_decay / hidden.weight_decay))}\n"
+            f"      lr_mult: {yaml_number(value(group.lr_factor / hidden.lr_factor))}\n"
+            f"      wd_mult: {yaml_number(value(group.weight_decay / hidden.weight_decay))}\n"
             for group in others
         )
         steps = {
@@ -137,12 +138,6 @@ def _section(name: str, rows: dict[str, Any]) -> str:
     return f"{name}:\n" + "".join(f"  {key}: {each}\n" for key, each in rows.items())
 
 
-def dotted(number: str) -> str:
-    """A number that YAML 1.1 takes for one: 1e-08 is text there, 1.0e-08 is not."""
-    mantissa, e, exponent = number.partition("e")
-    return mantissa + (".0" if "." not in mantissa else "") + e + exponent
-
-
 def _quoted(pattern: str) -> str:
     return pattern.replace("\\", "\\\\")
 
@@ -160,7 +155,7 @@ def _scheduler(config: Config, hidden: Group) -> dict[str, Any]:
         "lr_decay_steps": whole(config.total_steps),
         "lr_warmup_steps": whole(config.warmup_steps),
         "init_lr": "0.0",
-        "min_lr": dotted(value(floor)),
+        "min_lr": yaml_number(value(floor)),
     }
 
 

@@ -74,6 +74,7 @@ class OLMoCore(Framework):
             *("rank_microbatch_size", "group_overrides"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"Python", "JSON"})
     proven: ClassVar[str] = "ai2-olmo-core 3.0"
 
     def write(self, config: Config) -> str:

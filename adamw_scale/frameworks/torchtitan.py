@@ -1,6 +1,6 @@
 """torchtitan: torch AdamW; decays everything that no pattern of a group of its own takes out (components/optimizer).
 
-Configs are Python since 0.2.x, TOML before. Groups inherit nothing: one that leaves out weight_decay gets torch's 0.01,
+Configs are Python now, TOML in older releases. Groups inherit nothing: one that leaves out weight_decay gets torch's 0.01,
 not torchtitan's 0.1, and a key that torch's optimizers do not know is kept and ignored. The schedule never quite
 reaches its floor: a virtual last step stands behind the run (components/optimizer/lr_scheduler.py).
 """
@@ -81,6 +81,7 @@ class TorchTitan(Framework):
             *("hf_assets_path", "dump_folder", "flavor", "data_parallel_shard_degree", "local_batch_size"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"Python", "TOML", "shell arguments"})
     proven: ClassVar[str] = "torchtitan 0.3"
 
     def write(self, config: Config) -> str:

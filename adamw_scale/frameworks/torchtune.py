@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from adamw_scale.formats import parse
 from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole
-from adamw_scale.frameworks.nemo_automodel import dotted
+from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole, yaml_number
 from adamw_scale.frameworks.reading import Keys, chosen
 
 COSINE = "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"
@@ -62,6 +61,7 @@ class TorchTune(Framework):
             *("metric_logger", "enable_activation_checkpointing", "log_peak_memory_stats"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"YAML"})
     proven: ClassVar[str] = "torchtune 0.6"
 
     def write(self, config: Config) -> str:
@@ -72,10 +72,10 @@ class TorchTune(Framework):
         return (
             "optimizer:\n"
             "  _component_: torch.optim.AdamW\n"
-            f"  lr: {dotted(value(config.peak_lr or 0))}\n"
-            f"  weight_decay: {dotted(value(config.weight_decay))}\n"
-            f"  betas: [{dotted(exact(betas[0]))}, {dotted(exact(betas[1]))}]\n"
-            f"  eps: {dotted(exact(config.eps or 0.0))}\n"
+            f"  lr: {yaml_number(value(config.peak_lr or 0))}\n"
+            f"  weight_decay: {yaml_number(value(config.weight_decay))}\n"
+            f"  betas: [{yaml_number(exact(betas[0]))}, {yaml_number(exact(betas[1]))}]\n"
+            f"  eps: {yaml_number(exact(config.eps or 0.0))}\n"
             "lr_scheduler:\n"
             f"  _component_: {COSINE}\n"
             f"  num_warmup_steps: {whole(config.warmup_steps)}\n"
