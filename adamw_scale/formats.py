@@ -24,10 +24,11 @@ MOST_VALUES = 20_000  # of a document; YAML's aliases can write many in a few by
 
 
 class Call(NamedTuple):
-    """A call in Python text: its dotted name, and its arguments by keyword; a {"key": value} is a call of dict."""
+    """A call in Python text: its dotted name and its arguments; a {"key": value} is a call of dict."""
 
     name: str
     keywords: dict[str, Any]
+    positional: tuple[Any, ...] = ()
 
 
 class Document(NamedTuple):
@@ -192,7 +193,8 @@ def _python(text: str) -> Document:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             named = [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg is not None]
-            calls.append(Call(ast.unparse(node.func)[:200], _plain_or_unread(named, known)))
+            given = _plain_or_unread([(str(place), each) for place, each in enumerate(node.args)], known)
+            calls.append(Call(ast.unparse(node.func)[:200], _plain_or_unread(named, known), tuple(given.values())))
         elif isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
             named = [

@@ -25,7 +25,7 @@ def test_python_calls_keep_what_is_plain() -> None:
     """Arguments by keyword; what is code stays as its source."""
     document = parse("wd = 0.1\nopt = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=wd)\n", ".py")
     (call,) = [call for call in document.calls if call.name == "torch.optim.AdamW"]
-    assert call == Call("torch.optim.AdamW", {"lr": "LR", "weight_decay": 0.1})
+    assert call == Call("torch.optim.AdamW", {"lr": "LR", "weight_decay": 0.1}, ("model.parameters()",))
     assert isinstance(call.keywords["lr"], Unread)
     assert document.keys() == {"AdamW", "parameters", "lr", "weight_decay", "wd"}
     assert parse("a: {b: {c: 1}}", ".yaml").keys() == {"a", "a.b", "a.b.c", "b", "c"}

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework, Language, exact, spared, value, whole
-from adamw_scale.frameworks.optax import MOST_PHASES, Phase, phases
+from adamw_scale.frameworks.phases import MOST_PHASES, Phase, phases
 from adamw_scale.parametrizations import EMBEDDING, NORM_AND_BIAS, OUTPUT
 from adamw_scale.schedules import POWER, SCHEDULES, Schedule
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from adamw_scale.formats import parse
 from adamw_scale.frameworks.config import Config, Finding, Group
 from adamw_scale.frameworks.framework import Framework, Language, exact, spared, value, whole, yaml_number
-from adamw_scale.frameworks.optax import MOST_PHASES, phases
+from adamw_scale.frameworks.phases import MOST_PHASES, phases
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.schedules import MAX_PIECES, POWER, Schedule

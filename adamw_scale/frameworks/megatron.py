@@ -13,15 +13,15 @@ from adamw_scale.frameworks.framework import Framework, Language, exact, final_l
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.parametrizations import HIDDEN, NORM_AND_BIAS
 
-_WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "minus_sqrt"}
-_STYLE = {
+WSD_STYLES = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "minus_sqrt"}
+STYLES = {
     "constant": "constant",
     "linear": "linear",
     "cosine": "cosine",
     "inverse-sqrt": "inverse-square-root",
-    **dict.fromkeys(_WSD, "WSD"),
+    **dict.fromkeys(WSD_STYLES, "WSD"),
 }
-_READ_WSD = {**{style: name for name, style in _WSD.items()}, "exponential": None}
+_READ_WSD = {**{style: name for name, style in WSD_STYLES.items()}, "exponential": None}
 
 
 class Megatron(Framework):
@@ -37,7 +37,7 @@ class Megatron(Framework):
     how_to_group: ClassVar[str] = (
         "set muP with Megatron's own flags, and give embeddings a weight-decay multiplier if yours has one"
     )
-    schedules: ClassVar[tuple[str, ...]] = ("constant", "linear", "cosine", "inverse-sqrt", *_WSD)
+    schedules: ClassVar[tuple[str, ...]] = ("constant", "linear", "cosine", "inverse-sqrt", *WSD_STYLES)
     reads: ClassVar[str] = "a shell script with the arguments, or YAML of them"
     signs: ClassVar[frozenset[str]] = frozenset(
         {"lr_decay_style", "lr_warmup_iters", "lr_decay_iters", "train_iters", "micro_batch_size", "adam_beta1"}
@@ -57,10 +57,10 @@ class Megatron(Framework):
             f"--adam-beta1 {exact(betas[0])}",
             f"--adam-beta2 {exact(betas[1])}",
             f"--adam-eps {exact(config.eps or 0)}",
-            f"--lr-decay-style {_STYLE[schedule]}",
+            f"--lr-decay-style {STYLES[schedule]}",
             *(
-                [f"--lr-wsd-decay-style {_WSD[schedule]} --lr-wsd-decay-iters {whole(config.decay_steps)}"]
-                if schedule in _WSD
+                [f"--lr-wsd-decay-style {WSD_STYLES[schedule]} --lr-wsd-decay-iters {whole(config.decay_steps)}"]
+                if schedule in WSD_STYLES
                 else []
             ),
             f"--lr-decay-iters {whole(config.total_steps)}",
@@ -88,7 +88,7 @@ def read_arguments(keys: Keys, title: str) -> Config:
     schedule = chosen(
         "lr_decay_style",
         keys.text("lr_decay_style"),
-        {**{style: name for name, style in _STYLE.items()}, "WSD": "WSD"},
+        {**{style: name for name, style in STYLES.items()}, "WSD": "WSD"},
         "linear",
     )
     if schedule == "WSD":
@@ -97,7 +97,7 @@ def read_arguments(keys: Keys, title: str) -> Config:
         )
     scheduled = schedule or "linear"
     min_lr = keys.number("min_lr") or 0.0
-    weight_decay, shape = _decay(keys, title)
+    weight_decay, shape = read_decay(keys, title)
     warmup, fraction = _steps(keys, "lr_warmup", batch), keys.number("lr_warmup_fraction")
     decaying = _steps(keys, "lr_decay", batch) or total
     hidden = _mup_factor(keys)
@@ -116,7 +116,7 @@ def read_arguments(keys: Keys, title: str) -> Config:
         schedule=scheduled,
         warmup_steps=warmup if fraction is None else None if decaying is None else fraction * decaying,
         final_lr_fraction=min_lr / peak_lr if peak_lr and scheduled not in ("constant", "inverse-sqrt") else None,
-        decay_steps=_steps(keys, "lr_wsd_decay", batch) if scheduled in _WSD else None,
+        decay_steps=_steps(keys, "lr_wsd_decay", batch) if scheduled in WSD_STYLES else None,
         weight_decay_schedule=shape[0],
         final_weight_decay_fraction=shape[1],
         total_steps=total,
@@ -136,7 +136,7 @@ def _steps(keys: Keys, name: str, batch: float | None) -> float | None:
     return keys.number(f"{name}_iters") if samples is None or not batch else samples / batch
 
 
-def _decay(keys: Keys, title: str) -> tuple[float, tuple[str, float | None]]:
+def read_decay(keys: Keys, title: str) -> tuple[float, tuple[str, float | None]]:
     """The decay that really acts, and its schedule; start and end override the plain value."""
     plain = keys.number("weight_decay")
     start, end = keys.number("start_weight_decay"), keys.number("end_weight_decay")

@@ -12,9 +12,7 @@ from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document, parse
 from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
-from adamw_scale.frameworks.megatron import _STYLE as STYLES
-from adamw_scale.frameworks.megatron import _WSD as WSD_STYLES
-from adamw_scale.frameworks.megatron import Megatron, read_arguments
+from adamw_scale.frameworks.megatron import STYLES, WSD_STYLES, Megatron, read_arguments
 from adamw_scale.frameworks.reading import Keys
 from adamw_scale.parametrizations import EMBEDDING, OUTPUT
 

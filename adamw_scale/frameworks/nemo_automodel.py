@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from adamw_scale.formats import parse
 from adamw_scale.frameworks.config import Config, Finding, Group
 from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole, yaml_number
-from adamw_scale.frameworks.megatron import _decay as read_decay
+from adamw_scale.frameworks.group_names import kinds_named, own_groups
+from adamw_scale.frameworks.megatron import read_decay
 from adamw_scale.frameworks.reading import Keys, chosen
-from adamw_scale.frameworks.torchtitan import kinds_named, own_groups
 from adamw_scale.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
 
 PATTERNS = {NORM_AND_BIAS: r"norm|bias$", EMBEDDING: r"embed_tokens\.", OUTPUT: r"lm_head\."}

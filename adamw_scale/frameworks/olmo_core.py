@@ -13,8 +13,8 @@ from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document, Unread, parse
 from adamw_scale.frameworks.config import Config, Finding, Group
 from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole
+from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.reading import Keys, chosen
-from adamw_scale.frameworks.torchtitan import kinds_named, own_groups
 from adamw_scale.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
 
 GLOBS = {NORM_AND_BIAS: "*norm*", EMBEDDING: "embeddings.weight", OUTPUT: "lm_head.w_out.weight"}

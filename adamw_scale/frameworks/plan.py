@@ -175,6 +175,12 @@ def _of_the_groups(wanted: tuple[Group, ...], written: tuple[Group, ...], framew
             message=f"{framework.title} spares {framework.undecayed_by_default}, which were recommended with decay",
             fix=framework.how_to_group,
         )
+    if any(not math.isclose(one.eps_factor, other.eps_factor) for one, other in zip(wanted, written, strict=True)):
+        yield Caution(
+            code="one-eps",
+            message=f"this config of {framework.title} has one epsilon; muP wants it smaller on hidden matrices",
+            fix="lower epsilon for all groups, or leave it if gradients are large against it",
+        )
     unlike = {
         name: (group.lr_factor / other.lr_factor, group.weight_decay / other.weight_decay)
         for name, (group, other) in pairs.items()

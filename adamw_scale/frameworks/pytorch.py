@@ -69,7 +69,7 @@ if __name__ == "__main__":
         Without such groups everything decays. The schedule is code, and so not known.
         """
         document = parse(text, ".py")
-        keys = keys_of(document, ("AdamW", "Adam"))
+        keys = keys_of(document, ("AdamW", "Adam"), ("params", "lr", "betas", "eps", "weight_decay"))
         decoupled = any(call.name.endswith("AdamW") for call in document.calls) or keys.yes("decoupled_weight_decay")
         return Config(
             convention=self.convention if decoupled else "torch-adam",

@@ -137,13 +137,20 @@ class Keys:
         return value
 
 
-def keys_of(document: Document, calls: Iterable[str] = ()) -> Keys:
-    """The keys of a config; in Python text, the arguments of calls of these names, later ones over earlier."""
+def keys_of(document: Document, calls: Iterable[str] = (), order: Iterable[str] = ()) -> Keys:
+    """The keys of a config; in Python text, the arguments of calls of these names, later ones over earlier.
+
+    `order` names what is passed by position.
+    """
     wanted = set(calls)
     if document.format != "Python" or not wanted:
         return Keys(document.content)
     merged: dict[str, Any] = {}
-    found = [call.keywords for call in document.calls if call.name.rpartition(".")[2] in wanted or call.name in wanted]
+    found = [
+        dict(zip(order, call.positional, strict=False)) | call.keywords
+        for call in document.calls
+        if call.name.rpartition(".")[2] in wanted or call.name in wanted
+    ]
     if not found:
         raise SpecError(f"no call of {' or '.join(sorted(wanted))} is in this Python file: pass the file that has it")
     for keywords in found:

@@ -12,6 +12,7 @@ from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document, parse
 from adamw_scale.frameworks.config import Config, Finding, Group
 from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole
+from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.reading import Keys, chosen
 from adamw_scale.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 
@@ -50,7 +51,6 @@ _NO_ARGUMENTS = {
     "param_groups",
     "optimizer_factory_kwargs_by_name",
 }  # of the optimizer, but its setting
-_WORDS = {NORM_AND_BIAS: ("norm", "bias", "ln_"), EMBEDDING: ("embed", "wte"), OUTPUT: ("lm_head", "output", "w_out")}
 
 
 class _Row(NamedTuple):
@@ -129,21 +129,6 @@ class TorchTitan(Framework):
         )
 
 
-def own_groups(config: Config) -> list[Group]:
-    """Groups that differ from the hidden matrices, those last: what comes first takes its tensors."""
-    hidden = config.group(HIDDEN)
-    others = [config.group(name) for name in (NORM_AND_BIAS, EMBEDDING, OUTPUT)]
-    return [group for group in others if group != hidden.model_copy(update={"group": group.group})] + [hidden]
-
-
-def kinds_named(pattern: str) -> tuple[str, ...]:
-    """Kinds of tensors that a pattern of names means, by words in it; none for a pattern of something else."""
-    if pattern.strip("^$().*+") == "":
-        return tuple(GROUPS)
-    lower = pattern.lower()
-    return tuple(kind for kind, words in _WORDS.items() if any(word in lower for word in words))
-
-
 def _param_group(config: Config, group: Group) -> str:
     betas = config.betas or (0.9, 0.95)
     eps = config.eps or 0
@@ -183,7 +168,8 @@ def _sections(document: Document) -> dict[str, Any]:
             if call.name == name or call.name.endswith(f".{name}"):
                 found = True
                 if section:
-                    sections[section] |= call.keywords
+                    order = ("lr",) if name == "default_adamw" else ()
+                    sections[section] |= dict(zip(order, call.positional, strict=False)) | call.keywords
     for path, each in document.content.items():
         section, _, field = path.rpartition(".")
         if section.rpartition(".")[2] in sections:

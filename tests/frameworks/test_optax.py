@@ -10,7 +10,7 @@ from plans import POINTS, RUNS, STEPS, advice, from_start, plan, short
 from adamw_scale import conventions
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.optax import MOST_PHASES
+from adamw_scale.frameworks.phases import MOST_PHASES
 from adamw_scale.weight_decay_schedules import Decay
 
 jax = pytest.importorskip("jax")

@@ -47,4 +47,5 @@ def test_reads_a_call_and_its_groups() -> None:
     )
     assert [group.weight_decay for group in groups.groups] == [0.1, 0.1, 0.1, 0.0]
     assert groups.betas == (0.9, 0.95)
+    assert part.read("optim.AdamW(params, 3e-4, (0.9, 0.95), weight_decay=0.1)").peak_lr == 3e-4
     assert part.read("AdamW(params)").defaults == ("peak_lr", "weight_decay")

@@ -12,7 +12,7 @@ from torch import nn
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
-from adamw_scale.frameworks.torchtitan import kinds_named
+from adamw_scale.frameworks.group_names import kinds_named
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
