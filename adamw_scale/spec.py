@@ -25,6 +25,7 @@ from adamw_scale.units import format_count
 
 UNITS = ("tokens", "samples")
 TASKS = ("pretraining", "finetuning", "lora")
+UNUSABLE = ("decay-per-step", "weight-decay")  # cautions that say the number must not be used as it is
 LARGEST_RATIO = 1e4  # of width or depth to the base; beyond, one of the two is a slip
 PARAMS_KINDS = ("total", "non-embedding", "active")
 
@@ -442,6 +443,11 @@ class Recommendation(Noun):
     def one_for_all(self) -> bool:
         """Whether one learning rate and one weight decay serve every decayed group."""
         return len({(group.peak_lr, group.weight_decay) for group in self.param_groups if group.weight_decay}) == 1
+
+    @property
+    def doubt(self) -> str:
+        """Code of the caution that says the number must not be used as it is; empty where none does."""
+        return next((caution.code for caution in self.cautions if caution.code in UNUSABLE), "")
 
     def to_json(self) -> str:
         """The document of `recommend --json`, numbers unrounded."""

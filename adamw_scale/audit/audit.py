@@ -8,7 +8,7 @@ from adamw_scale import conventions
 from adamw_scale.advisor import recommend
 from adamw_scale.audit.checks import CHECKS, SEVERITIES
 from adamw_scale.audit.facts import Facts, GroupTimescale, PartialTimescale, group_timescale
-from adamw_scale.errors import MissingInputError
+from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.noun import Noun
 from adamw_scale.schedules import OPTIONS
@@ -110,13 +110,10 @@ def audit(framework: str, config: Config, run: TrainingRun | None = None, asks: 
         run: The run that the config and its user describe, where they describe one.
         asks: What is missing of it, for the answer.
     """
-    advice = _advice(run)
+    advice, more = _advice(run)
     groups = tuple(group_timescale(config, run, group) for group in config.groups)
     facts = Facts(framework=framework, config=config, run=run, advice=advice, groups=groups)
     found = [*config.findings, *(finding for check in CHECKS for finding in check(facts))]
-    missing = dict(asks or {})
-    if run is not None and advice is None:
-        missing["--params"] = "what is recommended for a language model depends on its parameters"
     return Audit(
         framework=framework,
         convention=config.convention,
@@ -125,13 +122,18 @@ def audit(framework: str, config: Config, run: TrainingRun | None = None, asks: 
         groups=groups,
         recommendation=advice,
         findings=tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))),
-        asks=missing,
+        asks={**(asks or {}), **more},
     )
 
 
-def _advice(run: TrainingRun | None) -> Recommendation | None:
-    """What would be recommended; None where the run does not tell enough."""
+def _advice(run: TrainingRun | None) -> tuple[Recommendation | None, dict[str, str]]:
+    """What would be recommended, and what to add; nothing where a run leaves everything ever published."""
+    if run is None or run.peak_lr is None:
+        return None, {}
     try:
-        return None if run is None or run.peak_lr is None else recommend(run)
+        advice = recommend(run)
     except MissingInputError:
-        return None
+        return None, {"--params": "what is recommended for a language model depends on its parameters"}
+    except SpecError:
+        return None, {}
+    return (None if advice.doubt else advice), {}

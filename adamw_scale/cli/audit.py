@@ -79,7 +79,12 @@ def _run_of(config: "Config", given: Given, devices: float | None) -> "tuple[Tra
 
     unit = _unit(config, given)
     if unit is None:
-        return None, {"--tokens or --samples": "what the data set is, and its size, cannot be told from the config"}
+        _, asks = run_fields(config, "samples", devices)
+        asks.pop("--samples", None)
+        return None, {
+            "--tokens or --samples": "what the data set is, and its size, cannot be told from the config",
+            **asks,
+        }
     base, asks = run_fields(config, unit, devices)
     try:
         own = {name: value for name, value in given.items() if name not in ("weight_decay", "convention")}

@@ -15,7 +15,6 @@ from adamw_scale.units import format_count, format_percent, format_share, format
 if TYPE_CHECKING:
     from adamw_scale.spec import Calibration, Current, InConvention, Recommendation, TrainingRun, Transfer
 
-UNUSABLE = ("decay-per-step", "weight-decay")  # cautions that say the number must not be used as it is
 NOTABLE_BETA2 = 0.01
 SETTLED_RETENTION = 0.15  # above it, the run ends before weights reach their equilibrium
 
@@ -184,7 +183,7 @@ def _headline(recommendation: "Recommendation") -> str:
     low, high = (format_significant(end) for end in _hidden_range(recommendation))
     where = "at peak lr" if recommendation.one_for_all else "on hidden matrices, at their peak lr"
     text = styled(f"weight decay {format_significant(hidden.weight_decay)}", bold=True)
-    doubt = next((caution.code for caution in recommendation.cautions if caution.code in UNUSABLE), "")
+    doubt = recommendation.doubt
     warning = styled(f"   NOT USABLE AS IT IS, see {doubt}", color="red") if doubt else ""
     unit = "" if recommendation.companions.in_convention is None else ", in PyTorch's unit"
     return f"{text}   range {low} to {high}   {where} {hidden.peak_lr:.4g}{unit}{warning}"
