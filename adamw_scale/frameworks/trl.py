@@ -30,7 +30,7 @@ class TRL(HuggingFace):
     name: ClassVar[str] = "trl"
     title: ClassVar[str] = "TRL"
     reads: ClassVar[str] = "SFTConfig, DPOConfig and the like in Python, YAML of them, or a command line"
-    signs: ClassVar[frozenset[str]] = (HuggingFace.signs - {"output_dir", "TrainingArguments"}) | frozenset(
+    signs: ClassVar[frozenset[str]] = (HuggingFace.signs - {"TrainingArguments"}) | frozenset(
         {
             *(config for config, _ in CONFIGS.values()),
             *("SFTTrainer", "DPOTrainer", "KTOTrainer", "GRPOTrainer", "RLOOTrainer", "RewardTrainer"),

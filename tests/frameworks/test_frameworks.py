@@ -17,9 +17,11 @@ from plans import BASE, RUNS, advice
 from adamw_scale import TrainingRun, recommend
 from adamw_scale.conventions import CONVENTIONS, Setting, to_pytorch
 from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale.formats import parse
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.plan import planned
+from adamw_scale.frameworks.recognition import recognized
 from adamw_scale.parametrizations import GROUPS
 from adamw_scale.schedules import SCHEDULES
 from adamw_scale.spec import Recommendation
@@ -123,6 +125,16 @@ class TestEveryFramework:
                 part.read(text)
             return
         assert_same(planned(recommendation, part).config, part.read(text), UNREADABLE.get(framework, set()))
+
+    @pytest.mark.parametrize("run", RUNS)
+    def test_its_own_snippet_is_recognised_and_sound(self, framework: str, run: str) -> None:
+        """A reader takes its snippet for its own, and finds no error in it."""
+        part = FRAMEWORKS[framework]()
+        snippet = part.emit(advice(run))
+        if part.reads:
+            assert recognized(parse(snippet.text, f".{SUFFIX[snippet.language]}")) == framework
+            assert recognized(parse(snippet.text)) == framework
+            assert not [finding for finding in part.read(snippet.text).findings if finding.severity == "error"]
 
     @pytest.mark.parametrize("run", RUNS)
     def test_decay_is_written_in_the_frameworks_own_unit(self, framework: str, run: str) -> None:
