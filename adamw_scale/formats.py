@@ -158,7 +158,8 @@ def _arguments(text: str) -> Document:
     variables: dict[str, str] = {}
     flags: dict[str, list[str]] = {}
     current: list[str] | None = None
-    for line in lines:
+    for written in lines:
+        line = re.sub(r"\$\(\(([^()]{1,200})\)\)", lambda inside: _shell_arithmetic(inside[1], variables), written)
         lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|()")
         lexer.whitespace_split, lexer.commenters = True, "#"
         for word in lexer:
@@ -177,6 +178,16 @@ def _arguments(text: str) -> Document:
         name.replace("-", "_"): (values[0] if len(values) == 1 else values or "true") for name, values in flags.items()
     }
     return Document("shell arguments", content)
+
+
+def _shell_arithmetic(text: str, variables: dict[str, str]) -> str:
+    """The whole number that $((...)) is; a variable of no value where that cannot be told."""
+    known = {name: int(value) for name, value in variables.items() if re.fullmatch(r"\d{1,18}", value)}
+    try:
+        value = _plain(ast.parse(text.replace("$", "").replace("/", "//"), mode="eval").body, known)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return "$unknown"
+    return str(value)
 
 
 def _python(text: str) -> Document:

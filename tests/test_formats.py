@@ -52,6 +52,16 @@ def test_shell_arguments() -> None:
     assert (content["weight_decay"], content["b"], content["x"]) == ("0.1", "64", "true")
 
 
+def test_shell_arithmetic() -> None:
+    """Whole numbers of variables that are known; nothing is run."""
+    content = parse(
+        "T=1000000\nB=$((4 * 256))\ntrain --steps $((T / B)) --lr $((`touch x`)) --x $((Y + 1))\n", ".sh"
+    ).content
+    assert content["steps"] == "976"
+    assert content["x"] == "$unknown"
+    assert content["lr"].startswith("$")
+
+
 def test_yaml_scalars_stay_text_and_aliases_are_followed() -> None:
     """`2e-5` is not a number to YAML 1.1, and `0500` none to people."""
     content = parse("lr: 2e-5\nsteps: 0500\nempty: null\nbase: &b {wd: 0.1}\nother: *b\n", ".yaml").content

@@ -63,8 +63,11 @@ def run_fields(config: Config, unit: str, devices: float | None = None) -> tuple
     fields |= {"steps": config.total_steps, "epochs": config.epochs}
     if known.batch_tokens is not None and unit == "tokens":
         fields["batch_size"] = known.batch_tokens
-    elif known.global_batch is not None:
-        fields["batch_size"] = known.global_batch * (config.sequence_length or 1.0 if unit == "tokens" else 1.0)
+    elif known.global_batch is not None and unit == "samples":
+        fields["batch_size"] = known.global_batch
+    elif known.global_batch is not None and config.sequence_length:
+        fields["batch_size"] = known.global_batch * config.sequence_length
+    fields["task"] = config.task
     return {name: value for name, value in fields.items() if value is not None}, _asks(known, unit)
 
 
@@ -85,6 +88,8 @@ def described_run(fields: dict[str, Any]) -> TrainingRun | None:
 def _asks(config: Config, unit: str) -> dict[str, str]:
     """Options that would complete the run."""
     asks = {}
+    if not config.weight_decay_known:
+        asks["--weight-decay"] = "the config leaves it to code, or to something else"
     if config.peak_lr is None:
         asks["--lr"] = "the config leaves the learning rate to something else"
     if config.schedule is None:

@@ -19,7 +19,10 @@ Check = Callable[[Facts], Iterator[Finding]]
 SEVERITIES = ("error", "warning", "note")
 RUINOUS_DECAY_PER_STEP = 0.1  # a tenth of every weight a step: ten steps and the weights are gone
 NOTHING_LEFT = 0.99  # retention above which a decay does nothing at all
+LAWS_OWN = "linear"  # decay to zero, which the laws were fitted on (2502.15938)
 LAST_STRETCH = 0.1  # of the run, whose weight in the final weights is told
+LORA = "lora"
+FORGOTTEN = 2.0  # timescales of warm-up, in which the lr is half its peak on average, so that a whole one passes
 WHOLE_RUN = 0.95  # of the run, from which a warm-up is all of it
 FAR_OFF = 4.0  # times outside the range, from which on another unit is suspected
 OTHER_UNITS = {"independent": "composer", "normalized": "loshchilov", "squared": "modded-nanogpt"}
@@ -55,7 +58,14 @@ def _wrong_unit(facts: Facts) -> Iterator[Finding]:
 def _other_unit(facts: Facts) -> Iterator[Finding]:
     """A value that is far off here and right in another library's unit."""
     advice, hidden = facts.advice, facts.hidden
-    if advice is None or facts.finetuning or facts.kind != "pytorch" or not hidden.weight_decay or facts.run is None:
+    if (
+        advice is None
+        or not advice.companions.in_domain
+        or facts.finetuning
+        or facts.kind != "pytorch"
+        or not hidden.weight_decay
+        or facts.run is None
+    ):
         return
     low, high = _range(facts)
     if low / FAR_OFF <= hidden.weight_decay <= high * FAR_OFF:
@@ -66,12 +76,13 @@ def _other_unit(facts: Facts) -> Iterator[Finding]:
         if low <= meant <= high:
             yield Finding(
                 code="other-unit",
-                severity="warning",
+                severity="warning" if kind == "independent" else "note",
                 message=f"{facts.config.weight_decay:g} is {_times(hidden.weight_decay, low, high)} what is recommended, but would be λ "
                 f"{format_significant(meant)}, inside the range, where a step takes off {conventions.KINDS[kind].formula} ({example})",
                 fix=f"if the value comes from such a recipe, write {format_significant(meant)} here",
                 key="weight_decay",
             )
+            return
 
 
 def _no_decay(facts: Facts) -> Iterator[Finding]:
@@ -157,29 +168,36 @@ def _warmup(facts: Facts) -> Iterator[Finding]:
     elif tau is not None and warmup > tau.iters:
         yield Finding(
             code="warmup-outlasts-timescale",
-            severity="warning",
+            severity="warning" if warmup > FORGOTTEN * tau.iters else "note",
             message=f"warm-up takes {format_count(warmup)} steps, longer than the timescale of {format_count(round(tau.iters))}: "
-            "what is learnt in it is forgotten before it ends",
-            fix="shorten the warm-up, or lower weight decay",
+            "most of what is learnt at its start is forgotten when it ends",
+            fix="shorten the warm-up, if the run stays stable",
             key="warmup",
         )
 
 
 def _norms(facts: Facts) -> Iterator[Finding]:
     written = facts.group(NORM_AND_BIAS).written
-    if written:
+    if written and facts.task != LORA:
         yield Finding(
             code="decay-on-norms",
             severity="warning",
             message=f"gains and biases decay too, at {written:g}; most recipes spare them",
-            fix=facts.how_to_group or "put tensors of one dimension into a group of their own, with weight_decay 0",
+            fix=facts.how_to_spare,
             key="weight_decay",
         )
 
 
 def _embeddings(facts: Facts) -> Iterator[Finding]:
     names = [name for name in (EMBEDDING, OUTPUT) if facts.group(name).written]
-    if EMBEDDING in names and facts.hidden.written and facts.kind != conventions.L2:
+    language = facts.config.unit != "samples" and (facts.run is None or facts.run.unit == "tokens")
+    if (
+        EMBEDDING in names
+        and facts.hidden.written
+        and facts.kind != conventions.L2
+        and language
+        and not facts.finetuning
+    ):
         yield Finding(
             code="decay-on-embeddings",
             severity="note",
@@ -275,14 +293,14 @@ def _ends(facts: Facts) -> Iterator[Finding]:
             fix="nothing to do for a checkpoint that will be cooled down; else let it fall over the last tenth of the run or more",
             key="schedule",
         )
-    elif schedule.final == 0:
+    elif schedule.final == 0 and schedule.name != LAWS_OWN and not facts.finetuning:
         share = schedule.mean() - schedule.cumulative(1 - LAST_STRETCH)
         yield Finding(
             code="no-floor",
             severity="note",
             message=f"the learning rate, and weight decay with it, ends at zero: the last {LAST_STRETCH:.0%} of the run do "
             f"{format_percent(share / schedule.mean())} of all decay, and training on from the end means warming up again",
-            fix="nothing to do if the run ends there; linear decay to zero is what the laws were fitted on (2502.15938)",
+            fix="nothing to do if the run ends there; else end at a tenth of the peak",
             key="schedule",
         )
 

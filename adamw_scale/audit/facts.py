@@ -58,9 +58,12 @@ class Facts(NamedTuple):
         return FRAMEWORKS[self.framework].title
 
     @property
-    def how_to_group(self) -> str:
-        """What to do where its config cannot set groups apart; empty where it can."""
-        return FRAMEWORKS[self.framework].how_to_group
+    def how_to_spare(self) -> str:
+        """How to leave gains and biases undecayed in this framework."""
+        part = FRAMEWORKS[self.framework]
+        if part.grouping == "none":
+            return part.how_to_group
+        return f"put tensors of one dimension into a group without decay, as `adamw-scale emit {part.name}` writes it"
 
     @property
     def kind(self) -> str:
@@ -88,9 +91,14 @@ class Facts(NamedTuple):
         return schedule.warmup * self.total_steps if schedule and self.total_steps else 0.0
 
     @property
+    def task(self) -> str:
+        """What the run is for; pretraining where nobody says."""
+        return self.run.task if self.run else self.config.task or "pretraining"
+
+    @property
     def finetuning(self) -> bool:
         """Whether weights that were trained before are trained on."""
-        return self.run is not None and self.run.task != "pretraining"
+        return self.task != "pretraining"
 
     def written(self, weight_decay: float) -> float:
         """A PyTorch λ of the hidden matrices as this config would write it, with the same sum over the run.
@@ -124,7 +132,7 @@ def setting(config: Config, run: TrainingRun | None, peak_lr: float | None) -> c
 def group_timescale(config: Config, run: TrainingRun | None, group: Group) -> GroupTimescale:
     """One group at its own learning rate, which a run's parametrization may set."""
     base = config.peak_lr if run is None or run.peak_lr is None else run.peak_lr
-    if not config.weight_decay_known:
+    if not config.weight_decay_known and (group.weight_decay or not config.weight_decay):
         return GroupTimescale(group=group.group, peak_lr=base)
     if base is None or conventions.CONVENTIONS[config.convention].kind == conventions.L2:
         return GroupTimescale(group=group.group, peak_lr=base, written=group.weight_decay)

@@ -20,18 +20,22 @@ def line_of(finding: "Finding", text: str) -> int:
     if finding.key:
         key = re.escape(finding.key.rpartition(".")[2]).replace("_", "[_-]")
         for number, line in enumerate(text.splitlines(), start=1):
-            if re.search(rf"\b{key}\b", line) and not line.lstrip().startswith("#"):
+            if re.search(rf"(?<![a-zA-Z0-9]){key}", line) and not line.lstrip().startswith("#"):
                 return number
     return 1
 
 
 def github(audit: "Audit", path: str, text: str) -> str:
     """One workflow command a finding, which GitHub shows beside the line."""
-    return "\n".join(
+    lines = [
         f"::{COMMANDS[finding.severity]} file={_property(path)},line={line_of(finding, text)},title={_property(finding.code)}::"
         + _data(f"{finding.message}. Fix: {finding.fix}")
         for finding in audit.findings
-    )
+    ]
+    if audit.asks:
+        add = _data(f"add {', '.join(audit.asks)} to judge it against a recommendation")
+        lines.append(f"::notice file={_property(path)},title=not-judged::{add}")
+    return "\n".join(lines)
 
 
 def sarif(audit: "Audit", path: str, text: str) -> str:

@@ -86,6 +86,7 @@ def _run_of(config: "Config", given: Given, devices: float | None) -> "tuple[Tra
             **asks,
         }
     base, asks = run_fields(config, unit, devices)
+    asks = _unanswered(asks, given)
     try:
         own = {name: value for name, value in given.items() if name not in ("weight_decay", "convention")}
         fields = fields_over({**base, "unit": unit}, own)
@@ -108,11 +109,31 @@ def _overridden(config: "Config", given: Given) -> "Config":
     if "weight_decay" in given:
         value = parse_quantity(given["weight_decay"])
         was = config.weight_decay
+        changes["weight_decay_known"] = True
         changes["groups"] = tuple(
             group.model_copy(update={"weight_decay": value * group.weight_decay / was if was else value})
             for group in config.groups
         )
     return config.model_copy(update=changes) if changes else config
+
+
+ANSWERS = {
+    "--lr": ("peak_lr",),
+    "--devices": ("batch_size",),
+    "--tokens": ("dataset_size", "steps", "schedule_file"),
+    "--samples": ("dataset_size", "steps", "schedule_file"),
+    "--schedule": ("schedule_file",),
+    "--sequence-length": ("batch_size",),
+}
+
+
+def _unanswered(asks: dict[str, str], given: Given) -> dict[str, str]:
+    """What was asked and not said, under its own name or another."""
+    return {
+        flag: why
+        for flag, why in asks.items()
+        if not {flag.removeprefix("--").replace("-", "_"), *ANSWERS.get(flag, ())} & given.keys()
+    }
 
 
 def _unit(config: "Config", given: Given) -> str | None:
@@ -165,6 +186,7 @@ def _headline(found: "Audit") -> str:
         rows["advice"] = (
             f"weight decay {format_significant(hidden.weight_decay)} in PyTorch's unit, range {format_significant(low)} to "
             f"{format_significant(high)} ({advice.rule}, {advice.companions.source})"
+            + ("" if advice.companions.in_domain else "; the run is OUTSIDE the rule's domain")
         )
     title = styled(said or "nothing found", bold=True)
     return title + "\n\n" + "\n".join(labelled(label, text) for label, text in rows.items())

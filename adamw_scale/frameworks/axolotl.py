@@ -50,6 +50,7 @@ class Axolotl(Framework):
             "gradient_accumulation_steps",
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"YAML"})
     proven: ClassVar[str] = "axolotl 0.19, on transformers 5.23"
 
     def has(self, schedule: Schedule) -> bool:
@@ -94,7 +95,9 @@ class Axolotl(Framework):
         if accumulation is None:
             accumulation = max(1.0, in_all // micro) if in_all and micro else 1.0
         schedule = _read_schedule(keys, peak_lr, steps)
+        full = "pretraining" if "pretraining_dataset" in keys else "finetuning"
         return Config(
+            task="lora" if "adapter" in keys else full,
             convention=convention,
             optimizer=optimizer,
             peak_lr=peak_lr,

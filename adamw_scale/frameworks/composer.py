@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document, parse
-from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework, Language, exact, one_for_all, value, whole
 from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source, read_groups
 from adamw_scale.frameworks.reading import Keys, keys_of
@@ -39,6 +39,7 @@ class Composer(Framework):
     schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
     reads: ClassVar[str] = "Python source with a call of DecoupledAdamW"
     signs: ClassVar[frozenset[str]] = frozenset({"DecoupledAdamW", "t_warmup", "alpha_f", *_SCHEDULES})
+    formats: ClassVar[frozenset[str]] = frozenset({"Python"})
     proven: ClassVar[str] = "mosaicml 0.32"
 
     def write(self, config: Config) -> str:
@@ -87,16 +88,18 @@ def build_optimizer({signature}) -> DecoupledAdamW:
         keys = keys_of(document, ("DecoupledAdamW",))
         assigned = Keys(document.content)
         peak_lr = keys.number_or("peak_lr", LR, "lr")
-        weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "weight_decay") or 0.0
+        eps = keys.number("eps") or EPS
+        weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "weight_decay")
+        groups, known = read_groups(document, Keys({"lr": peak_lr, "eps": eps}), weight_decay)
         total = Duration.of(_argument(document, "max_duration"))
         steps = assigned.number("TOTAL_STEPS")
         return Config(
             convention=self.convention,
             peak_lr=peak_lr,
-            groups=read_groups(document, Keys({"lr": peak_lr, "eps": keys.number("eps") or EPS}))
-            or same_decay(weight_decay),
+            groups=groups,
+            weight_decay_known=known,
             betas=keys.pair("betas") or BETAS,
-            eps=keys.number("eps") or EPS,
+            eps=eps,
             **_read_scheduler(document, total),
             **({"total_steps": steps} if steps else run_length(total)),
             batch_size=assigned.number("GLOBAL_BATCH_SIZE"),

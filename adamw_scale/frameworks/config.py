@@ -70,6 +70,7 @@ class Config(Noun):
     accumulation: Count | None = Field(None, description="forward passes per optimizer step")
     devices: Count | None = None
 
+    task: str | None = Field(None, description="pretraining, finetuning or lora, where the config shows it")
     width_ratio: Count | None = Field(None, description="muP: width over base width, where the config has both")
     defaults: tuple[str, ...] = Field(
         (), description="fields above that the config does not say and the framework fills in"

@@ -52,6 +52,7 @@ class DeepSpeed(Framework):
             "gradient_accumulation_steps",
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"JSON", "YAML", "Python"})
     proven: ClassVar[str] = "deepspeed 0.19"
 
     def has(self, schedule: Schedule) -> bool:

@@ -56,6 +56,7 @@ class Fairseq(Framework):
             *("max_tokens", "lr_period_updates", "end_learning_rate", "optimization", "warmup_init_lr", "arch"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"shell arguments", "YAML"})
     proven: ClassVar[str] = "fairseq 0.12.2"
 
     def has(self, schedule: Schedule) -> bool:

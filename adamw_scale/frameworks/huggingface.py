@@ -73,11 +73,13 @@ class HuggingFace(Framework):
             *("TrainingArguments", "gradient_accumulation_steps", "warmup_ratio"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"Python", "JSON", "YAML", "shell arguments"})
     proven: ClassVar[str] = "transformers 5.23 and 4.57"
 
     arguments_class: ClassVar[str] = "TrainingArguments"
     package: ClassVar[str] = "transformers"
     default_lr: ClassVar[float] = 5e-5
+    always: ClassVar[str | None] = None  # the task that its users have
 
     def has(self, schedule: Schedule) -> bool:
         """Restarts are of one length here."""
@@ -126,13 +128,19 @@ class HuggingFace(Framework):
         eps = keys.number("adam_epsilon") or 1e-8
         steps, epochs = keys.number("max_steps"), keys.number("num_train_epochs")
         fixed = steps is not None and steps > 0
+        groups, known = (
+            same_decay(1.0 if weight_decay is None else weight_decay, self.undecayed),
+            weight_decay is not None,
+        )
+        if any(call.name == "dict" and "params" in call.keywords for call in document.calls):
+            groups, known = read_groups(document, Keys({"lr": peak_lr, "eps": eps}), weight_decay)
         accumulation = keys.number_or("accumulation", 1.0, "gradient_accumulation_steps", "gradient_accumulation")
         return Config(
             convention=chosen("optim", optimizer, OPTIMIZERS, None) or "pytorch",
             optimizer=optimizer,
             peak_lr=peak_lr,
-            groups=read_groups(document, Keys({"lr": peak_lr, "eps": eps}))
-            or same_decay(weight_decay or 0.0, self.undecayed),
+            groups=groups,
+            weight_decay_known=known,
             betas=keys.betas((0.9, 0.999), "adam_beta1", "adam_beta2"),
             eps=eps,
             **read_scheduler(keys, peak_lr),
@@ -144,9 +152,28 @@ class HuggingFace(Framework):
             accumulation=accumulation,
             devices=_launched(keys),
             sequence_length=keys.number("max_length", "max_seq_length", "block_size"),
+            task=_task(keys) or self.always,
             defaults=tuple(keys.defaults),
             findings=tuple(keys.findings),
         )
+
+
+def _task(keys: Keys) -> str | None:
+    """LoRA, or the finetuning of a model that is named; and a note where DeepSpeed's own config has a say."""
+    if "deepspeed" in keys:
+        keys.note(
+            Finding(
+                code="deepspeed-config",
+                severity="note",
+                message="a DeepSpeed config goes with it: an optimizer block there decays all parameters, gains and biases too, and a "
+                "scheduler block there takes the place of this schedule",
+                fix="audit that file too",
+                key="deepspeed",
+            )
+        )
+    if any(key in keys for key in ("lora_r", "lora_alpha", "lora_target_modules")) or keys.yes("use_peft"):
+        return "lora"
+    return "finetuning" if "model_name_or_path" in keys else None
 
 
 def read_scheduler(keys: Keys, peak_lr: float | None, kwargs_key: str = "lr_scheduler_kwargs") -> dict[str, Any]:
@@ -175,8 +202,8 @@ def read_scheduler(keys: Keys, peak_lr: float | None, kwargs_key: str = "lr_sche
 
 def _launched(keys: Keys) -> float | None:
     """Processes that torchrun starts, where the text has its command line."""
-    each = keys.number("nproc_per_node")
-    return None if each is None else each * (keys.number("nnodes") or 1.0)
+    each = keys.number("nproc_per_node", "num_processes")
+    return None if each is None else each * (keys.number("nnodes") or 1.0 if "num_processes" not in keys else 1.0)
 
 
 def _read_warmup(keys: Keys) -> dict[str, Any]:

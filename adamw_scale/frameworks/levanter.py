@@ -71,6 +71,7 @@ class Levanter(Framework):
             *("trainer.num_train_steps", "trainer.train_batch_size"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"YAML", "shell arguments"})
     proven: ClassVar[str] = "levanter 1.2.dev1644"
 
     def has(self, schedule: Schedule) -> bool:

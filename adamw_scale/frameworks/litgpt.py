@@ -45,6 +45,7 @@ class LitGPT(Framework):
             *("global_batch_size", "micro_batch_size", "class_path", "init_args", "max_seq_length", "logger_name"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"YAML"})
     proven: ClassVar[str] = "litgpt 0.5"
 
     def write(self, config: Config) -> str:
@@ -85,7 +86,9 @@ class LitGPT(Framework):
         tokens = None if finetuning else train.number_or("total_tokens", default["tokens"], "max_tokens")
         floor = 0.0 if finetuning else train.number_or("final_lr_fraction", default["min_lr"], "min_lr")
         train.findings += _findings(keys, train, finetuning)
+        full = "finetuning" if "checkpoint_dir" in keys and "model_name" not in keys else None
         return Config(
+            task="lora" if "lora_r" in keys else full,
             convention=convention,
             optimizer=name or "AdamW",
             peak_lr=peak_lr,

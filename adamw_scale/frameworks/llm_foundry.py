@@ -63,6 +63,7 @@ class LLMFoundry(Framework):
             *("param_str_match", "eval_first", "icl_tasks", "max_seq_len"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"YAML"})
     proven: ClassVar[str] = "mosaicml 0.32, llm-foundry 0.22"
 
     def write(self, config: Config) -> str:

@@ -49,6 +49,7 @@ class MaxText(Framework):
             *("learning_rate_schedule_steps", "opt_type"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"YAML", "shell arguments"})
     proven: ClassVar[str] = "source only: not on PyPI"
 
     def write(self, config: Config) -> str:

@@ -40,7 +40,16 @@ class Megatron(Framework):
     schedules: ClassVar[tuple[str, ...]] = ("constant", "linear", "cosine", "inverse-sqrt", *WSD_STYLES)
     reads: ClassVar[str] = "a shell script with the arguments, or YAML of them"
     signs: ClassVar[frozenset[str]] = frozenset(
-        {"lr_decay_style", "lr_warmup_iters", "lr_decay_iters", "train_iters", "micro_batch_size", "adam_beta1"}
+        {
+            *("train_samples", "lr_decay_samples", "lr_warmup_samples", "lr_wsd_decay_style", "seq_length"),
+            *("tensor_model_parallel_size", "pipeline_model_parallel_size"),
+            "lr_decay_style",
+            "lr_warmup_iters",
+            "lr_decay_iters",
+            "train_iters",
+            "micro_batch_size",
+            "adam_beta1",
+        }
     )
     formats: ClassVar[frozenset[str]] = frozenset({"shell arguments", "YAML"})
     proven: ClassVar[str] = "megatron-core 0.16"

@@ -46,6 +46,7 @@ class NanoGPT(Framework):
     signs: ClassVar[frozenset[str]] = frozenset(
         {"decay_lr", "warmup_iters", "lr_decay_iters", "max_iters", "min_lr", "block_size"}
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"Python", "shell arguments"})
     proven: ClassVar[str] = "source only: train.py is a script of a repository, not a library"
 
     def write(self, config: Config) -> str:

@@ -6,7 +6,8 @@
 import re
 from typing import ClassVar, Literal
 
-from adamw_scale.formats import Document, parse
+from adamw_scale.errors import SpecError
+from adamw_scale.formats import Call, Document, parse
 from adamw_scale.frameworks.config import Config, Group, same_decay
 from adamw_scale.frameworks.framework import Framework, Language, exact, one_for_all, value, whole
 from adamw_scale.frameworks.reading import Keys, keys_of
@@ -26,6 +27,7 @@ class PyTorch(Framework):
     schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
     reads: ClassVar[str] = "Python source with a call of AdamW or Adam"
     signs: ClassVar[frozenset[str]] = frozenset({"AdamW", "Adam"})
+    formats: ClassVar[frozenset[str]] = frozenset({"Python"})
     proven: ClassVar[str] = "torch 2.13"
 
     def write(self, config: Config) -> str:
@@ -70,13 +72,20 @@ if __name__ == "__main__":
         """
         document = parse(text, ".py")
         keys = keys_of(document, ("AdamW", "Adam"), ("params", "lr", "betas", "eps", "weight_decay"))
-        decoupled = any(call.name.endswith("AdamW") for call in document.calls) or keys.yes("decoupled_weight_decay")
+        built = {repr((call.keywords, call.positional[1:])) for call in document.calls if _names(call, "AdamW", "Adam")}
+        if len(built) > 1:
+            raise SpecError(
+                f"{len(built)} different optimizers are built in this file: pass one with a single call of AdamW"
+            )
+        decoupled = any(_names(call, "AdamW") for call in document.calls) or keys.yes("decoupled_weight_decay")
+        weight_decay = keys.number_or("weight_decay", 0.01 if decoupled else 0.0, "weight_decay")
+        groups, known = read_groups(document, keys, weight_decay)
         return Config(
             convention=self.convention if decoupled else "torch-adam",
             optimizer="torch.optim.AdamW" if decoupled else "torch.optim.Adam",
             peak_lr=keys.number_or("peak_lr", 1e-3, "lr"),
-            groups=read_groups(document, keys)
-            or same_decay(keys.number_or("weight_decay", 0.01 if decoupled else 0.0, "weight_decay") or 0.0),
+            groups=groups,
+            weight_decay_known=known,
             betas=keys.pair("betas") or (0.9, 0.999),
             eps=keys.number("eps") or 1e-8,
             total_steps=Keys(document.content).number("TOTAL_STEPS", "total_steps", "max_steps"),
@@ -84,15 +93,20 @@ if __name__ == "__main__":
         )
 
 
-def read_groups(document: Document, keys: Keys) -> tuple[Group, ...]:
-    """Groups of {"params": ..., "weight_decay": ...}, by name where they are named as here; none where there are none.
+def _names(call: Call, *names: str) -> bool:
+    return call.name.rpartition(".")[2] in names
 
-    Among others the largest decay is taken for the matrices', the smallest for that of the norms.
+
+def read_groups(document: Document, keys: Keys, weight_decay: float | None) -> tuple[tuple[Group, ...], bool]:
+    """Groups of {"params": ..., "weight_decay": ...}, and whether every decay in them is known.
+
+    They are told by name where they are named as here; among others the largest decay is taken for the matrices', the
+    smallest for that of the norms. A group that says nothing has the optimizer's, `weight_decay`, as all have where there
+    is none; one that is code counts as decayed by an unknown amount.
     """
     rows = [Keys(call.keywords) for call in document.calls if call.name == "dict" and "params" in call.keywords]
-    rows = [row for row in rows if "weight_decay" in row]
-    if not rows:
-        return ()
+    if not any("weight_decay" in row or row.unread("weight_decay") for row in rows):
+        return same_decay(1.0 if weight_decay is None else weight_decay), weight_decay is not None
     named = {row.text("name"): row for row in rows}
     if set(named) == set(GROUPS):
         lr, eps = keys.number("lr") or 1e-3, keys.number("eps") or 1e-8
@@ -104,11 +118,13 @@ def read_groups(document: Document, keys: Keys) -> tuple[Group, ...]:
                 eps_factor=(named[name].number("eps") or eps) / eps,
             )
             for name in GROUPS
-        )
-    values = [row.number("weight_decay") or 0.0 for row in rows]
+        ), True
+    values = [None if row.unread("weight_decay") else row.number_or("", weight_decay, "weight_decay") for row in rows]
+    known = [each for each in values if each is not None]
+    most = max(known, default=0.0) if len(known) == len(values) else 1.0
     return tuple(
-        Group(group=name, weight_decay=min(values) if name == NORM_AND_BIAS else max(values)) for name in GROUPS
-    )
+        Group(group=name, weight_decay=min(known, default=most) if name == NORM_AND_BIAS else most) for name in GROUPS
+    ), len(known) == len(values)
 
 
 def multiplier_source(schedule: Schedule) -> str:

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Literal
 
 from adamw_scale.formats import parse
 from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
+from adamw_scale.frameworks.framework import Framework, Language, Snippet, exact, final_lr, value, whole
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.parametrizations import NORM_AND_BIAS
 from adamw_scale.schedules import POWER
+from adamw_scale.spec import Caution, Recommendation
 
 _WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "1-sqrt"}
 _SCHED = {
@@ -51,6 +52,8 @@ _OPTIMIZERS = {
 _SIBLINGS = ("blr", "accum_iter", "update_freq", "weight_decay_end", "mask_ratio", "unscale_lr")
 _NEARLY_NONE = 0.01  # of an inverse square root that ends in a fall this short
 
+PARTS = "# parts of an epoch are for create_scheduler_v2"
+
 
 class Timm(Framework):
     """Arguments of train.py, as a bash array."""
@@ -76,6 +79,7 @@ class Timm(Framework):
             *("layer_decay", "blr", "drop_path", "mixup", "cutmix", "model_ema", "warmup_lr", "opt_kwargs"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"shell arguments", "YAML"})
     proven: ClassVar[str] = "timm 1.0.31"
 
     def write(self, config: Config) -> str:
@@ -113,8 +117,23 @@ class Timm(Framework):
                 "# --batch-size is of one device: with more of them, divide it by their number\n"
                 'torchrun --nproc-per-node=1 train.py --data-dir /path/to/data "${ADAMW_ARGS[@]}"\n'
             )
-        note = "# train.py takes whole epochs only: parts of one go to create_scheduler_v2\n" if parts else ""
+        note = f"{PARTS}\n" if parts else ""
         return note + "ADAMW_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n" + launch
+
+    def emit(self, recommendation: Recommendation) -> Snippet:
+        """As of every framework, with a caution where train.py cannot take what was written."""
+        snippet = super().emit(recommendation)
+        if PARTS not in snippet.text:
+            return snippet
+        said = Caution(
+            code="whole-epochs",
+            message="train.py takes whole epochs only, and refuses the parts of one that are written",
+            fix="recommend again with a warm-up (and, for wsd, a fall) of whole epochs, or round the numbers yourself",
+        )
+        line = f"# Caution ({said.code}): {said.message}."
+        return snippet.model_copy(
+            update={"text": snippet.text.replace(PARTS, line), "cautions": (*snippet.cautions, said)}
+        )
 
     def read(self, text: str) -> Config:
         """The arguments, with train.py's defaults where they say nothing."""

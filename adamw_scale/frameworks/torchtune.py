@@ -99,6 +99,7 @@ class TorchTune(Framework):
         limited = each is not None and each > 0
         keys.findings += _findings(keys)
         return Config(
+            task="lora" if "lora" in str(keys.raw("model._component_")) else "finetuning",
             convention=known.convention,
             optimizer=name,
             peak_lr=keys.number_or("peak_lr", known.lr, "optimizer.lr"),

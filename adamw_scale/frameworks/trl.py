@@ -38,6 +38,7 @@ class TRL(HuggingFace):
             *("beta", "loss_type", "packing", "eos_token"),
         }
     )
+    formats: ClassVar[frozenset[str]] = frozenset({"Python", "YAML", "JSON", "shell arguments"})
     proven: ClassVar[str] = "trl 1.16, on transformers 5.23"
 
     arguments_class: ClassVar[str] = "SFTConfig"
@@ -54,7 +55,11 @@ class TRL(HuggingFace):
         """The arguments of whichever of TRL's configs it is, SFTConfig if that cannot be told."""
         document = parse(text)
         arguments_class, default_lr = CONFIGS[_command(document, text)]
-        kind = type(arguments_class, (HuggingFace,), {"arguments_class": arguments_class, "default_lr": default_lr})
+        kind = type(
+            arguments_class,
+            (HuggingFace,),
+            {"arguments_class": arguments_class, "default_lr": default_lr, "always": "finetuning"},
+        )
         config: Config = kind().read(text)
         if "max_seq_length" not in keys_of(document, (arguments_class,)):
             return config

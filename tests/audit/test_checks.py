@@ -59,7 +59,7 @@ PLANTED: dict[str, tuple[dict[str, Any], str]] = {
     "other-unit": ({"weight_decay": 1e-4}, "warning"),
     "far-from-recommended": ({"weight_decay": 0.01}, "warning"),
     "inert": ({"weight_decay": 0.001}, "warning"),
-    "warmup-outlasts-timescale": ({"warmup_steps": 20000}, "warning"),
+    "warmup-outlasts-timescale": ({"warmup_steps": 25000}, "warning"),
     "warmup-fills-run": ({"warmup_steps": 60000, "run": None}, "error"),
     "mup-decay": (
         {

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from plans import RUNS, STEPS, TinyLM, advice, assert_walks_as_planned, plan, short
 
+from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
 
 NAMED = ("wsd-1-sqrt", "linear", "cosine-to-10-percent", "constant", "linear-to-20-percent", "mup", "samples")
@@ -48,4 +49,16 @@ def test_reads_a_call_and_its_groups() -> None:
     assert [group.weight_decay for group in groups.groups] == [0.1, 0.1, 0.1, 0.0]
     assert groups.betas == (0.9, 0.95)
     assert part.read("optim.AdamW(params, 3e-4, (0.9, 0.95), weight_decay=0.1)").peak_lr == 3e-4
-    assert part.read("AdamW(params)").defaults == ("peak_lr", "weight_decay")
+    assert part.read("AdamW(params)").defaults == ("weight_decay", "peak_lr")
+
+
+def test_what_code_says_is_unknown_and_not_zero() -> None:
+    """Arguments of the command line; a group without its own decay has the optimizer's; two optimizers are refused."""
+    part = FRAMEWORKS["pytorch"]()
+    assert not part.read("AdamW(model.parameters(), lr=3e-4, weight_decay=args.wd)").weight_decay_known
+    groups = part.read("AdamW([{'params': b, 'weight_decay': 0.0}, {'params': a}], lr=3e-4, weight_decay=0.1)")
+    assert ([group.weight_decay for group in groups.groups], groups.weight_decay_known) == ([0.1, 0.1, 0.1, 0.0], True)
+    code = part.read("AdamW([{'params': a, 'weight_decay': args.wd}, {'params': b, 'weight_decay': 0.0}], lr=args.lr)")
+    assert (code.group("norm-and-bias").weight_decay, code.weight_decay_known, code.peak_lr) == (0.0, False, None)
+    with pytest.raises(SpecError, match="2 different optimizers"):
+        part.read("a = AdamW(p, lr=1e-3, weight_decay=0.1)\nb = Adam(q, lr=1e-4, weight_decay=1e-4)")
