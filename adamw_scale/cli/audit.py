@@ -110,6 +110,7 @@ def _overridden(config: "Config", given: Given) -> "Config":
         value = parse_quantity(given["weight_decay"])
         was = config.weight_decay
         changes["weight_decay_known"] = True
+        changes["defaults"] = tuple(field for field in config.defaults if field != "weight_decay")
         changes["groups"] = tuple(
             group.model_copy(update={"weight_decay": value * group.weight_decay / was if was else value})
             for group in config.groups

@@ -89,8 +89,13 @@ if __name__ == "__main__":
             betas=keys.pair("betas") or (0.9, 0.999),
             eps=keys.number("eps") or 1e-8,
             total_steps=Keys(document.content).number("TOTAL_STEPS", "total_steps", "max_steps"),
-            defaults=tuple(keys.defaults),
+            defaults=tuple(field for field in keys.defaults if field != "weight_decay" or not _says_decay(document)),
         )
+
+
+def _says_decay(document: Document) -> bool:
+    """Whether a group has a weight decay of its own."""
+    return any(call.name == "dict" and {"params", "weight_decay"} <= call.keywords.keys() for call in document.calls)
 
 
 def _names(call: Call, *names: str) -> bool:

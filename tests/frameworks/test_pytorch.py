@@ -47,7 +47,7 @@ def test_reads_a_call_and_its_groups() -> None:
         "opt = torch.optim.AdamW(groups, lr=6e-4, betas=(0.9, 0.95), fused=True)"
     )
     assert [group.weight_decay for group in groups.groups] == [0.1, 0.1, 0.1, 0.0]
-    assert groups.betas == (0.9, 0.95)
+    assert (groups.betas, groups.defaults) == ((0.9, 0.95), ())
     assert part.read("optim.AdamW(params, 3e-4, (0.9, 0.95), weight_decay=0.1)").peak_lr == 3e-4
     assert part.read("AdamW(params)").defaults == ("weight_decay", "peak_lr")
 
