@@ -10,6 +10,7 @@ import operator
 import re
 import shlex
 import tomllib
+import warnings
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
@@ -193,7 +194,9 @@ def _shell_arithmetic(text: str, variables: dict[str, str]) -> str:
 def _python(text: str) -> Document:
     """Assignments and calls whose values are literals, names assigned earlier, or arithmetic of them."""
     _refuse_deep(text)
-    tree = ast.parse(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # of other people's code
+        tree = ast.parse(text)
     known: dict[str, Any] = {}
     calls = []
     for node in ast.walk(tree):

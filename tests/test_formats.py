@@ -16,6 +16,11 @@ def test_python_assignments_and_arithmetic() -> None:
     assert document.content == {"a": 40, "lr": 6e-4, "min_lr": pytest.approx(6e-5), "x": -2, "flag": True}
 
 
+def test_warnings_of_other_peoples_code_stay_quiet() -> None:
+    """Python warns of `1if x` and of "\\d"; an audit does not."""
+    assert parse('x = 1if True else 2\ny = "\\d"\nlr = 1\n', ".py").content["lr"] == 1
+
+
 def test_a_name_that_gets_code_is_unknown() -> None:
     """A value that is overwritten by code is not the old value."""
     assert "lr" not in parse("lr = 1e-3\nlr = schedule(lr)\n", ".py").content
