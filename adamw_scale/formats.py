@@ -195,7 +195,7 @@ def _python(text: str) -> Document:
     """Assignments and calls whose values are literals, names assigned earlier, or arithmetic of them."""
     _refuse_deep(text)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # of other people's code
+        warnings.simplefilter("ignore")  # of other people's code
         tree = ast.parse(text)
     known: dict[str, Any] = {}
     calls = []

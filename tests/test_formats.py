@@ -17,7 +17,7 @@ def test_python_assignments_and_arithmetic() -> None:
 
 
 def test_warnings_of_other_peoples_code_stay_quiet() -> None:
-    """Python warns of `1if x` and of "\\d"; an audit does not."""
+    """Python warns of odd literals and escapes; an audit does not."""
     assert parse('x = 1if True else 2\ny = "\\d"\nlr = 1\n', ".py").content["lr"] == 1
 
 
