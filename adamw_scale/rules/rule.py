@@ -74,6 +74,9 @@ class KeepsLr:
         return reference.lr
 
 
+AT_THE_EDGE = 5e-3  # bounds are published to two digits, and steps and batches are rounded
+
+
 class Bounds(NamedTuple):
     """Closed interval of a quantity inside which a rule was fitted."""
 
@@ -82,7 +85,7 @@ class Bounds(NamedTuple):
 
     def describe_outside(self, value: float, what: str) -> list[str]:
         """Empty inside the bounds, else one clause naming the value and the bounds."""
-        if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9):
+        if self.low * (1 - AT_THE_EDGE) <= value <= self.high * (1 + AT_THE_EDGE):
             return []
         return [f"{what} {value:.3g} is outside {self.low:g}–{self.high:g}"]
 
