@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from adamw_scale.errors import SpecError
 
 FORMATS = ("JSON", "TOML", "YAML", "Python", "shell arguments")
+ANY_MORE = "**"  # key of a call that takes arguments from a mapping that is code
 DEEPEST = 100  # levels of nesting; parsers recurse, and some take quadratic time
 LARGEST_POWER = 64  # exponent in arithmetic of a Python config
 LARGEST_INTEGER = 10**30
@@ -60,7 +61,9 @@ def parse(text: str, suffix: str = "") -> Document:
     """
     name = _BY_SUFFIX.get(suffix.lower()) or _sniffed(text)
     try:
-        return _PARSERS[name](text)
+        document = _PARSERS[name](text)
+        document.keys()  # refuses what aliases and names make of a few bytes
+        return document
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise SpecError(
             f"not valid {name} ({' '.join(str(error).split())[:160] or type(error).__name__}): pass a complete file"
@@ -155,14 +158,20 @@ def _arguments(text: str) -> Document:
     Variables that the text assigns itself ("LR=3e-4") are filled in.
     """
     joined = re.sub(r"\\\r?\n", " ", text)
+    joined = re.sub(
+        r"""(?m)^\s*(?:export\s+)?\w+=(["'])([^"']*--[^"']*)\1""", lambda inside: " ".join(inside[2].split()), joined
+    )
     lines = [line for line in joined.splitlines() if not line.lstrip().startswith("#")]
     variables: dict[str, str] = {}
     flags: dict[str, list[str]] = {}
     current: list[str] | None = None
+    open_brackets = 0
     for written in lines:
         line = re.sub(r"\$\(\(([^()]{1,200})\)\)", lambda inside: _shell_arithmetic(inside[1], variables), written)
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|()")
+        lexer = shlex.shlex(re.sub(r"\s\d*[<>]+&?\s*[^\s;|&]+", " ", line), posix=True, punctuation_chars=";&|()")
         lexer.whitespace_split, lexer.commenters = True, "#"
+        if not open_brackets:
+            current = None  # a command ends with its line
         for word in lexer:
             assigned = re.fullmatch(r"(\w+)=(.*)", word)
             known = re.sub(r"\$(\w+|\{\w+\})", lambda name: variables.get(name[1].strip("{}"), name[0]), word)
@@ -173,7 +182,8 @@ def _arguments(text: str) -> Document:
                 variables[assigned[1]] = assigned[2]
             elif re.fullmatch(r"[;&|()]+", known) or known.endswith(".py"):
                 current = None  # a command ends, or a launcher's flags do
-            elif current is not None:
+                open_brackets = max(0, open_brackets + known.count("(") - known.count(")"))
+            elif current is not None and not (known.startswith("$") and current):
                 current.append(known)
     content = {
         name.replace("-", "_"): (values[0] if len(values) == 1 else values or "true") for name, values in flags.items()
@@ -198,32 +208,52 @@ def _python(text: str) -> Document:
         warnings.simplefilter("ignore")  # of other people's code
         tree = ast.parse(text)
     known: dict[str, Any] = {}
+    told: dict[str, set[str]] = {}
     calls = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name | ast.Attribute):
-            _assign(known, ast.unparse(node.targets[0]), node.value)
+            _assign(known, ast.unparse(node.targets[0]), node.value, told)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            _assign(known, node.target.id, node.value)
+            _assign(known, node.target.id, node.value, told)
+    changed = {ast.unparse(node.target) for node in ast.walk(tree) if isinstance(node, ast.AugAssign | ast.For)}
+    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    known = {name: value for name, value in known.items() if name not in changed}
+    sure = {name: value for name, value in known.items() if len(told[name]) == 1 and name not in arguments}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             named = [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg is not None]
-            given = _plain_or_unread([(str(place), each) for place, each in enumerate(node.args)], known)
-            calls.append(Call(ast.unparse(node.func)[:200], _plain_or_unread(named, known), tuple(given.values())))
+            given = _plain_or_unread([(str(place), each) for place, each in enumerate(node.args)], sure)
+            more = [keyword.value for keyword in node.keywords if keyword.arg is None]
+            keywords = _spread(more, sure) | _plain_or_unread(named, sure)
+            calls.append(Call(ast.unparse(node.func)[:200], keywords, tuple(given.values())))
         elif isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
             named = [
                 (key.value, each) for key, each in pairs if isinstance(key, ast.Constant) and isinstance(key.value, str)
             ]
-            calls.append(Call("dict", _plain_or_unread(named, known)))
+            calls.append(Call("dict", _plain_or_unread(named, sure)))
     return Document("Python", known, tuple(calls))
 
 
-def _assign(known: dict[str, Any], name: str, value: ast.expr) -> None:
-    """Remember a plain value; a name that gets anything else is unknown from then on."""
+def _assign(known: dict[str, Any], name: str, value: ast.expr, told: dict[str, set[str]]) -> None:
+    """Remember a plain value, and everything the name was ever given; one that gets code is unknown from then on."""
+    told.setdefault(name, set()).add(ast.unparse(value)[:200])
     try:
         known[name] = _plain(value, known)
     except ValueError:
         known.pop(name, None)
+
+
+def _spread(values: list[ast.expr], known: dict[str, Any]) -> dict[str, Any]:
+    """What **mappings add to a call; one that is code may add anything."""
+    spread: dict[str, Any] = {}
+    for value in values:
+        try:
+            mapping = _plain(value, known)
+        except ValueError:
+            mapping = None
+        spread |= mapping if isinstance(mapping, dict) else {ANY_MORE: Unread(f"**{ast.unparse(value)[:60]}")}
+    return spread
 
 
 def _plain_or_unread(named: list[tuple[str, ast.expr]], known: dict[str, Any]) -> dict[str, Any]:

@@ -123,9 +123,8 @@ def test_a_bomb_of_aliases_costs_nothing() -> None:
     lines = ["a0: &a0 {x: 1}"] + [
         f"a{n}: &a{n} {{{', '.join(f'k{m}: *a{n - 1}' for m in range(9))}}}" for n in range(1, 11)
     ]
-    document = parse("\n".join(lines), ".yaml")
     with pytest.raises(SpecError, match="no training config"):
-        document.keys()
+        parse("\n".join(lines), ".yaml")
 
 
 @given(

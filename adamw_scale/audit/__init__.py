@@ -3,7 +3,7 @@
 `audit` builds the facts of a config, `checks` holds one function per kind of finding.
 """
 
-from adamw_scale.audit.audit import Audit, audit, described_run, run_fields
+from adamw_scale.audit.audit import Audit, audit, described_run, run_fields, without_the_unread
 from adamw_scale.audit.facts import GroupTimescale
 
-__all__ = ["Audit", "GroupTimescale", "audit", "described_run", "run_fields"]
+__all__ = ["Audit", "GroupTimescale", "audit", "described_run", "run_fields", "without_the_unread"]

@@ -10,9 +10,12 @@ from adamw_scale.audit.checks import CHECKS, SEVERITIES
 from adamw_scale.audit.facts import Facts, GroupTimescale, PartialTimescale, group_timescale
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.frameworks.config import Config, Finding
+from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, SCHEDULE_KEYS, UNREAD
 from adamw_scale.noun import Noun
+from adamw_scale.parametrizations import NORM_AND_BIAS
 from adamw_scale.schedules import OPTIONS
 from adamw_scale.spec import Recommendation, TrainingRun
+from adamw_scale.units import parse_quantity
 
 
 class Audit(Noun):
@@ -80,7 +83,7 @@ def described_run(fields: dict[str, Any]) -> TrainingRun | None:
     if not {"dataset_size", "batch_size"} <= fields.keys():
         return None
     run = TrainingRun.model_validate({name: value for name, value in fields.items() if name != "warmup_steps"})
-    if not 0 < float(fields.get("warmup_steps") or 0) < run.total_steps:
+    if not 0 < parse_quantity(str(fields.get("warmup_steps") or 0)) < run.total_steps:
         return run
     return TrainingRun.model_validate(fields)
 
@@ -115,6 +118,7 @@ def audit(framework: str, config: Config, run: TrainingRun | None = None, asks: 
         run: The run that the config and its user describe, where they describe one.
         asks: What is missing of it, for the answer.
     """
+    config = without_the_unread(config)
     advice, more = _advice(run)
     groups = tuple(group_timescale(config, run, group) for group in config.groups)
     facts = Facts(framework=framework, config=config, run=run, advice=advice, groups=groups)
@@ -142,3 +146,23 @@ def _advice(run: TrainingRun | None) -> tuple[Recommendation | None, dict[str, s
     except SpecError:
         return None, {}
     return (None if advice.doubt else advice), {}
+
+
+def without_the_unread(config: Config) -> Config:
+    """The config without what a reader filled in where the text has a variable or code."""
+    unread = {str(finding.key).rpartition(".")[2] for finding in config.findings if finding.code == UNREAD}
+    changes: dict[str, Any] = {}
+    if unread & DECAY_KEYS:
+        spread = config.weight_decay or max(group.weight_decay for group in config.groups) or 1.0
+        changes["weight_decay_known"] = False
+        changes["groups"] = tuple(
+            group
+            if group.weight_decay or group.group == NORM_AND_BIAS
+            else group.model_copy(update={"weight_decay": spread})
+            for group in config.groups
+        )
+    if unread & LR_KEYS:
+        changes["peak_lr"] = None
+    if unread & SCHEDULE_KEYS:
+        changes["schedule"] = None
+    return config.model_copy(update=changes) if changes else config

@@ -53,6 +53,7 @@ def audit(
     Exit status 1 if an error is found.
     """
     from adamw_scale.audit import audit as examine
+    from adamw_scale.audit import without_the_unread
     from adamw_scale.formats import parse
     from adamw_scale.frameworks.recognition import recognized
 
@@ -64,7 +65,7 @@ def audit(
         config = FRAMEWORKS[name]().read(text)
     except SpecError as error:
         raise SpecError(f"{'stdin' if file == '-' else file[:200]}: {error}") from None
-    config = _overridden(config, given)
+    config = _overridden(without_the_unread(config), given)
     run, asks = _run_of(config, given, None if devices is None else parse_quantity(devices))
     found = examine(name, config, run, asks)
     if document := _rendered(found, "json" if json else output, file, text):
@@ -110,6 +111,7 @@ def _overridden(config: "Config", given: Given) -> "Config":
         value = parse_quantity(given["weight_decay"])
         was = config.weight_decay
         changes["weight_decay_known"] = True
+        changes["findings"] = tuple(finding for finding in config.findings if finding.code != "unread-value")
         changes["defaults"] = tuple(field for field in config.defaults if field != "weight_decay")
         changes["groups"] = tuple(
             group.model_copy(update={"weight_decay": value * group.weight_decay / was if was else value})

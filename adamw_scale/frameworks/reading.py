@@ -6,11 +6,18 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document, Unread, parse
+from adamw_scale.formats import ANY_MORE, Document, Unread, parse
 from adamw_scale.frameworks.config import Finding
 
 T = TypeVar("T")
 MOST_HOPS = 8  # of ${references} to other keys
+MISSING = object()
+UNREAD = "unread-value"  # code of the finding that a value is a variable or code
+DECAY_KEYS = frozenset({"weight_decay", "adam_weight_decay", "wd", "start_weight_decay", "end_weight_decay"})
+LR_KEYS = frozenset({"lr", "learning_rate", "max_lr", "warmup_max_lr", "blr"})
+SCHEDULE_KEYS = frozenset(
+    {"lr_scheduler_type", "lr_scheduler", "lr_decay_style", "sched", "lr_schedule", "lr_schedule_type", "decay_type"}
+)
 LEFT_OPEN = ("auto", "none", "null", "")  # spellings of "somebody else fills this in"
 
 
@@ -37,17 +44,33 @@ class Keys:
             hops = 0
             while isinstance(value, str) and (reference := re.fullmatch(r"\$\{([\w.]+)\}", value)) and hops < MOST_HOPS:
                 value, hops = self._at(reference[1]), hops + 1
-            left_open = str(value).lower() in LEFT_OPEN or str(value).startswith("$")
-            if value is not None and not isinstance(value, Unread) and not left_open:
+            open_ = isinstance(value, Unread) or (isinstance(value, str) and value.startswith("$"))
+            if open_:
+                self._note_unread(path, str(value))
+            elif value is not None and not (isinstance(value, str) and value.lower() in LEFT_OPEN):
                 return value
         return None
+
+    def _note_unread(self, path: str, value: str) -> None:
+        """Remember that a value which matters is not known."""
+        name = path.rpartition(".")[2]
+        if name in DECAY_KEYS | LR_KEYS | SCHEDULE_KEYS and path not in [each.key for each in self.findings]:
+            self.findings.append(
+                Finding(
+                    code=UNREAD,
+                    severity="note",
+                    message=f"{name} is {value[:60]}, which is a variable or code and not known here",
+                    fix="pass its value as an option, or audit the file with it written out",
+                    key=path,
+                )
+            )
 
     def __contains__(self, path: str) -> bool:
         return self.raw(path) is not None
 
     def unread(self, path: str) -> bool:
         """Whether there is something that is no plain data: code, or left to somebody else."""
-        return path in self._content and self.raw(path) is None
+        return self._at(path, MISSING) is not MISSING and self.raw(path) is None
 
     def number(self, *paths: str) -> float | None:
         """A finite number; text such as 3e-4, 5e5, 1_000 or "10%"... of a number is read as one.
@@ -120,19 +143,21 @@ class Keys:
         value = self.raw(path)
         if isinstance(value, str):
             value = parse(value, ".json").content
-        return Keys(value if isinstance(value, dict) else {})
+        inner = Keys(value if isinstance(value, dict) else {})
+        inner.findings = self.findings
+        return inner
 
     def note(self, finding: Finding) -> None:
         """Remember something that the author may not mean."""
         self.findings.append(finding)
 
-    def _at(self, path: str) -> Any:
+    def _at(self, path: str, missing: Any = None) -> Any:
         if path in self._content:
             return self._content[path]
         value: Any = self._content
         for part in path.split("."):
             if not isinstance(value, dict) or part not in value:
-                return None
+                return missing
             value = value[part]
         return value
 
@@ -147,15 +172,26 @@ def keys_of(document: Document, calls: Iterable[str] = (), order: Iterable[str] 
         return Keys(document.content)
     merged: dict[str, Any] = {}
     found = [
-        dict(zip(order, call.positional, strict=False)) | call.keywords
+        (call.name.rpartition(".")[2], dict(zip(order, call.positional, strict=False)) | call.keywords)
         for call in document.calls
         if call.name.rpartition(".")[2] in wanted or call.name in wanted
     ]
     if not found:
         raise SpecError(f"no call of {' or '.join(sorted(wanted))} is in this Python file: pass the file that has it")
-    for keywords in found:
+    for number, (name, keywords) in enumerate(found):
+        for other, before in found[:number]:
+            _refuse_disagreement(name, before if name == other != "dict" else {}, keywords)
         merged |= keywords
+    if ANY_MORE in merged:
+        merged = dict.fromkeys((*sorted(DECAY_KEYS), *sorted(LR_KEYS)), merged[ANY_MORE]) | merged
     return Keys(merged)
+
+
+def _refuse_disagreement(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Two calls of one function with different values are two configs, of which one has to be chosen."""
+    for key in one.keys() & other.keys():
+        if one[key] != other[key] and not isinstance(one[key], Unread) and not isinstance(other[key], Unread):
+            raise SpecError(f"two calls of {name} in this file disagree about {key}: pass a file with one of them")
 
 
 def chosen(what: str, name: str | None, known: dict[str, T], default: T | None) -> T | None:
