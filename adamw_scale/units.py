@@ -70,3 +70,13 @@ def format_share(fraction: float, whole: str) -> str:
     return (
         f"{format_significant(fraction)} times {whole}" if fraction >= 10 else f"{format_percent(fraction)} of {whole}"
     )
+
+
+def printable(text: str) -> str:
+    r"""Text on one line, without what a terminal would obey.
+
+    Example:
+        >>> printable("a\x1b[31m b\nc")
+        'a?[31m b c'
+    """
+    return "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))

@@ -26,6 +26,17 @@ def test_a_name_that_gets_code_is_unknown() -> None:
     assert "lr" not in parse("lr = 1e-3\nlr = schedule(lr)\n", ".py").content
 
 
+def test_a_name_that_changes_is_unknown_to_calls() -> None:
+    """Scopes, order, += and parameters are not followed, so no value is guessed."""
+    for text in ("lr = 1\nf(x=lr)\nlr = 2", "lr = 1\nlr *= 2\nf(x=lr)", "lr = 1\ndef g(lr): f(x=lr)"):
+        (call,) = [call for call in parse(text, ".py").calls if call.name == "f"]
+        assert isinstance(call.keywords["x"], Unread)
+    (spread,) = [call for call in parse("kw = dict(x=1)\nf(**kw)", ".py").calls if call.name == "f"]
+    assert spread.keywords == {"x": 1}
+    (code,) = [call for call in parse("f(**kw())", ".py").calls if call.name == "f"]
+    assert isinstance(code.keywords["**"], Unread)
+
+
 def test_python_calls_keep_what_is_plain() -> None:
     """Arguments by keyword; what is code stays as its source."""
     document = parse("wd = 0.1\nopt = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=wd)\n", ".py")

@@ -3,8 +3,10 @@
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from adamw_scale import __version__
+from adamw_scale.units import printable
 
 if TYPE_CHECKING:
     from adamw_scale.audit import Audit
@@ -48,7 +50,7 @@ def sarif(audit: "Audit", path: str, text: str) -> str:
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": path.replace("\\", "/")},
+                        "artifactLocation": {"uri": quote(path.replace("\\", "/"))},
                         "region": {"startLine": line_of(finding, text)},
                     }
                 }
@@ -65,7 +67,7 @@ def sarif(audit: "Audit", path: str, text: str) -> str:
 
 def _data(text: str) -> str:
     """Text as a workflow command takes it."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

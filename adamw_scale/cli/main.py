@@ -15,6 +15,7 @@ import typer
 
 from adamw_scale import __version__
 from adamw_scale.errors import AdamWScaleError, UnknownNameError
+from adamw_scale.units import printable
 
 INTERRUPTED = 130
 
@@ -107,4 +108,4 @@ def _fail(message: str, code: int = 2) -> NoReturn:
 
 
 def _one_line(message: str) -> str:
-    return " ".join(message.split())
+    return printable(message)

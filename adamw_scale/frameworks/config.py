@@ -2,13 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair
 from adamw_scale.parametrizations import GROUPS
 from adamw_scale.schedules import OPTIONS, Schedule
+from adamw_scale.units import printable
 
 Amount = Annotated[Number, Field(ge=0, le=1e18)]
+
+
+Sentence = Annotated[str, BeforeValidator(printable)]
 
 
 class Finding(Noun):
@@ -16,8 +20,8 @@ class Finding(Noun):
 
     code: str
     severity: Literal["error", "warning", "note"]
-    message: str
-    fix: str
+    message: Sentence
+    fix: Sentence
     key: str | None = None
 
 

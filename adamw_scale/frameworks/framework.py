@@ -19,7 +19,7 @@ from adamw_scale.frameworks.plan import hidden_only, planned
 from adamw_scale.noun import Noun
 from adamw_scale.schedules import Schedule
 from adamw_scale.spec import Caution, Recommendation
-from adamw_scale.units import format_count, format_significant
+from adamw_scale.units import format_count, format_significant, printable
 
 Language = Literal["python", "shell", "yaml", "json"]
 
@@ -146,7 +146,7 @@ def final_lr(config: Config) -> float:
 
 def comment(lines: Iterable[str]) -> str:
     """Comment lines; whatever a recommendation's texts hold stays on its own line."""
-    return "".join(f"# {' '.join(line.split())}\n" for line in lines)
+    return "".join(f"# {printable(line)}\n" for line in lines)
 
 
 def header(recommendation: Recommendation, framework: Framework) -> list[str]:

@@ -148,7 +148,9 @@ class HuggingFace(Framework):
             total_steps=steps if fixed else None,
             epochs=None if fixed else epochs or 3.0,
             batch_size=Keys(document.content).number("GLOBAL_BATCH_SIZE"),
-            per_device_batch_size=keys.number_or("per_device_batch_size", 8.0, "per_device_train_batch_size"),
+            per_device_batch_size=None
+            if accumulation is None
+            else keys.number_or("per_device_batch_size", 8.0, "per_device_train_batch_size"),
             accumulation=accumulation,
             devices=_launched(keys),
             sequence_length=keys.number("max_length", "max_seq_length", "block_size"),
@@ -179,6 +181,17 @@ def _task(keys: Keys) -> str | None:
 def read_scheduler(keys: Keys, peak_lr: float | None, kwargs_key: str = "lr_scheduler_kwargs") -> dict[str, Any]:
     """Schedule fields from the Trainer's names, which axolotl and TRL share."""
     spelled = keys.text("lr_scheduler_type", "lr_scheduler")
+    if spelled is not None and spelled.lower() not in SCHEDULERS:
+        keys.note(
+            Finding(
+                code="schedule-unread",
+                severity="note",
+                message=f"the schedule {spelled[:60]!r} is not known here",
+                fix="pass --schedule with the nearest",
+                key="lr_scheduler_type",
+            )
+        )
+        return {"schedule": None}
     name = chosen("lr_scheduler_type", spelled, SCHEDULERS, "linear") or "linear"
     kwargs = keys.mapping(kwargs_key)
     ratio, absolute = kwargs.number("min_lr_rate", "min_lr_ratio"), kwargs.number("min_lr", "lr_end")

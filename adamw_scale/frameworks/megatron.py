@@ -11,7 +11,7 @@ from adamw_scale.formats import parse
 from adamw_scale.frameworks.config import Config, Finding, Group, same_decay
 from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.parametrizations import HIDDEN, NORM_AND_BIAS
+from adamw_scale.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 
 WSD_STYLES = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "minus_sqrt"}
 STYLES = {
@@ -110,13 +110,28 @@ def read_arguments(keys: Keys, title: str) -> Config:
     warmup, fraction = _steps(keys, "lr_warmup", batch), keys.number("lr_warmup_fraction")
     decaying = _steps(keys, "lr_decay", batch) or total
     hidden = _mup_factor(keys)
+    decoupled = keys.number("decoupled_lr")
+    ends = decoupled / peak_lr if decoupled and peak_lr else 1.0
+    if decaying and total and not 0.99 < decaying / total < 1.01 and scheduled not in ("constant", "inverse-sqrt"):
+        keys.note(
+            Finding(
+                code="other-end",
+                severity="note" if decaying < total else "warning",
+                message=f"the learning rate falls over {decaying:g} steps and the run has {total:g}; it is judged as if it fell over "
+                "the run",
+                fix="set lr_decay_iters to train_iters, or nothing if it is meant",
+                key="lr_decay_iters",
+            )
+        )
     return Config(
         convention="megatron",
         optimizer=keys.text("optimizer") or "adam",
         peak_lr=peak_lr,
         groups=tuple(
             Group(
-                group=group.group, weight_decay=group.weight_decay, lr_factor=hidden if group.group == HIDDEN else 1.0
+                group=group.group,
+                weight_decay=group.weight_decay,
+                lr_factor={HIDDEN: hidden, EMBEDDING: ends, OUTPUT: ends}.get(group.group, 1.0),
             )
             for group in same_decay(weight_decay, frozenset({NORM_AND_BIAS}))
         ),

@@ -48,7 +48,7 @@ def planned(recommendation: Recommendation, framework: "Framework") -> Plan:
     wanted = tuple(_written(group, after, framework, factor) for group in recommendation.param_groups)
     groups = framework.groups_of(wanted)
     steps = round(run.total_steps)
-    warmup = round(schedule.warmup * run.total_steps)
+    warmup = min(steps - 1, round(schedule.warmup * run.total_steps))
     config = Config(
         convention=framework.convention,
         peak_lr=run.lr,

@@ -118,12 +118,12 @@ def read_groups(document: Document, keys: Keys, weight_decay: float | None) -> t
         return tuple(
             Group(
                 group=name,
-                weight_decay=named[name].number("weight_decay") or 0.0,
+                weight_decay=1.0 if named[name].unread("weight_decay") else named[name].number("weight_decay") or 0.0,
                 lr_factor=(named[name].number("lr") or lr) / lr,
                 eps_factor=(named[name].number("eps") or eps) / eps,
             )
             for name in GROUPS
-        ), True
+        ), not any(row.unread("weight_decay") for row in rows)
     values = [None if row.unread("weight_decay") else row.number_or("", weight_decay, "weight_decay") for row in rows]
     known = [each for each in values if each is not None]
     most = max(known, default=0.0) if len(known) == len(values) else 1.0

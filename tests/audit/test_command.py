@@ -165,6 +165,31 @@ def test_memory_is_bounded(tmp_path: Path, name: str) -> None:
     assert (outcome.returncode, outcome.stdout, outcome.stderr.count("\n")) == (2, "", 1), outcome.stderr
 
 
+def test_a_variable_is_not_zero(adamw_scale: Command, tmp_path: Path) -> None:
+    """What the file leaves to a variable is asked for, and neither 0 nor a default."""
+    file = tmp_path / "run.sh"
+    file.write_text(
+        "torchrun pretrain_gpt.py --lr 3e-4 --weight-decay $WD --train-iters 1000 --lr-decay-style cosine\n"
+    )
+    outcome = adamw_scale("audit", str(file))
+    assert "--weight-decay" in outcome.out
+    assert "nothing decays" not in outcome.out
+    said = json.loads(adamw_scale("audit", str(file), "--json", "--weight-decay", "0.1").out)
+    assert said["timescale"]["iters"] == pytest.approx(1 / 3e-5)
+
+
+def test_a_terminal_is_told_nothing(adamw_scale: Command, tmp_path: Path) -> None:
+    """Escape sequences of a config do not reach it, and file names are written so that they can be read back."""
+    file = tmp_path / "a b%\x1b[31m.sh"
+    file.write_text("train.py --lr 3e-4 --adam-eps '1\x1b[31m' --train-iters 1000 --lr-decay-style cosine\n")
+    outcome = adamw_scale("audit", str(file))
+    assert outcome.code == 2
+    assert "\x1b" not in outcome.err + outcome.out
+    file.write_text(OVERRIDDEN)
+    assert "\x1b" not in adamw_scale("audit", str(file), "--format", "github").out
+    assert "a%20b%25" in adamw_scale("audit", str(file), "--format", "sarif").out
+
+
 def test_stdin_is_a_file_too(adamw_scale: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """`-` reads a pipe."""
     import io

@@ -112,3 +112,24 @@ def test_reads_variables_samples_and_mup() -> None:
     assert (config.total_steps, config.warmup_steps) == (1000, 100)
     assert config.group("hidden").lr_factor == 1 / 8
     assert config.group("embedding").lr_factor == 1
+
+
+def test_reads_what_decoupled_lr_and_another_end_do() -> None:
+    """Embedding and output at their own rate; a fall that ends before the run does."""
+    config = FRAMEWORKS["megatron"]().read(
+        "--lr 3e-4 --decoupled-lr 6e-4 --train-iters 1000 --lr-decay-iters 100 --lr-decay-style cosine --weight-decay 0.1"
+    )
+    assert [group.lr_factor for group in config.groups] == [1, 2, 2, 1]
+    assert [finding.code for finding in config.findings] == ["other-end"]
+
+
+def test_reads_scripts_as_people_write_them() -> None:
+    """Arguments in a quoted string, redirections, further arguments, and a variable that nobody sets."""
+    config = FRAMEWORKS["megatron"]().read(
+        'ARGS="\n  --lr 3e-4 \\\n  --weight-decay 0.1 \\\n  --train-iters 1000\n"\n'
+        'torchrun pretrain_gpt.py $ARGS --min-lr 3e-5 "$@" > log.txt 2>&1\necho done\n'
+    )
+    assert (config.peak_lr, config.weight_decay, config.total_steps) == (3e-4, 0.1, 1000)
+    assert config.final_lr_fraction == pytest.approx(0.1)
+    unknown = FRAMEWORKS["megatron"]().read("--lr 3e-4 --weight-decay $WD --train-iters 10")
+    assert [(finding.code, finding.key) for finding in unknown.findings] == [("unread-value", "weight_decay")]
