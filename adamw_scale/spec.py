@@ -249,9 +249,11 @@ class TrainingRun(Noun):
 
     @property
     def warmup_share(self) -> float:
-        """Warm-up as a fraction of the run, whichever way it was given."""
+        """Warm-up as a fraction of the run, whichever way it was given, or by the schedule's default."""
         if self.warmup_steps is not None:
             return self.warmup_steps / self.total_steps
+        if self.warmup_fraction is None and self.schedule == "one-cycle":
+            return schedules.ONE_CYCLE_WARMUP
         return self.warmup_fraction or 0.0
 
     @property

@@ -9,7 +9,7 @@ from adamw_scale.advisor.answers import Answer, carrier, measured, published, tr
 from adamw_scale.advisor.cautions import cautions_of
 from adamw_scale.advisor.laws import laws_for
 from adamw_scale.batch_scaling import beta2_for_batch, beta_power, beta_sde, completed_p, eps_sde
-from adamw_scale.conventions import CONVENTIONS, from_pytorch
+from adamw_scale.conventions import CONVENTIONS, from_pytorch, to_pytorch
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.rules import RULES, regime
@@ -286,8 +286,9 @@ def _in_convention(
     if CONVENTIONS[run.convention].kind == "pytorch":
         return None
     setting = run.setting._replace(peak_lr=hidden.peak_lr)
+    own = run.decay_schedule.mean() / run.lr_schedule.mean()  # λ stands for lr*λ that moves as the run says
     value, low, high = (
-        from_pytorch(run.convention, hidden.weight_decay * factor, setting, match="mass")
+        from_pytorch(run.convention, hidden.weight_decay * own * factor, setting, match="mass")
         for factor in (1.0, span[0] / weight_decay, span[1] / weight_decay)
     )
     return InConvention(convention=run.convention, weight_decay=value, weight_decay_range=(low, high))
@@ -340,7 +341,8 @@ def _scaled(betas: tuple[float, float], k: float) -> tuple[float, float] | None:
 
 def _current(run: TrainingRun, mean: float, hidden_lr: float) -> Current:
     """The decay in use, taken as that of every group, judged on the hidden matrices."""
-    value = run.current_weight_decay
+    setting = run.setting._replace(peak_lr=hidden_lr)  # a decay that is independent of lr is so of this one too
+    value = to_pytorch(run.convention, run.weight_decay, setting, match="mass") if run.weight_decay else 0.0
     if value == 0:
         return Current(weight_decay=0.0, retention=1.0)
     timescale = run.timescale(iters=ema.tau_iter(hidden_lr, value))

@@ -211,12 +211,13 @@ def _embeddings(facts: Facts) -> Iterator[Finding]:
 def _mup(facts: Facts) -> Iterator[Finding]:
     """A hidden learning rate that was divided by width, with λ left alone."""
     hidden, other = facts.group(HIDDEN), facts.group(EMBEDDING)
-    if not (hidden.peak_lr and other.peak_lr and hidden.weight_decay and hidden.timescale):
+    in_mup = facts.config.width_ratio or (facts.run and facts.run.parametrization != "standard")
+    if not (in_mup and hidden.peak_lr and other.peak_lr and hidden.weight_decay and hidden.timescale):
         return
     m = other.peak_lr / hidden.peak_lr
     follows = hidden.weight_decay * hidden.peak_lr
     expected = (other.weight_decay or hidden.weight_decay) * other.peak_lr
-    if m > 1 and not math.isclose(m, 1.0, rel_tol=1e-3) and follows < expected / math.sqrt(m):
+    if m > 1 and not math.isclose(m, 1.0, rel_tol=1e-3) and follows < expected / m**0.75:
         yield Finding(
             code="mup-decay",
             severity="warning",
@@ -235,7 +236,7 @@ def _far(facts: Facts) -> Iterator[Finding]:
     low, high = _range(facts)
     if low * (1 - 1e-9) <= hidden.weight_decay <= high * (1 + 1e-9):
         return
-    best = advice.weight_decay * (high / advice.weight_decay_range[1])
+    best = _advised(facts)
     ratio = best / hidden.weight_decay
     yield Finding(
         code="far-from-recommended",
@@ -305,20 +306,27 @@ def _ends(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _advised(facts: Facts) -> float:
+    """The recommended λ of the hidden matrices at the learning rate that this config gives them: the same lr*λ."""
+    if facts.advice is None or not facts.hidden.peak_lr:
+        return 0.0
+    hidden = facts.advice.param_groups[0]
+    return hidden.weight_decay * hidden.peak_lr / facts.hidden.peak_lr
+
+
 def _range(facts: Facts) -> tuple[float, float]:
-    """The recommended range on the hidden matrices."""
+    """The recommended range, likewise."""
     if facts.advice is None:
         return 0.0, math.inf
-    factor = facts.advice.param_groups[0].weight_decay / facts.advice.weight_decay
-    low, high = facts.advice.weight_decay_range
-    return low * factor, high * factor
+    low, high = (end / facts.advice.weight_decay for end in facts.advice.weight_decay_range)
+    return low * _advised(facts), high * _advised(facts)
 
 
 def _recommended(facts: Facts, before: str) -> str:
     """The recommended value in the config's own unit, if there is one and it matters."""
-    if facts.advice is None or facts.advice.weight_decay_range[0] == 0:
+    if facts.advice is None or facts.advice.weight_decay_range[0] == 0 or not facts.hidden.peak_lr:
         return ""
-    return before + format_significant(facts.written(facts.advice.param_groups[0].weight_decay))
+    return before + format_significant(facts.written(_advised(facts)))
 
 
 def _times(value: float, low: float, high: float) -> str:

@@ -9,6 +9,7 @@ from adamw_scale.parametrizations import GROUPS
 from adamw_scale.schedules import OPTIONS, Schedule
 from adamw_scale.units import printable
 
+NEARLY_ALL = 0.999  # of the run that a warm-up may take
 Amount = Annotated[Number, Field(ge=0, le=1e18)]
 
 
@@ -108,7 +109,7 @@ class Config(Noun):
         if self.final_lr_fraction is not None:
             given["final_lr_fraction"] = min(1.0, self.final_lr_fraction)
         if self.warmup_steps is not None and self.total_steps:
-            given["warmup_fraction"] = self.warmup_steps / self.total_steps
+            given["warmup_fraction"] = min(NEARLY_ALL, self.warmup_steps / self.total_steps)
         if self.decay_steps is not None and self.total_steps:
             given["decay_fraction"] = self.decay_steps / self.total_steps
         return Schedule(self.schedule or "constant", **given)

@@ -47,11 +47,12 @@ def planned(recommendation: Recommendation, framework: "Framework") -> Plan:
     factor = run.decay_schedule.mean() / after.decay_schedule.mean()
     wanted = tuple(_written(group, after, framework, factor) for group in recommendation.param_groups)
     groups = framework.groups_of(wanted)
+    scale = wanted[0].lr_factor / groups[0].lr_factor  # one lr for all is that of the hidden matrices, as is the decay
     steps = round(run.total_steps)
     warmup = min(steps - 1, round(schedule.warmup * run.total_steps))
     config = Config(
         convention=framework.convention,
-        peak_lr=run.lr,
+        peak_lr=run.lr * scale,
         groups=groups,
         betas=run.betas,
         eps=run.eps,
@@ -75,7 +76,8 @@ def planned(recommendation: Recommendation, framework: "Framework") -> Plan:
         sequence_length=run.sequence_length,
     )
     cautions += tuple(_of_the_schedule(recommendation, after, framework, factor))
-    cautions += tuple(_of_the_groups(wanted, groups, framework))
+    as_run = tuple(group.model_copy(update={"lr_factor": group.lr_factor * scale}) for group in groups)
+    cautions += tuple(_of_the_groups(wanted, as_run, framework))
     return Plan(config, cautions)
 
 

@@ -63,12 +63,13 @@ PLANTED: dict[str, tuple[dict[str, Any], str]] = {
     "warmup-fills-run": ({"warmup_steps": 60000, "run": None}, "error"),
     "mup-decay": (
         {
+            "width_ratio": 8,
             "groups": tuple(
                 Group(
                     group=name, weight_decay=0.3 * (name != NORM_AND_BIAS), lr_factor=0.125 if name == "hidden" else 1.0
                 )
                 for name in GROUPS
-            )
+            ),
         },
         "warning",
     ),
@@ -183,3 +184,18 @@ def test_a_decay_left_to_something_else_is_not_called_zero() -> None:
     found = audited(weight_decay=0.0, weight_decay_known=False)
     assert codes(found) == set()
     assert [group.written for group in found.groups] == [None] * 4
+
+
+def test_timescales_are_compared_and_not_decays() -> None:
+    """Hidden matrices at an eighth of the lr with eight times the λ are where they were."""
+    groups = tuple(
+        Group(group=name, weight_decay=2.4 if name == "hidden" else 0.3, lr_factor=1 / 8 if name == "hidden" else 1.0)
+        for name in GROUPS
+    )
+    assert "far-from-recommended" not in codes(audited(groups=groups))
+    assert "mup-decay" not in codes(audited(groups=groups, width_ratio=8))
+
+
+def test_other_learning_rates_are_no_mup() -> None:
+    """An embedding lr of its own says nothing of width."""
+    assert "mup-decay" not in codes(audited(**{**PLANTED["mup-decay"][0], "width_ratio": None}))

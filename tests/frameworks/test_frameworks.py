@@ -144,7 +144,7 @@ class TestEveryFramework:
         hidden = recommendation.param_groups[0]
         schedule = config.lr_schedule
         setting = Setting(
-            peak_lr=recommendation.peak_lr * config.groups[0].lr_factor,
+            peak_lr=(config.peak_lr or 0) * config.groups[0].lr_factor,
             mean=schedule.mean(),
             mean_square=schedule.mean_square(),
             mean_with_own=schedule.mean(),
@@ -152,6 +152,8 @@ class TestEveryFramework:
         λ = to_pytorch(part.convention, config.weight_decay, setting, match="mass")
         wanted = hidden.weight_decay * recommendation.run.lr_schedule.mean()
         assert λ * schedule.mean() == pytest.approx(wanted, rel=2e-3)  # steps are rounded
+        lr = (config.peak_lr or 0) * config.groups[0].lr_factor
+        assert lr == pytest.approx(hidden.peak_lr)  # and so the timescale is the recommended one
 
     @pytest.mark.parametrize("schedule", SCHEDULES)
     def test_a_schedule_is_written_or_the_nearest_with_a_caution(self, framework: str, schedule: str) -> None:
