@@ -9,7 +9,7 @@ from adamw_scale.parametrizations import GROUPS
 from adamw_scale.schedules import OPTIONS, Schedule
 from adamw_scale.units import printable
 
-NEARLY_ALL = 0.999  # of the run that a warm-up may take
+NEARLY_ALL = 1 - 1e-9  # of the run, the longest warm-up that a schedule can take
 Amount = Annotated[Number, Field(ge=0, le=1e18)]
 
 

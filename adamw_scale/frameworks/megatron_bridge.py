@@ -58,7 +58,6 @@ RECIPES = {
 }
 _NOUNS = {"lr": "peak_lr", "lr_warmup_iters": "warmup_steps", "start_weight_decay": "weight_decay"}
 STATED = 0.1  # weight_decay that the same functions give OptimizerConfig if nothing is said
-NEARLY_ALL = 1 - 1e-9  # of the run is warm-up where it fills it
 
 
 class MegatronBridge(Framework):
@@ -269,4 +268,4 @@ def _capped(keys: Keys) -> float | None:
             key="lr_warmup_iters",
         )
     )
-    return end * NEARLY_ALL
+    return end

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document, parse
-from adamw_scale.frameworks.config import Config, Finding, Group
+from adamw_scale.frameworks.config import NEARLY_ALL, Config, Finding, Group
 from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.reading import Keys, chosen
@@ -45,7 +45,6 @@ _KNOWN = {
     *("lr", "betas", "eps", "weight_decay", "amsgrad", "maximize", "foreach", "fused", "capturable", "differentiable"),
     *("decoupled_weight_decay", "param_names"),
 }
-NEARLY_ALL = 1 - 1e-9  # of the run is warm-up where it fills it
 _NO_ARGUMENTS = {
     "implementation",
     "param_groups",
