@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,9 +10,10 @@ import pytest
 from hypothesis import settings
 
 from adamw_scale.cli import main as cli
-from adamw_scale.probe.engines.engine import Listener, Progress, TaskSource
+from adamw_scale.probe.engines.engine import Batch
 from adamw_scale.probe.engines.serial import SerialEngine
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.tasks.task import Listener, Progress, TaskSource
 
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
@@ -55,6 +56,7 @@ def adamw_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     def run(*arguments: str) -> Outcome:
         monkeypatch.setattr("sys.argv", ["adamw-scale", *arguments])
         monkeypatch.setattr(cli.app, "registered_commands", [])
+        monkeypatch.setattr(cli.app, "registered_groups", [])
         with pytest.raises(SystemExit) as end:
             cli.main()
         captured = capsys.readouterr()
@@ -76,19 +78,23 @@ class PlantedEngine(SerialEngine):
     drift: ClassVar[float] = 0.0
     trained: ClassVar[list[str]] = []
 
-    def __init__(self, source: TaskSource, jobs: int) -> None:
+    def __init__(self, source: TaskSource, jobs: int, options: Mapping[str, str]) -> None:
         pass
 
-    def run(self, configs: Sequence[ProbeConfig], listener: Listener) -> Iterator[ProbeResult]:
+    def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
         """Evaluate the planted basin."""
-        for config in configs:
-            self.trained.append(config.key)
-            listener(Progress(config, 1, 1, 3.0))
-            loss = self.loss(config.log2_tau, config.seed)
-            status = "done" if math.isfinite(loss) else "diverged"
-            yield ProbeResult(
-                key=config.key, config=config, status=status, loss=loss if status == "done" else None, seconds=0.0
-            )
+        for batch in batches:
+            yield [self.result(config, listener) for config in batch]
+
+    def result(self, config: ProbeConfig, listener: Listener) -> ProbeResult:
+        """One probe's planted loss."""
+        self.trained.append(config.key)
+        listener(Progress(config, 1, 1, 3.0))
+        loss = self.loss(config.log2_tau, config.seed)
+        status = "done" if math.isfinite(loss) else "diverged"
+        return ProbeResult(
+            key=config.key, config=config, status=status, loss=loss if status == "done" else None, seconds=0.0
+        )
 
     def loss(self, x: float, seed: int) -> float:
         """Asymmetric basin with one level per seed and small independent noise."""

@@ -17,8 +17,9 @@ from conftest import Command, PlantedEngine
 from adamw_scale import TrainingRun, calibrate, recommend
 from adamw_scale.calibration import CALIBRATION_FILE, PROBES_FILE, Watcher, load_calibration, write_atomically
 from adamw_scale.errors import CalibrationError, SpecError
-from adamw_scale.probe.engines.engine import Listener
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.engines.engine import Batch
+from adamw_scale.probe.plan import ProbeResult
+from adamw_scale.probe.tasks.task import Listener
 
 TOY = ["--dataset-size", "4096", "--epochs", "8", "--seeds", "2"]
 
@@ -93,12 +94,12 @@ def test_resumes_where_it_was(tmp_path: Path, planted: type[PlantedEngine], mini
             trained: ClassVar[list[str]] = []
             left: ClassVar[int] = stop
 
-            def run(self, configs: Sequence[ProbeConfig], listener: Listener) -> Iterator[ProbeResult]:
-                for result in super().run(configs, listener):
+            def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
+                for results in super().run([[config] for batch in batches for config in batch], listener):
                     if type(self).left == 0:
                         raise CrashError
                     type(self).left -= 1
-                    yield result
+                    yield results
 
         planted.trained.clear()
         with pytest.raises(CrashError):
@@ -169,7 +170,7 @@ def test_what_is_no_calibration_is_refused(tmp_path: Path, content: bytes, says:
         ({"width": 40}, "--width"),
         ({"batch_size": 250}, "--batch-size"),
         ({"dataset_size": "1T"}, "--dataset-size"),
-        ({"parametrization": "mup", "width": 64, "base_width": 32}, "parametrization"),
+        ({"task": "finetuning"}, "task 'pretraining' only"),
     ],
     ids=str,
 )
@@ -225,10 +226,10 @@ def test_sigkill_in_the_middle(tmp_path: Path) -> None:
 
     final = subprocess.run(_command(tmp_path / "killed"), capture_output=True, text=True, check=False)
     assert final.returncode == whole.returncode
-    assert "torn last line" in final.stderr
+    assert "is torn; its probe runs again" in final.stderr
     assert (tmp_path / "killed" / CALIBRATION_FILE).read_bytes() == expected
     assert store.read_bytes().startswith(before)
-    keys = [json.loads(line)["key"] for line in store.read_text().splitlines()]
+    keys = [json.loads(line)["key"] for line in store.read_text().splitlines() if line.endswith("}")]
     assert len(keys) == len(set(keys))
     assert set(keys) == {
         json.loads(line)["key"] for line in (tmp_path / "whole" / PROBES_FILE).read_text().splitlines()

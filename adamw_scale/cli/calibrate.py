@@ -1,19 +1,21 @@
 """adamw-scale calibrate: short probe trainings that measure the optimal timescale."""
 
+import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamw_scale.cli.run_options import Given, fields_from, run_options
+from adamw_scale.cli.probe_options import Probing, named_values, probe_options
+from adamw_scale.errors import MissingInputError
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Calibration, Optimum
+    from adamw_scale.spec import Calibration, Optimum, TrainingRun
 
 
-@run_options
+@probe_options
 def calibrate(
-    given: Given,
+    probing: Probing,
     out: Annotated[
         str | None,
         typer.Option(
@@ -22,30 +24,41 @@ def calibrate(
             metavar="DIR",
         ),
     ] = None,
-    task: Annotated[
-        str, typer.Option("--task", help="What the probes train: char-lm, a small GPT on bytes.", metavar="NAME")
-    ] = "char-lm",
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data", help="Your text file; by default the sources of Python's standard library.", metavar="FILE"
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda", metavar="NAME")] = "cpu",
-    seeds: Annotated[
-        int, typer.Option("--seeds", help="Common seeds: more give a narrower and surer interval.", metavar="N")
-    ] = 3,
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", help="Probes at a time; by default one per core, on cuda one.", metavar="N", min=1, max=1024
+            "--jobs",
+            help="Batches of probes at a time; by default one per core, on cuda one per GPU, of a command one.",
+            metavar="N",
+            min=1,
+            max=1024,
         ),
     ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", help="Where probes run: processes, or serial (in this one).", metavar="NAME")
+        str,
+        typer.Option(
+            "--engine", help="Where probes run: processes, serial (in this one), ray or slurm.", metavar="NAME"
+        ),
     ] = "processes",
+    engine_option: Annotated[
+        list[str],
+        typer.Option("--engine-option", help="Whatever the engine takes, such as partition=gpu.", metavar="NAME=VALUE"),
+    ] = [],  # noqa: B006  # typer reads it and makes a new one for each call
+    track: Annotated[
+        list[str],
+        typer.Option("--track", help="Also log results to tensorboard, wandb, mlflow or trackio.", metavar="NAME"),
+    ] = [],  # noqa: B006  # the same
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait where another calibration holds the folder, rather than refuse.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run probes again whose command failed or timed out.")
+    ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would run and what it costs, and run nothing.")
+    ] = False,
+    fit_only: Annotated[
+        bool, typer.Option("--fit-only", help="Train nothing: fit the probes that --out holds, imported ones too.")
     ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="The calibration (or the plan) as one JSON document on stdout.")
@@ -55,30 +68,46 @@ def calibrate(
 
     adamw-scale calibrate --out my-calibration
 
+    adamw-scale calibrate --out mine --samples 50k --batch-size 128 --epochs 4 --lr 1e-3
+    --command "python train.py --lr {lr} --wd {weight_decay} --max-steps {steps} --seed {seed}"
+
     Probes share seeds and differ in weight decay, half octave by half octave around the lowest
     held-out loss. Run options change what the probes train (--lr, --width, --epochs, ...); by default
     that takes about a minute on two cores. Kill it and run it again: it goes on where it was.
 
     Exit status 1 means that no optimum was located: the loss is flat, or lowest at the edge.
     """
-    from adamw_scale.errors import MissingInputError, UnknownNameError
-    from adamw_scale.probe.plan import DEVICES
-
-    if device not in DEVICES:
-        raise UnknownNameError("device", device, DEVICES)
-    fields = fields_from(given)
     if plan:
-        _show_plan(task, data, device, seeds, fields, json)
+        _show_plan(probing, json)
         return
     if out is None:
         raise MissingInputError("calibrate needs a folder for its results: pass --out DIR (or --plan to run nothing)")
     from adamw_scale.calibration import calibrate as run_calibration
+    from adamw_scale.calibration import fit_stored
     from adamw_scale.cli.progress import Display
 
-    with Display() as display:
-        result = run_calibration(
-            out, task, data, run=fields, device=device, seeds=seeds, jobs=jobs, engine=engine, watcher=display.watcher()
-        )
+    if fit_only:
+        result = fit_stored(out)
+    else:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # preempted or interrupted, it ends in order
+        with Display() as display:
+            result = run_calibration(
+                out,
+                probing.task,
+                probing.data,
+                task_options=probing.task_options,
+                run=probing.run,
+                device=probing.device,
+                precision=probing.precision,
+                seeds=probing.seeds,
+                jobs=jobs,
+                engine=engine,
+                engine_options=named_values("--engine-option", engine_option),
+                trackers=track,
+                wait=wait,
+                retry_failed=retry_failed,
+                watcher=display.watcher(),
+            )
     if json:
         print(result.to_json(), end="")
     else:
@@ -87,12 +116,21 @@ def calibrate(
         raise typer.Exit(1)
 
 
-def _show_plan(task: str, data: str | None, device: str, seeds: int, fields: dict[str, Any], json: bool) -> None:
+def _show_plan(probing: Probing, json: bool) -> None:
     from adamw_scale.calibration import plan
     from adamw_scale.probe.plan import describe_cost
     from adamw_scale.units import format_percent
 
-    sweep = plan(task, data, run=fields, device=device, seeds=seeds)
+    seeds, device = probing.seeds, probing.device
+    sweep = plan(
+        probing.task,
+        probing.data,
+        task_options=probing.task_options,
+        run=probing.run,
+        device=device,
+        precision=probing.precision,
+        seeds=seeds,
+    )
     cost, run = describe_cost(sweep), sweep.run
     if json:
         import json as encoder
@@ -109,27 +147,30 @@ def _show_plan(task: str, data: str | None, device: str, seeds: int, fields: dic
         print(encoder.dumps(document, allow_nan=False))
         return
     print(
-        f"{run.num_params:,.0f} parameters, {run.dataset_size:g} {run.unit} x {run.epochs:g} epochs, lr {run.peak_lr:g}, {run.schedule}"
+        f"{_parameters(run)}{run.dataset_size:g} {run.unit} x {run.epochs:g} epochs, lr {run.peak_lr:g}, {run.schedule}"
     )
-    print(
-        f"{cost['probes_likely']} probes likely, of {cost['steps_per_probe']} steps each, {cost['flops_likely']:.2g} floating-point operations in all"
-    )
+    flops = f", {cost['flops_likely']:.2g} floating-point operations in all" if run.num_params else ""
+    print(f"{cost['probes_likely']} probes likely, of {cost['steps_per_probe']} steps each{flops}")
     print(sweep.data)
     print(f"first: timescales of {', '.join(format_percent(2.0**x) for x in sweep.start)} of the run on one seed,")
     print(f"then around the lowest loss on {seeds} seeds")
 
 
+def _parameters(run: "TrainingRun") -> str:
+    return f"{run.num_params:,.0f} parameters, " if run.num_params else ""
+
+
 def _render(calibration: "Calibration", out: str) -> None:
     from adamw_scale.calibration import CALIBRATION_FILE
     from adamw_scale.rules import RULES
-    from adamw_scale.units import format_count, format_percent, format_significant
+    from adamw_scale.units import format_percent, format_significant
 
     optimum = calibration.optima[0]
     tau, run = optimum.timescale, optimum.run
     low, high = (2.0**end for end in optimum.log2_interval)
     probes = calibration.probes
     print(
-        f"optimum {optimum.status}: {probes['count']} probes, {probes['seeds']} seeds, {format_count(run.num_params or 0)} parameters, lr {run.peak_lr:g}"
+        f"optimum {optimum.status}: {probes['count']} probes, {probes['seeds']} seeds, {_parameters(run)}lr {run.peak_lr:g}"
     )
     if optimum.status != "located":
         print(_why_nothing_was_fitted(optimum), file=sys.stderr)

@@ -25,6 +25,7 @@ COMMANDS = {
     "emit": "adamw_scale.cli.emit:emit",
     "audit": "adamw_scale.cli.audit:audit",
     "calibrate": "adamw_scale.cli.calibrate:calibrate",
+    "probe": "adamw_scale.cli.probe:probe",
     "convert": "adamw_scale.cli.convert:convert",
     "timescale": "adamw_scale.cli.timescale:timescale",
     "list": "adamw_scale.cli.list_parts:list_parts",
@@ -64,8 +65,9 @@ def main() -> None:
     _prepare_streams()
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     for name in [asked] if asked in COMMANDS else COMMANDS:
-        module, function = COMMANDS[name].split(":")
-        app.command(name)(getattr(import_module(module), function))
+        module, attribute = COMMANDS[name].split(":")
+        command = getattr(import_module(module), attribute)
+        app.add_typer(command, name=name) if isinstance(command, typer.Typer) else app.command(name)(command)
     try:
         if asked and not asked.startswith("-") and asked not in COMMANDS:
             raise UnknownNameError("command", asked, COMMANDS)

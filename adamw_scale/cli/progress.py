@@ -9,7 +9,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 from rich.progress import Progress as Bars
 
 from adamw_scale.calibration import Watcher
-from adamw_scale.probe.engines.engine import Progress
+from adamw_scale.probe.tasks.task import Progress
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
 from adamw_scale.units import format_percent
 

@@ -18,6 +18,7 @@ from adamw_scale.spec import TrainingRun
 from adamw_scale.timescale import weight_decay
 
 DEVICES = ("cpu", "cuda")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
 MAX_WINDOW_MOVES = 3
 
 Point = tuple[int, float]  # seed, log2(tau_run)
@@ -34,6 +35,7 @@ class ProbeConfig(Noun):
     run: TrainingRun
     seed: int
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
 
     @property
     def key(self) -> str:
@@ -45,20 +47,36 @@ class ProbeConfig(Noun):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def shape(self) -> tuple[object, ...]:
+        """What probes must share to be trained at once: all but seed, learning rate, decay, schedule and betas."""
+        run = self.run
+        model = (run.num_params, run.width, run.depth, run.parametrization, run.base_width, run.base_depth)
+        data = (run.unit, run.dataset_size, run.epochs, run.batch_size, run.sequence_length)
+        return (tuple(self.task.items()), self.device, self.precision, *model, *data)
+
+    @property
     def log2_tau(self) -> float:
         """log2 of the timescale as a fraction of the run."""
         return math.log2(self.run.timescale_of(self.run.current_weight_decay).run)
 
 
 class ProbeResult(Noun):
-    """What a probe measured. A diverged probe is a result: its loss is None."""
+    """What a probe measured. A probe that diverged, or failed for a reason of its own, is a result without loss.
+
+    `seconds` is the probe's share of the time its batch took; `curve` pairs steps with training losses;
+    `metrics` holds whatever else was measured on held-out data; `machine` names device and versions.
+    """
 
     schema_: Literal["adamw-scale/probe/1"] = Field("adamw-scale/probe/1", alias="schema")
     key: str
     config: ProbeConfig
-    status: Literal["done", "diverged"]
+    status: Literal["done", "diverged", "failed"]
     loss: float | None
     seconds: float
+    reason: str | None = None
+    curve: tuple[tuple[int, float], ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    machine: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _refuse_what_disagrees(self) -> Self:
@@ -66,11 +84,13 @@ class ProbeResult(Noun):
             raise SpecError(f"key {self.key[:20]!r} is not that of its configuration, {self.config.key!r}")
         if (self.status == "done") != (self.loss is not None):
             raise SpecError(f"status {self.status!r} does not go with loss {self.loss}")
+        if (self.status == "failed") != (self.reason is not None):
+            raise SpecError(f"status {self.status!r} does not go with reason {self.reason!r}")
         return self
 
     @property
     def value(self) -> float:
-        """Held-out loss, infinite where the probe diverged."""
+        """Held-out loss, infinite where there is none."""
         return math.inf if self.loss is None else self.loss
 
 
@@ -90,6 +110,7 @@ class Sweep(Noun):
     task: dict[str, str]
     run: TrainingRun
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
     data: str = ""
     seeds: tuple[int, ...] = (0, 1, 2)
     coarse: tuple[float, ...] = (-6.0, -4.0, -2.0, 0.0, 2.0)
@@ -130,7 +151,7 @@ class Sweep(Noun):
         run = self.run.model_copy(
             update={"weight_decay": weight_decay(self.run.lr, tau.iters), "convention": "pytorch"}
         )
-        return ProbeConfig(task=self.task, run=run, seed=seed, device=self.device)
+        return ProbeConfig(task=self.task, run=run, seed=seed, device=self.device, precision=self.precision)
 
     def missing(self, results: Mapping[str, ProbeResult]) -> list[ProbeConfig]:
         """The next probes to run, given all results by key; empty when the sweep is complete."""

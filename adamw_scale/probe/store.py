@@ -1,42 +1,72 @@
 """What has been measured: an append-only file of results, keyed by the content of their configuration.
 
-One JSON line per probe, flushed to disk before the next is started. A process that dies while
-writing leaves a torn last line; opening the store drops it and says so. Nothing is ever rewritten.
+One JSON line per probe. Any number of processes may append at once: an append is one write of whole
+lines, under a lock that is held for just that long. Nothing is ever rewritten; a line that a dying
+process left half written is skipped, and its probe runs again. Who calibrates in a folder is settled
+by `FolderLock`, which lasts as long as the calibration.
 """
 
+import errno
+import json
 import os
+import socket
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import IO, Self
+from typing import Any, Self
+
+from pydantic_core import from_json
 
 from adamw_scale.errors import AdamWScaleError, CalibrationError
 from adamw_scale.probe.plan import ProbeResult
 
+LOCK_FILE = "calibrating.lock"
+POLL_SECONDS = 0.5
+SCHEMA, VERSION = "adamw-scale/probe/", 1
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system that has none
+
 
 class ProbeStore:
-    """Results by key, backed by a file; a context manager that holds the file's lock.
+    """Results by key, backed by a file; a context manager that keeps the file open.
+
+    The first result of a key counts; a failed one gives way to whatever follows it. `notices` tells
+    what was skipped. Where files cannot be locked (on Windows, on some network file systems) only
+    one process at a time may append.
 
     Args:
         path: The file; created if missing, its folder must exist.
+        retry_failed: Leave out probes that failed before, so that they run again.
+        read_only: Read what there is and create nothing.
 
     Raises:
-        CalibrationError: another process writes to the file, or a line other than the last is damaged.
+        CalibrationError: a whole line is no result, or one of a newer version.
+        OSError: the file cannot be opened, read or written; what was stored stays readable.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, retry_failed: bool = False, read_only: bool = False) -> None:
         self.path = path
+        self.retry_failed = retry_failed
+        self.read_only = read_only
         self.results: dict[str, ProbeResult] = {}
         self.notices: list[str] = []
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
+        self._read = 0  # bytes
+        self._line = 1
 
     def __enter__(self) -> Self:
-        self._file = self.path.open("a+b")
+        self._file = FileIO(self.path, "rb" if self.read_only else "ab+")
         try:
-            _lock(self._file, self.path)
-            self._load(self._file)
+            with _locked(self._file, exclusive=False):
+                self._catch_up(self._file)
         except BaseException:
             self._file.close()
             raise
+        if self.retry_failed:
+            self.results = {key: result for key, result in self.results.items() if result.status != "failed"}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -44,41 +74,193 @@ class ProbeStore:
             self._file.close()
             self._file = None
 
-    def append(self, result: ProbeResult) -> None:
-        """Keep a result, on disk when this returns."""
+    def append(self, *results: ProbeResult) -> None:
+        """Keep results, on disk when this returns; one that is stored already is not stored again.
+
+        What other processes appended meanwhile is in `results` afterwards, too.
+        """
         assert self._file is not None, "the store is open only inside its with block"
-        self._file.write(result.model_dump_json(by_alias=True).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.results[result.key] = result
+        new = {result.key: result for result in results if self._counts(result)}
+        lines = b"".join(result.model_dump_json(by_alias=True).encode() + b"\n" for result in new.values())
+        with _locked(self._file, exclusive=True):
+            if lines:
+                _write(self._file, b"\n" + lines if _last_line_is_open(self._file) else lines)
+                os.fsync(self._file.fileno())
+            self._catch_up(self._file)
 
-    def _load(self, file: IO[bytes]) -> None:
-        file.seek(0)
-        end = 0
-        for number, line in enumerate(file.readlines(), start=1):
-            if not line.endswith(b"\n"):
-                file.truncate(end)
-                self.notices.append(f"{self.path}: dropped a torn last line ({len(line)} bytes); its probe runs again")
-                return
-            try:
-                result = ProbeResult.from_json(line)
-            except AdamWScaleError as error:
-                raise CalibrationError(
-                    f"{self.path} line {number} is damaged ({str(error)[:160]}): delete that line, or choose another --out"
-                ) from None
+    def _catch_up(self, file: FileIO) -> None:
+        """Take in what was appended since the file was last read."""
+        file.seek(self._read)
+        content = file.readall()
+        lines = content.split(b"\n")
+        for number, line in enumerate(lines, start=self._line):
+            if not line.strip():
+                continue
+            result = _result_of(line, f"{self.path} line {number}")
+            if result is None:
+                self.notices.append(f"{self.path}: line {number} is torn; its probe runs again")
+            else:
+                self._keep(result)
+        self._read += len(content)
+        self._line += len(lines) - 1
+
+    def _counts(self, result: ProbeResult) -> bool:
+        stored = self.results.get(result.key)
+        return stored is None or stored.status == "failed"
+
+    def _keep(self, result: ProbeResult) -> None:
+        if self._counts(result):
             self.results[result.key] = result
-            end += len(line)
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Refuse a second writer; the lock goes with the process, however it ends."""
+def _result_of(line: bytes, place: str) -> ProbeResult | None:
+    """The result a line holds; None where the line is torn, CalibrationError where it is whole and something else."""
+    try:
+        content = from_json(line)
+    except ValueError:
+        return None
+    schema = str(content.get("schema", "")) if isinstance(content, dict) else ""
+    version = schema.removeprefix(SCHEMA)
+    if schema.startswith(SCHEMA) and version.isdecimal() and int(version[:9]) > VERSION:
+        raise CalibrationError(
+            f"{place} was written by a newer version ({schema[:40]}): "
+            "upgrade with pip install --upgrade adamw-scale, or choose another --out"
+        )
+    try:
+        return ProbeResult.from_json(line)
+    except AdamWScaleError as error:
+        raise CalibrationError(
+            f"{place} is no result of a probe ({str(error)[:160]}): delete that line, or choose another --out"
+        ) from None
+
+
+def _last_line_is_open(file: FileIO) -> bool:
+    """Whether the last line of a file has no end: its writer died, or the disk was full."""
+    end = file.seek(0, os.SEEK_END)
+    if not end:
+        return False
+    file.seek(end - 1)
+    return file.read(1) != b"\n"
+
+
+def _write(file: FileIO, content: bytes) -> None:
+    """Write everything; one call to the system unless the disk takes only a part."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def _locked(file: FileIO, *, exclusive: bool) -> Iterator[None]:
+    """Hold the lock of a file, after waiting for whoever holds it."""
+    _lock(file, exclusive=exclusive, wait=True)
+    try:
+        yield
+    finally:
+        _unlock(file)
+
+
+def _lock(file: FileIO, *, exclusive: bool, wait: bool) -> bool:
+    """Whether the file is this process's now. Where there are no locks it is; the lock goes with the process."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True
+
+
+def _unlock(file: FileIO) -> None:
     if sys.platform == "win32":
         return
     import fcntl
 
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+class FolderLock:
+    """One calibration per folder: a context manager that holds the folder until it ends or its process dies.
+
+    Args:
+        folder: Where `calibrating.lock` is; must exist.
+        wait: Wait until the folder is free, instead of refusing.
+        notice: Told once, if there is something to wait for.
+
+    Raises:
+        CalibrationError: another process calibrates in the folder, and `wait` is not set.
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, wait: bool = False, notice: Callable[[str], None] = lambda text: None) -> None:
+        self.folder = folder
+        self.path = folder / LOCK_FILE
+        self.wait = wait
+        self.notice = notice
+        self._file: FileIO | None = None
+
+    def __enter__(self) -> Self:
+        told = False
+        while (file := self._take()) is None:
+            taken = f"{self.folder} is being calibrated by {_holder(self.path)}"
+            if not self.wait:
+                raise CalibrationError(f"{taken}: wait for it with --wait, or choose another --out")
+            if not told:
+                self.notice(f"{taken}: waiting for it to end")
+            told = True
+            time.sleep(POLL_SECONDS)
+        self._file = file
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._file is not None
+        with suppress(OSError):  # a folder that is gone or cannot be written holds nobody up
+            self.path.unlink()
+        self._file.close()
+        self._file = None
+
+    def _take(self) -> FileIO | None:
+        """The locked file, with this process's name in it; None where another process has it."""
+        while True:
+            file = FileIO(self.path, "ab+")
+            try:
+                if not _lock(file, exclusive=True, wait=False):
+                    file.close()
+                    return None
+                if _is_still(file, self.path):
+                    file.truncate(0)
+                    _write(file, _this_process())
+                    return file
+            except BaseException:
+                file.close()
+                raise
+            file.close()
+
+
+def _is_still(file: FileIO, path: Path) -> bool:
+    """Whether an open file is what the path names: whoever held it may have removed it on leaving."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise CalibrationError(
-            f"{path} is in use by another calibration: wait for it, or choose another --out"
-        ) from None
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _this_process() -> bytes:
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": started}).encode()
+
+
+def _holder(path: Path) -> str:
+    """The process that a lock file names, for people."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        since = datetime.fromisoformat(content["started"]).astimezone()
+        return f"process {int(content['pid'])} on {str(content['host'])[:100]} since {since:%H:%M}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

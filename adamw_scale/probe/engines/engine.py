@@ -1,48 +1,57 @@
 """What an engine provides: the one seam between a calibration and the machines it runs on."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import ClassVar, Protocol, Self
 
+from adamw_scale.errors import SpecError
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.tasks.task import Listener, TaskSource
 
-
-@dataclass(frozen=True)
-class TaskSource:
-    """How to construct the task wherever a probe runs: its name and the path of the user's data."""
-
-    name: str
-    data: str | None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A running probe's news: steps done of all, and the training loss."""
-
-    config: ProbeConfig
-    step: int
-    steps: int
-    loss: float
-
-
-Listener = Callable[[Progress], None]
+Batch = Sequence[ProbeConfig]  # probes that are trained at once
 
 
 class Engine(Protocol):
-    """Runs probes; a context manager, so that whatever it started ends with it."""
+    """Runs probes; a context manager, so that whatever it started ends with it.
+
+    Args of the constructor: the task's source; `jobs`, how many batches at a time; the engine's own
+    options (`--engine-option NAME=VALUE`), of which it refuses those it does not know.
+    """
 
     name: ClassVar[str]
 
-    def __init__(self, source: TaskSource, jobs: int) -> None: ...
+    def __init__(self, source: TaskSource, jobs: int, options: Mapping[str, str]) -> None: ...
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
-    def run(self, configs: Sequence[ProbeConfig], listener: Listener) -> Iterator[ProbeResult]:
-        """Yield each probe's result as it is done, in any order.
+    def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
+        """Yield the results of each batch as it is done, in any order.
 
         Raises:
             ProbeError: a probe could not be run at all.
         """
         ...
+
+
+def refuse_unknown_options(engine: str, options: Mapping[str, str], known: Sequence[str] = ()) -> None:
+    """SpecError for an option that the engine does not know."""
+    for option in options:
+        if option not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise SpecError(f"engine {engine} has no option {option!r}: {takes}")
+
+
+def in_batches(configs: Sequence[ProbeConfig], limit: int, jobs: int) -> list[Batch]:
+    """Cut probes into batches that can be trained at once, of at most `limit`, evenly, so that `jobs` workers all have work."""
+    shapes: dict[tuple[object, ...], list[ProbeConfig]] = {}
+    for config in configs:
+        shapes.setdefault(config.shape, []).append(config)
+    batches: list[Batch] = []
+    for alike in shapes.values():
+        share = max(1, round(jobs * len(alike) / len(configs)))
+        count = min(len(alike), max(share, -(-len(alike) // limit)))
+        cuts = [len(alike) * i // count for i in range(count + 1)]
+        batches += [alike[start:stop] for start, stop in pairwise(cuts)]
+    return sorted(batches, key=len, reverse=True)

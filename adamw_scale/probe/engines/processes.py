@@ -1,35 +1,50 @@
-"""Worker processes on this machine, one single-threaded process per core."""
+"""Worker processes on this machine: one single-threaded process per core, or one per GPU."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from typing import ClassVar, Self
 
 from adamw_scale.errors import ProbeError
-from adamw_scale.probe.engines.engine import Listener, Progress, TaskSource
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
+from adamw_scale.probe.engines.machine import usable_gpus
+from adamw_scale.probe.plan import ProbeResult
+from adamw_scale.probe.tasks.task import Listener, Progress, TaskSource
 
-Event = Progress | ProbeResult | ProbeError
+GRACE = 5.0  # seconds that a worker has to end in order
+ATTEMPTS = 3  # at a batch whose worker dies; then it is an error
+# The worker runs this very package, and no file of the working directory that has a module's name; PYTHONPATH is the user's.
+WORKER = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r}); from adamw_scale.probe.engines.worker import run; run()"
+
+Event = Progress | list[ProbeResult] | ProbeError
+
+
+class WorkerDiedError(Exception):
+    """A worker process ended without an answer, with this exit status."""
 
 
 class ProcessesEngine:
-    """Feeds `jobs` workers from one queue; a worker that dies is an error, not a hang.
+    """Feeds `jobs` workers from one queue; a worker that dies is replaced, and its batch given to another.
 
-    Workers speak JSON lines over pipes (`worker.py`), live as long as the engine, and end with it.
+    Workers speak JSON lines over pipes (`worker.py`), live as long as the engine, and end with it. On CUDA
+    worker i sees GPU i only, of those that CUDA_VISIBLE_DEVICES grants.
     """
 
     name: ClassVar[str] = "processes"
 
-    def __init__(self, source: TaskSource, jobs: int) -> None:
+    def __init__(self, source: TaskSource, jobs: int, options: Mapping[str, str]) -> None:
+        refuse_unknown_options(self.name, options)
         self.source = source
         self.jobs = jobs
-        self._workers: list[subprocess.Popen[str]] = []
+        self._workers: list[_Worker] = []
         self._feeders: list[Thread] = []
 
     def __enter__(self) -> Self:
@@ -37,31 +52,32 @@ class ProcessesEngine:
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            worker.kill()
+            worker.terminate()
+        deadline = time.monotonic() + GRACE
+        for worker in self._workers:
+            worker.kill_at(deadline)
         for feeder in self._feeders:
             feeder.join()  # ends when its worker's replies end
         for worker in self._workers:
-            worker.wait()
-            for pipe in (worker.stdin, worker.stdout):
-                if pipe is not None:
-                    with suppress(BrokenPipeError):
-                        pipe.close()
+            worker.close()
         self._workers.clear()
         self._feeders.clear()
 
-    def run(self, configs: Sequence[ProbeConfig], listener: Listener) -> Iterator[ProbeResult]:
-        """Train the configurations on all workers; results arrive in the order they finish."""
-        while len(self._workers) < min(self.jobs, len(configs)):
-            self._workers.append(self._start())
-        waiting: Queue[ProbeConfig] = Queue()
+    def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
+        """Train the batches on all workers; results arrive in the order they finish."""
+        gpus = usable_gpus() if any(config.device == "cuda" for batch in batches for config in batch) else []
+        while len(self._workers) < min(self.jobs, len(batches)):
+            gpu = gpus[len(self._workers) % len(gpus)] if gpus else None
+            self._workers.append(_Worker(self.source, gpu))
+        waiting: Queue[Batch] = Queue()
         events: Queue[Event] = Queue()
-        for config in configs:
-            waiting.put(config)
+        for batch in batches:
+            waiting.put(batch)
         for worker in self._workers:
             feeder = Thread(target=_feed, args=(worker, waiting, events), daemon=True)
             feeder.start()
             self._feeders.append(feeder)
-        unfinished = len(configs)
+        unfinished = len(batches)
         while unfinished:
             event = events.get()
             if isinstance(event, ProbeError):
@@ -72,35 +88,89 @@ class ProcessesEngine:
                 unfinished -= 1
                 yield event
 
+
+class _Worker:
+    """A worker process, started when it is first needed and again when it has died."""
+
+    def __init__(self, source: TaskSource, gpu: str | None) -> None:
+        self.source = source
+        self.gpu = gpu
+        self.ended = False
+        self.process = self._start()
+
     def _start(self) -> subprocess.Popen[str]:
-        """A worker in a session of its own: Ctrl-C reaches the parent only, which ends it in order."""
-        # The worker runs this very package, and no file of the working directory that has a module's name.
-        home = str(Path(__file__).parents[3])
-        search_path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-        worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", "adamw_scale.probe.engines.worker"],
+        """In a session of its own: Ctrl-C reaches the parent only, which ends it in order."""
+        environment = os.environ if self.gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": self.gpu}
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": search_path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            env=environment,
         )
-        assert worker.stdin is not None
-        _send(worker, json.dumps({"name": self.source.name, "data": self.source.data}))
-        return worker
+        _send(process, json.dumps(asdict(self.source)))
+        return process
 
+    def train(self, batch: Batch) -> Iterator[Event]:
+        """What the worker says about one batch, up to and with its results.
 
-def _feed(worker: subprocess.Popen[str], waiting: Queue[ProbeConfig], events: Queue[Event]) -> None:
-    """Give one worker probes until none waits; every way this can end leaves an event."""
-    while True:
+        Raises:
+            WorkerDiedError: it ended without them.
+            ProbeError: the batch cannot be run.
+        """
+        if self.process.poll() is not None and not self.ended:
+            self.close()
+            self.process = self._start()
+            if self.ended:  # while it was starting
+                self.process.kill()
+        _send(self.process, json.dumps([config.model_dump(mode="json") for config in batch]))
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                message = json.loads(line)
+            except ValueError:  # it died while writing
+                break
+            if "progress" in message:
+                index, *news = message["progress"]
+                yield Progress(batch[index], *news)
+            elif "results" in message:
+                yield [ProbeResult.model_validate(result) for result in message["results"]]
+                return
+            else:
+                raise ProbeError(message["error"])
+        raise WorkerDiedError(self.process.wait())
+
+    def terminate(self) -> None:
+        """Ask the process to end with whatever it started, and start it no more."""
+        self.ended = True
+        self.process.terminate()
+
+    def kill_at(self, deadline: float) -> None:
+        """Wait for the end until then, and no longer."""
         try:
-            config = waiting.get_nowait()
+            self.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+    def close(self) -> None:
+        """Free what a process that has ended leaves behind."""
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def _feed(worker: _Worker, waiting: "Queue[Batch]", events: "Queue[Event]") -> None:
+    """Give one worker batches until none waits; every way this can end leaves an event."""
+    while not worker.ended:
+        try:
+            batch = waiting.get_nowait()
         except Empty:
             return
         try:
-            _send(worker, config.model_dump_json(exclude_defaults=True))
-            for event in _replies(worker, config):
-                events.put(event)
+            _train(worker, batch, events)
         except ProbeError as error:
             events.put(error)
             return
@@ -109,29 +179,24 @@ def _feed(worker: subprocess.Popen[str], waiting: Queue[ProbeConfig], events: Qu
             return
 
 
-def _replies(worker: subprocess.Popen[str], config: ProbeConfig) -> Iterator[Event]:
-    """What a worker says about one probe, up to and with its result."""
-    assert worker.stdout is not None
-    for line in worker.stdout:
-        message = json.loads(line)
-        if "progress" in message:
-            yield Progress(config, *message["progress"])
-        elif "result" in message:
-            yield ProbeResult.model_validate(message["result"])
-            return
+def _train(worker: _Worker, batch: Batch, events: "Queue[Event]") -> None:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            for event in worker.train(batch):
+                events.put(event)
+        except WorkerDiedError as death:
+            if attempt == ATTEMPTS or worker.ended:
+                raise ProbeError(
+                    f"a worker process died (status {death}) while training, {attempt} times; what is done is kept: "
+                    "run the same command again, with fewer --jobs if memory ran out"
+                ) from None
         else:
-            raise ProbeError(message["error"])
-    raise ProbeError(
-        f"a worker process died (status {worker.wait()}) while training; what is done is kept: "
-        "run the same command again, with fewer --jobs if memory ran out"
-    )
+            return
 
 
-def _send(worker: subprocess.Popen[str], line: str) -> None:
+def _send(process: subprocess.Popen[str], line: str) -> None:
     """Write one line; a worker that is gone is noticed when its replies end."""
-    assert worker.stdin is not None
-    try:
-        worker.stdin.write(line + "\n")
-        worker.stdin.flush()
-    except BrokenPipeError:
-        pass
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(line + "\n")
+        process.stdin.flush()

@@ -1,11 +1,12 @@
-"""One probe after the other, in this process."""
+"""One batch of probes after the other, in this process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
-from adamw_scale.probe import TASKS
-from adamw_scale.probe.engines.engine import Listener, Progress, TaskSource
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe import load_task
+from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
+from adamw_scale.probe.plan import ProbeResult
+from adamw_scale.probe.tasks.task import Listener, TaskSource
 
 
 class SerialEngine:
@@ -13,8 +14,9 @@ class SerialEngine:
 
     name: ClassVar[str] = "serial"
 
-    def __init__(self, source: TaskSource, jobs: int) -> None:
-        self.task = TASKS[source.name](source.data)
+    def __init__(self, source: TaskSource, jobs: int, options: Mapping[str, str]) -> None:
+        refuse_unknown_options(self.name, options)
+        self.task = load_task(source)
 
     def __enter__(self) -> Self:
         return self
@@ -22,11 +24,7 @@ class SerialEngine:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run(self, configs: Sequence[ProbeConfig], listener: Listener) -> Iterator[ProbeResult]:
-        """Train each configuration in turn."""
-        for config in configs:
-
-            def report(step: int, steps: int, loss: float, config: ProbeConfig = config) -> None:
-                listener(Progress(config, step, steps, loss))
-
-            yield self.task.train(config, report)
+    def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
+        """Train each batch in turn."""
+        for batch in batches:
+            yield self.task.train(batch, listener)

@@ -8,8 +8,8 @@ from conftest import PlantedEngine
 
 from adamw_scale import TrainingRun
 from adamw_scale.errors import SpecError
-from adamw_scale.probe.engines.engine import TaskSource
-from adamw_scale.probe.plan import ProbeResult, Sweep, describe_cost
+from adamw_scale.probe.plan import ProbeConfig, ProbeResult, Sweep, describe_cost
+from adamw_scale.probe.tasks.task import TaskSource
 
 RUN = TrainingRun(dataset_size=16384, batch_size=256, epochs=32, peak_lr=2e-3, num_params=42144)
 
@@ -22,10 +22,10 @@ def sweep(**changes: Any) -> Sweep:
 def finish(design: Sweep, engine_type: type[PlantedEngine]) -> dict[str, ProbeResult]:
     """Run a design to its end with an engine that trains nothing."""
     results: dict[str, ProbeResult] = {}
-    engine = engine_type(TaskSource("planted", None), 1)
+    engine = engine_type(TaskSource("planted"), 1, {})
     while missing := design.missing(results):
         assert len(results) < 100
-        for result in engine.run(missing, lambda progress: None):
+        for (result,) in engine.run([[config] for config in missing], lambda progress: None):
             results[result.key] = result
     return results
 
@@ -68,11 +68,11 @@ def test_any_part_of_the_results_leads_to_the_same_sweep(planted: type[PlantedEn
     shuffle = random.Random(0)
     for size in range(len(whole)):
         results = dict(shuffle.sample(sorted(whole.items()), size))
-        engine = planted(TaskSource("planted", None), 1)
+        engine = planted(TaskSource("planted"), 1, {})
         while missing := design.missing(results):
             assert {config.key for config in missing} <= set(whole) - set(results)
             # One probe at a time: the process may die after any of them.
-            results |= {result.key: result for result in engine.run(missing[:1], lambda progress: None)}
+            results |= {result.key: result for (result,) in engine.run([missing[:1]], lambda progress: None)}
         assert design.seen(results) == design.seen(whole)
 
 
@@ -141,3 +141,14 @@ def test_cost_is_counted_before_it_is_paid() -> None:
     assert cost["flops_per_probe"] == 6 * 42144 * 16384 * 32
     assert cost["steps_per_probe"] == 2048
     assert cost["probes_likely"] == 19
+
+
+@pytest.mark.parametrize("unit", ["tokens", "samples"])
+@pytest.mark.parametrize("betas", [(0.9, 0.95), (0.9, 0.999)])
+def test_a_configuration_travels_whole(unit: str, betas: tuple[float, float]) -> None:
+    """Written as JSON and read again it is the same probe, also where a default depends on the unit."""
+    run = TrainingRun(unit=unit, dataset_size=4096, batch_size=64, peak_lr=1e-3, betas=betas)
+    config = ProbeConfig(task={"name": "planted"}, run=run, seed=1)
+    again = ProbeConfig.model_validate_json(config.model_dump_json())
+    assert again == config
+    assert again.key == config.key

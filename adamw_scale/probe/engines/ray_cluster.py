@@ -1,0 +1,228 @@
+"""Ray: one task per batch, on the cores of this machine or on a cluster's nodes.
+
+Without an address (option or RAY_ADDRESS) a Ray of this machine's is started for as long as the engine lives.
+With one, this package is sent along with the job, so that the nodes need only what it depends on; a task of the
+user's own must be importable there, and its data lie at the same path. Where the calibration folder is on a disk
+that the nodes share, an interrupted batch goes on from its checkpoint; elsewhere it starts anew.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from socket import create_connection
+from typing import Any, ClassVar, Self
+
+from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
+from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
+from adamw_scale.probe.engines.parcel import News, pack, tell, train, unpack
+from adamw_scale.probe.plan import ProbeResult
+from adamw_scale.probe.tasks.task import Listener, TaskSource
+
+LOCAL = "local"
+ATTEMPTS = 20  # at a batch whose worker or node is lost, as preemptible ones are; then it is an error
+SECONDS_BETWEEN_NEWS = 0.25
+CONNECT_SECONDS = 10.0
+STORE_BYTES = 100_000_000  # about Ray's least: what travels is text
+
+
+@dataclass
+class _Running:
+    """A batch that Ray has; `number` is its own for as long as the engine lives."""
+
+    number: int
+    batch: Batch
+    attempt: int = 1
+
+
+class RayEngine:
+    """Keeps `jobs` batches with Ray at a time; one whose worker or node dies is given to Ray again.
+
+    Options: `address` of a cluster ("auto" or host:port), `cpus` per batch (1), `gpus` per batch (1 on CUDA, else 0;
+    a fraction shares a GPU). A program that called `ray.init` itself keeps its Ray, which must have this package.
+    """
+
+    name: ClassVar[str] = "ray"
+
+    def __init__(self, source: TaskSource, jobs: int, options: Mapping[str, str]) -> None:
+        refuse_unknown_options(self.name, options, ("address", "cpus", "gpus"))
+        self.source = source
+        self.jobs = jobs
+        self.address = options.get("address") or os.environ.get("RAY_ADDRESS") or LOCAL
+        self.cpus = _amount("cpus", options.get("cpus", "1"))
+        self.gpus = _amount("gpus", options["gpus"]) if "gpus" in options else None
+        self._ray = _library()
+        self._numbers = count()
+        self._running: dict[Any, _Running] = {}  # by the reference to the reply
+        self._ending = ExitStack()
+        self._train: Any = None
+        self._inbox: Any = None
+        self._news: Any = None
+
+    def __enter__(self) -> Self:
+        if not self._ray.is_initialized():
+            self._start()
+        self._train = self._ray.remote(_train)
+        self._inbox = self._ray.remote(_Inbox).options(num_cpus=0, scheduling_strategy=self._here()).remote()
+        self._news = self._inbox.take.remote()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for reply in self._running:
+            self._ray.cancel(reply, force=True)
+        self._running.clear()
+        self._ray.kill(self._inbox)
+        self._ending.close()
+
+    def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
+        """Train the batches wherever Ray puts them; results arrive in the order they finish."""
+        waiting = [_Running(next(self._numbers), batch) for batch in batches][::-1]
+        while waiting or self._running:
+            while waiting and len(self._running) < self.jobs:
+                self._submit(waiting.pop())
+            ready, _ = self._ray.wait([*self._running, *([self._news] if self._news else [])])
+            if ready[0] == self._news:
+                self._listen(listener)
+                continue
+            running = self._running.pop(ready[0])
+            reply = self._reply(ready[0], running)
+            if reply is None:
+                running.attempt += 1
+                waiting.append(running)
+            else:
+                yield unpack(reply, running.batch, listener)
+
+    def _submit(self, running: _Running) -> None:
+        gpus = self.gpus if self.gpus is not None else float(running.batch[0].device == "cuda")
+        # The engine counts attempts itself: Ray would repeat a batch that runs out of memory for ever.
+        task = self._train.options(num_cpus=self.cpus, num_gpus=gpus, max_retries=0)
+        reply = task.remote(pack(self.source, running.batch), running.number, self._inbox)
+        self._running[reply] = running
+
+    def _reply(self, reply: Any, running: _Running) -> str | None:
+        """What came back; None where the worker was lost and the batch may be tried again."""
+        ray = self._ray.exceptions
+        try:
+            return str(self._ray.get(reply))
+        except (ray.WorkerCrashedError, ray.NodeDiedError, ray.OutOfMemoryError, ray.ObjectLostError) as error:
+            if running.attempt < ATTEMPTS:
+                return None
+            raise ProbeError(
+                f"Ray lost the worker of a batch {ATTEMPTS} times ({_first_line(error)}); what is done is kept: run the "
+                "same command again, with fewer --jobs if memory ran out"
+            ) from None
+        except ray.RayTaskError as error:
+            raise ProbeError(f"a Ray worker failed: {type(error.cause).__name__}: {_first_line(error.cause)}") from None
+        except ray.RayError as error:
+            raise ProbeError(f"Ray: {type(error).__name__}: {_first_line(error)}") from None
+
+    def _listen(self, listener: Listener) -> None:
+        """Pass on news of batches that still run. Without its inbox, whose node may be lost, the engine hears none."""
+        try:
+            arrived = self._ray.get(self._news)
+        except self._ray.exceptions.RayError:
+            self._news = None
+            return
+        self._news = self._inbox.take.remote()
+        batches = {running.number: running.batch for running in self._running.values()}
+        for number, news in arrived:
+            if number in batches:
+                tell(news, batches[number], listener)
+
+    def _start(self) -> None:
+        """Start a Ray of this machine's, or join the cluster; without a word on the terminal."""
+        quiet = {"logging_level": "ERROR", "log_to_driver": False}
+        cpus = max(1, round(self.jobs * self.cpus))
+        local = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+        remote = {"runtime_env": {"py_modules": [str(Path(__file__).parents[2])]}}
+        _refuse_silent_host(self.address)
+        self._ending.enter_context(_silence(self._ray))
+        self._ending.callback(self._ray.shutdown)
+        try:
+            self._ray.init(self.address, **quiet, **(local if self.address == LOCAL else remote))
+        except (OSError, RuntimeError, ValueError) as error:
+            self._ending.close()
+            raise ProbeError(f"--engine-option address={self.address}: {_first_line(error)}") from None
+
+    def _here(self) -> Any:
+        """This node, if it takes actors: the inbox is to live as long as the engine."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=True)
+
+
+class _Inbox:
+    """Where workers leave news; an actor. `take` waits until there are some, so that nobody polls."""
+
+    def __init__(self) -> None:
+        self._news: list[tuple[int, News]] = []
+        self._arrived = asyncio.Event()
+
+    async def put(self, number: int, news: News) -> None:
+        """News of the batch of that number."""
+        self._news.append((number, news))
+        self._arrived.set()
+
+    async def take(self) -> list[tuple[int, News]]:
+        """All news since the last time."""
+        await self._arrived.wait()
+        self._arrived.clear()
+        taken, self._news = self._news, []
+        return taken
+
+
+def _train(parcel: str, number: int, inbox: Any) -> str:
+    """What a worker does."""
+    return train(parcel, lambda news: inbox.put.remote(number, news), SECONDS_BETWEEN_NEWS)
+
+
+def _library() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray of ours reports to nobody
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtraError("ray", "ray", "engine ray") from None
+    return ray
+
+
+@contextmanager
+def _silence(ray: Any) -> Iterator[None]:
+    """Keep from standard output what Ray prints there whatever it is told, such as the logs of a node that was lost."""
+    worker = ray._private.worker
+    printing = getattr(worker, "print_to_stdstream", None)
+    worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printing
+
+
+def _amount(name: str, text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount <= 1024:
+        raise SpecError(f"--engine-option {name}={text}: pass a number from 0 to 1024")
+    return amount
+
+
+def _refuse_silent_host(address: str) -> None:
+    """ProbeError where nobody listens at host:port, for which Ray would wait a minute."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        create_connection((host.rpartition("/")[2], int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ProbeError(
+            f"--engine-option address={address}: {error.strerror or error}. Pass the host:port that `ray start --head` "
+            "printed, or auto on a node of the cluster"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,324 @@
+"""Every engine gives the serial engine's bits, each batch once, errors in one line, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import engine_program
+import engine_tasks
+import pytest
+
+from adamw_scale.calibration import plan
+from adamw_scale.errors import ProbeError, SpecError
+from adamw_scale.probe import ENGINES
+from adamw_scale.probe.engines.engine import Batch, Engine, in_batches
+from adamw_scale.probe.plan import ProbeResult, Sweep
+from adamw_scale.probe.tasks.task import Progress, TaskSource
+
+OPTIONS: dict[str, dict[str, str]] = {"slurm": {"cluster": "local"}}
+LIBRARIES = {"ray": "ray", "slurm": "submitit"}
+ENGINES_OF_WORKERS = [name for name in ENGINES if name != "serial"]
+SECONDS = 60.0  # after which what should have happened long ago has not
+
+Open = Callable[..., Engine]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The scripted task is installed here and wherever workers start."""
+    folder = tmp_path_factory.mktemp("site")
+    engine_tasks.install(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(path: None) -> Iterator[Any]:
+    """A Ray cluster of two nodes with a core each."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    cluster = cluster_utils.Cluster(head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(params=list(ENGINES))
+def name(request: pytest.FixtureRequest) -> str:
+    """Each engine's name, where its library is installed."""
+    if request.param in LIBRARIES:
+        pytest.importorskip(LIBRARIES[request.param])
+    if request.param == "ray":
+        cluster = request.getfixturevalue("cluster")
+        request.getfixturevalue("monkeypatch").setitem(OPTIONS, "ray", {"address": cluster.address})
+    return str(request.param)
+
+
+@pytest.fixture
+def diary(tmp_path: Path) -> Path:
+    """Where scripted tasks leave their traces."""
+    folder = tmp_path / "diary"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def scripted(diary: Path, tmp_path: Path) -> Callable[..., TaskSource]:
+    """The source of a scripted task that behaves as told."""
+
+    def source(**options: str) -> TaskSource:
+        return TaskSource("scripted", options={"diary": str(diary), **options}, folder=str(tmp_path))
+
+    return source
+
+
+def open_engine(name: str, source: TaskSource, jobs: int = 2, **options: str) -> Engine:
+    """An engine as a test needs it."""
+    return ENGINES[name](source, jobs, {**OPTIONS.get(name, {}), **options})
+
+
+def batches_of(count: int, size: int = 1) -> list[Batch]:
+    """Batches of different probes of the scripted task."""
+    task = engine_tasks.ScriptedTask(TaskSource("scripted"))
+    run = task.default_run({})
+    sweep = Sweep(task=task.identity(run), run=run, seeds=tuple(range(max(2, count * size))), min_tau_iter=1.0)
+    configs = [sweep.config(seed, -1.0) for seed in range(count * size)]
+    return [configs[i : i + size] for i in range(0, len(configs), size)]
+
+
+def trained(engine: Engine, batches: list[Batch]) -> tuple[dict[str, Any], Counter[str], list[Progress]]:
+    """What each probe measured, how often it was yielded, and the news."""
+    news: list[Progress] = []
+    measured: dict[str, Any] = {}
+    times = Counter[str]()
+    with engine:
+        for results in engine.run(batches, news.append):
+            times.update(result.key for result in results)
+            measured |= {result.key: measurements(result) for result in results}
+    return measured, times, news
+
+
+def measurements(result: ProbeResult) -> dict[str, Any]:
+    """What must be the same wherever a probe is trained."""
+    return result.model_dump(exclude={"seconds", "machine"})
+
+
+def starts(diary: Path) -> Counter[str]:
+    """How often each batch was started, by its first probe."""
+    return Counter(file.name.partition(".")[0] for file in diary.iterdir())
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Wait for what happens in other processes."""
+    deadline = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A text of the user's, small, so that a probe takes a second."""
+    file = tmp_path_factory.mktemp("text") / "text.txt"
+    file.write_bytes(b"".join(b"line %d of a text, %d words\n" % (i, i * i % 97) for i in range(1500)))
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def real(text: str) -> tuple[list[Batch], dict[str, Any]]:
+    """Two batches of two real probes each, and what the serial engine measures."""
+    sweep = plan(data=text, run={"dataset_size": 4096, "epochs": 4, "width": 16, "depth": 1}, seeds=2)
+    configs = [sweep.config(seed, x) for seed in (0, 1) for x in (-1.0, 1.0)]
+    batches = in_batches(configs, limit=2, jobs=2)
+    reference, _, _ = trained(open_engine("serial", TaskSource("char-lm", text)), batches)
+    return batches, reference
+
+
+def test_char_lm_has_the_same_bits_everywhere(
+    name: str, text: str, real: tuple[list[Batch], dict[str, Any]], tmp_path: Path
+) -> None:
+    """The real task: losses, metrics and curves are the serial engine's to the last bit, and every probe is heard of."""
+    batches, reference = real
+    measured, _, news = trained(open_engine(name, TaskSource("char-lm", text, folder=str(tmp_path))), batches)
+    assert measured == reference
+    assert {item.config.key for item in news} == set(reference)
+
+
+def test_every_batch_is_trained_once(name: str, scripted: Callable[..., TaskSource], diary: Path) -> None:
+    """Five batches on two workers, in two stages: each probe comes back once, each batch was started once."""
+    batches = batches_of(5, size=2)
+    keys = [config.key for batch in batches for config in batch]
+    news: list[Progress] = []
+    results: list[ProbeResult] = []
+    with open_engine(name, scripted()) as engine:
+        for stage in (batches[:2], batches[2:]):
+            results += [result for done in engine.run(stage, news.append) for result in done]
+    assert Counter(result.key for result in results) == Counter(keys)
+    assert starts(diary) == Counter(batch[0].key for batch in batches)
+    assert {item.config.key for item in news} == set(keys)
+    assert all(0 < item.step <= item.steps for item in news)
+    if name != "serial":
+        assert {result.machine["threads"] for result in results} == {"1"}
+
+
+def test_no_batches(name: str, scripted: Callable[..., TaskSource]) -> None:
+    """Nothing to train is no trouble."""
+    assert trained(open_engine(name, scripted()), []) == ({}, Counter(), [])
+
+
+def test_a_probe_error_is_a_probe_error(name: str, scripted: Callable[..., TaskSource], diary: Path) -> None:
+    """What a task refuses to train comes back as the same error with the same words, without another attempt."""
+    with pytest.raises(ProbeError, match=r"^no such luck: try again$"):
+        trained(open_engine(name, scripted(error="no such luck: try again")), batches_of(1))
+    assert sum(starts(diary).values()) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in ENGINES_OF_WORKERS if name != "processes"], indirect=True)
+def test_a_bug_is_one_line(name: str, scripted: Callable[..., TaskSource], diary: Path) -> None:
+    """An exception that no task should raise ends the engine with its words, in one line, without another attempt."""
+    with pytest.raises(ProbeError, match=r"^[^\n]*LookupError: a page is missing[^\n]*$"):
+        trained(open_engine(name, scripted(bug="a page is missing")), batches_of(1))
+    assert sum(starts(diary).values()) == 1
+
+
+def test_an_unknown_option_is_refused(name: str, scripted: Callable[..., TaskSource]) -> None:
+    """The message names the engine and the option."""
+    with pytest.raises(SpecError, match=f"engine {name} has no option 'colour'"):
+        open_engine(name, scripted(), colour="red")
+
+
+@pytest.mark.parametrize("name", ENGINES_OF_WORKERS, indirect=True)
+def test_a_worker_that_dies_is_replaced(name: str, scripted: Callable[..., TaskSource], diary: Path) -> None:
+    """Each batch kills its process (SIGKILL) the first time: the results are as if it had not."""
+    batches = batches_of(2)
+    reference = {config.key for batch in batches for config in batch}
+    _, times, _ = trained(open_engine(name, scripted(deaths="1")), batches)
+    assert times == Counter(reference)
+    assert starts(diary) == Counter({batch[0].key: 2 for batch in batches})
+
+
+@pytest.mark.parametrize("name", ENGINES_OF_WORKERS, indirect=True)
+def test_a_batch_that_always_kills_its_worker_is_an_error(
+    name: str, scripted: Callable[..., TaskSource], diary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many attempts the engine gives up, in one line."""
+    monkeypatch.setattr(sys.modules[ENGINES[name].__module__], "ATTEMPTS", 2)
+    with pytest.raises(ProbeError, match=r"^[^\n]+$"):
+        trained(open_engine(name, scripted(deaths="99")), batches_of(1))
+    assert sum(starts(diary).values()) == 2
+
+
+def run_program(engine: str, source: TaskSource, batches: list[Batch], leave: int | str | None) -> dict[str, float]:
+    """Train in a program of its own, without the module's cluster; the losses it prints."""
+    wanted = {
+        "engine": engine,
+        "options": {"cluster": "local"} if engine == "slurm" else {},
+        "source": asdict(source),
+        "batches": [[config.model_dump(mode="json") for config in batch] for batch in batches],
+        "leave": leave,
+    }
+    outcome = subprocess.run(
+        [sys.executable, engine_program.__file__, json.dumps(wanted)], capture_output=True, text=True, timeout=SECONDS
+    )
+    assert outcome.stderr == ""
+    assert outcome.returncode == 0, "processes are left" if outcome.returncode == 3 else "it failed"
+    assert outcome.stdout.count("\n") == (0 if leave == engine_program.KILLED else 1), outcome.stdout
+    return dict(json.loads(outcome.stdout or "{}"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who was left behind")
+@pytest.mark.parametrize("engine", ENGINES_OF_WORKERS)
+def test_leaving_early_leaves_nothing_behind(engine: str, scripted: Callable[..., TaskSource], tmp_path: Path) -> None:
+    """A program that leaves after the first of three batches prints what it prints and no more, and no process stays."""
+    pytest.importorskip(LIBRARIES.get(engine, "sys"))
+    batches = [*batches_of(1), *batches_of(3)[1:]]
+    slow = scripted(seconds="1")
+    losses = run_program(engine, slow, batches, leave=1)
+    assert len(losses) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["diary"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("engine", [name for name in ENGINES_OF_WORKERS if name != "slurm"])
+def test_a_killed_program_takes_its_workers_along(
+    engine: str, scripted: Callable[..., TaskSource], diary: Path
+) -> None:
+    """Nothing trains on for a program that is gone (jobs of a batch system do, and so do Ray's own two agents a while)."""
+    pytest.importorskip(LIBRARIES.get(engine, "sys"))
+    assert run_program(engine, scripted(seconds="600"), batches_of(2), leave=engine_program.KILLED) == {}
+    workers = {int(file.read_text()) for file in diary.iterdir()}
+    assert workers
+    wait_until(lambda: not any(is_alive(worker) for worker in workers))
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def ray_workers(directory: Path) -> list[int]:
+    """Processes of Ray that train in a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cmdline").read_bytes().startswith(b"ray::_train") and (
+                process / "cwd"
+            ).readlink() == directory:
+                found.append(int(process.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
+def test_ten_kills_change_nothing(cluster: Any, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of real probes on two nodes, ten times a worker is killed while it trains: the bits are those of a quiet run."""
+    monkeypatch.chdir(tmp_path)
+    sweep = plan(data=text, run={"dataset_size": 8192, "epochs": 16, "width": 16, "depth": 1}, seeds=2)
+    batches: list[Batch] = [[sweep.config(seed, x)] for seed in (0, 1) for x in (-1.0, 1.0)]
+    source = TaskSource("char-lm", text, folder=str(tmp_path))
+    reference, _, _ = trained(open_engine("serial", source), batches)
+    killed: list[int] = []
+
+    def kill(news: Progress) -> None:
+        workers = ray_workers(tmp_path)
+        if workers and len(killed) < 10:
+            os.kill(workers[0], signal.SIGKILL)
+            killed.append(workers[0])
+            wait_until(lambda: not is_alive(workers[0]))
+
+    measured: dict[str, Any] = {}
+    with open_engine("ray", source, address=cluster.address) as engine:
+        for results in engine.run(batches, kill):
+            measured |= {result.key: measurements(result) for result in results}
+    assert len(set(killed)) == 10
+    assert measured == reference
+
+
+def test_batches_land_on_all_nodes_and_survive_the_loss_of_one(
+    cluster: Any, scripted: Callable[..., TaskSource]
+) -> None:
+    """The package travels to both nodes of a cluster; when one is lost, its batches are trained on the other."""
+    batches, lost = batches_of(4), cluster.add_node(num_cpus=1)
+    with open_engine("ray", scripted(seconds="1"), jobs=3, address=cluster.address) as engine:
+        results = []
+        for done in engine.run(batches, lambda news: None):
+            results += done
+            if len(results) == 1:
+                cluster.remove_node(lost, allow_graceful=False)
+    assert Counter(result.key for result in results) == Counter(batch[0].key for batch in batches)
+    assert len({result.machine["node"] for result in results}) > 1
+    assert all("py_modules_files" in result.machine["packages"] for result in results)
