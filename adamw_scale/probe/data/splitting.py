@@ -22,7 +22,8 @@ CHUNK = 1024
 BLOCK = 16 * CHUNK
 HELD_OUT_TOKENS = 48 * 1024
 MIN_HELD_OUT_TOKENS = 4 * 1024
-MAX_TOKENS = 1 << 30  # of a longer stream, blocks at even distances
+MAX_TOKENS = 1 << 30
+SAMPLED_BLOCKS = 1024  # at even distances, of a longer stream
 MIN_ROWS = 64
 HELD_OUT_ROWS = 8192
 
@@ -79,12 +80,11 @@ class Chunks:
 def all_blocks(tokens: Array) -> list[tuple[int, int]]:
     """Blocks that cover a stream; of more than `MAX_TOKENS`, that many tokens in blocks at even distances."""
     size = len(tokens)
-    block = max(CHUNK, min(BLOCK, size // (4 * HOLD_OUT_EVERY) // CHUNK * CHUNK))
-    count = -(-size // block)
     if size > MAX_TOKENS:
-        count = MAX_TOKENS // block
-        return [(start, start + block) for start in (i * size // count for i in range(count))]
-    return [(i * block, min((i + 1) * block, size)) for i in range(count)]
+        block = MAX_TOKENS // SAMPLED_BLOCKS
+        return [(start, start + block) for start in (i * size // SAMPLED_BLOCKS for i in range(SAMPLED_BLOCKS))]
+    block = max(CHUNK, min(BLOCK, size // (4 * HOLD_OUT_EVERY) // CHUNK * CHUNK))
+    return [(start, min(start + block, size)) for start in range(0, size, block)]
 
 
 def split_spans(tokens: Array, spans: list[tuple[int, int]]) -> tuple[Chunks, Chunks]:

@@ -37,7 +37,7 @@ def table_file(path: Path, target: str | None, label_noise: float) -> RowData:
         names = [each for each in table.column_names if not PANDAS_INDEX.fullmatch(each)]
         name = _target(path, names, target)
         split = Split.of(path, table.num_rows)
-        targets = _targets(path, table.column(name))
+        targets = _targets(path, name, table.column(name))
         columns = [(each, _plain(path, each, table.column(each))) for each in names if each != name]
         inputs = _inputs(path, columns, split.training, table.num_rows)
     return row_data(path, (inputs[split.training], inputs[split.held_out]), targets, split, label_noise)
@@ -92,8 +92,8 @@ def _plain(path: Path, name: str, column: Any) -> Array | tuple[Array, int]:
     return rank[coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)], len(words)
 
 
-def _targets(path: Path, column: Any) -> Array:
-    plain = _plain(path, "the target", column)
+def _targets(path: Path, name: str, column: Any) -> Array:
+    plain = _plain(path, name, column)
     if column.null_count:
         raise refusal(path, f"{column.null_count} targets are missing: remove those rows")
     if isinstance(plain, tuple):

@@ -77,7 +77,9 @@ def text_file(path: Path) -> TokenData:
     with reading(path, "text file"):
         refuse_size(path, path.stat().st_size)
         if _is_binary(path):
-            raise refusal(path, "binary, of no kind that is known. Pass text in an encoding without zero bytes (UTF-8)")
+            raise refusal(
+                path, "binary, of no kind that is read: pass text (UTF-8), .jsonl, .parquet, or tokens as .bin or .npy"
+            )
         return _in_blocks(path, path.read_bytes())
 
 

@@ -9,13 +9,11 @@ import json
 import logging
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from io import StringIO
 from pathlib import Path
 from shutil import rmtree, which
 from tempfile import mkdtemp
@@ -23,20 +21,18 @@ from typing import Any, ClassVar, Self
 
 from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
 from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
+from adamw_scale.probe.engines.job_clusters import CLUSTERS
 from adamw_scale.probe.engines.parcel import ONE_THREAD, News, pack, tell, train, unpack
 from adamw_scale.probe.plan import ProbeResult
 from adamw_scale.probe.tasks.task import Listener, TaskSource
 
-CLUSTERS = ("slurm", "local", "debug")
 OPTIONS = ("cluster", "partition", "time", "gpus", "cpus", "mem", "account", "qos", "setup")
-ATTEMPTS = 4  # at a batch whose job ends without an answer
-PREEMPTED = "PREEMPTED"
+ATTEMPTS = 4  # at a batch whose job ends without a reply
 NOT_AGAIN = ("CANCELLED", "OUT_OF_MEMORY")  # states of jobs that another attempt would not help
+LEAST_MINUTES = 5  # submitit's signal comes 90 seconds before the end
 MINUTES = 60
 SECONDS_BETWEEN_NEWS = 2.0
-POLL_SECONDS = (0.05, 5.0)  # at first and at most; doubled while nothing ends
-GRACE_SECONDS = 60.0  # until a reply must be seen on a network disk, and a preempted job is back in its queue
-FAREWELL_SECONDS = 10.0
+POLL_SECONDS = 0.05  # between looks for replies, at first; doubled while there are none
 
 
 @dataclass
@@ -69,18 +65,17 @@ class SlurmEngine:
                 raise SpecError(f"--engine-option {option}={text!r}: pass one line of text")
         self.source = source
         self.jobs = jobs
-        slurm_is_here = which("srun") is not None
-        self.cluster = options.get("cluster") or ("slurm" if slurm_is_here else "local")
-        if self.cluster not in CLUSTERS:
-            raise SpecError(f"--engine-option cluster={self.cluster}: pass one of {', '.join(CLUSTERS)}")
-        if self.cluster == "slurm" and not slurm_is_here:
-            raise SpecError("--engine-option cluster=slurm: there is no srun here. Run on a machine that submits jobs")
+        name = options.get("cluster") or ("local" if which("srun") is None else "slurm")
+        if name not in CLUSTERS:
+            raise SpecError(f"--engine-option cluster={name}: pass one of {', '.join(CLUSTERS)}")
+        self.cluster = CLUSTERS[name]()
         self.gpus = _whole("gpus", options["gpus"], 0) if "gpus" in options else None
         self.parameters = {
             "name": "adamw-scale",
-            "timeout_min": _whole("time", options.get("time", str(MINUTES)), 1),
+            "timeout_min": _whole("time", options.get("time", str(MINUTES)), LEAST_MINUTES),
             "cpus_per_task": _whole("cpus", options.get("cpus", "1"), 1),
             "slurm_array_parallelism": jobs,
+            "slurm_additional_parameters": {"requeue": True},
             "slurm_setup": [options["setup"]] if "setup" in options else None,
             **{f"slurm_{option}": options.get(option) for option in ("partition", "mem", "account", "qos")},
         }
@@ -95,12 +90,12 @@ class SlurmEngine:
         self.folder = Path(mkdtemp(prefix="jobs-", dir=parent))
         python = _python()
         self._executor = self._submitit.AutoExecutor(
-            self.folder, self.cluster, slurm_python=python, local_python=python
+            self.folder, self.cluster.name, slurm_python=python, local_python=python
         )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._cancel(self._running)
+        self.cluster.cancel([running.job for running in self._running])
         self._running.clear()
         if not self._failed:
             rmtree(self.folder, ignore_errors=True)
@@ -111,19 +106,19 @@ class SlurmEngine:
     def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
         """Train the batches in jobs; results arrive in the order they are seen to be done."""
         waiting = [_Running(batch, self.folder / f"{batch[0].key}.news") for batch in batches]
-        pause = POLL_SECONDS[0]
+        pause = POLL_SECONDS
         while waiting or self._running:
-            room = len(waiting) if self.cluster == "slurm" else self.jobs - len(self._running)
+            room = len(waiting) if self.cluster.queues else self.jobs - len(self._running)
             self._submit(waiting[:room])
             del waiting[:room]
             ended = [running for running in self._running if self._has_ended(running, listener)]
             for running in ended:
                 self._running.remove(running)
-                if self._has_reply(running):
+                if self.cluster.has_reply(running.job):
                     yield unpack(self._reply(running), running.batch, listener)
                 else:
                     waiting.append(self._again(running))
-            pause = POLL_SECONDS[0] if ended else min(2 * pause, POLL_SECONDS[1])
+            pause = POLL_SECONDS if ended else min(2 * pause, self.cluster.longest_poll)
             if not ended:
                 time.sleep(pause)
 
@@ -132,36 +127,27 @@ class SlurmEngine:
             return
         gpus = self.gpus if self.gpus is not None else int(batches[0].batch[0].device == "cuda")
         try:
-            with _silence(self.folder / "submissions.log", everything=self.cluster == "local"):
+            with self.cluster.submitting(self.folder / "submissions.log"):
                 self._executor.update_parameters(**self.parameters, gpus_per_node=gpus or None)
                 with self._executor.batch():
                     for running in batches:
                         parcel = pack(self.source, running.batch)
                         running.job = self._executor.submit(_Job(), parcel, str(running.news))
         except (RuntimeError, OSError, ValueError) as error:
-            raise ProbeError(f"Slurm does not take the job: {_first_line(error)}") from None
+            raise ProbeError(f"the job was not taken: {_first_line(error)}") from None
         self._running += batches
 
     def _has_ended(self, running: _Running, listener: Listener) -> bool:
         """Pass on the news of a job; whether its reply is there, or there is no hope of one."""
-        over = self._is_over(running)
+        state = self.cluster.ended(running.job)
         self._listen(running, listener)
-        if not over:
-            running.ended = None
-        elif self._has_reply(running) or self.cluster != "slurm":
+        if self.cluster.has_reply(running.job):
             return True
+        if state is None:
+            running.ended = None
         elif running.ended is None:
             running.ended = time.monotonic()
-        elif time.monotonic() - running.ended > GRACE_SECONDS:
-            running.job.get_info()  # asks anew: it may be back in its queue
-            return self._is_over(running)
-        return False
-
-    def _is_over(self, running: _Running) -> bool:
-        return bool(running.job.done()) or running.job.state == PREEMPTED
-
-    def _has_reply(self, running: _Running) -> bool:
-        return self.cluster == "debug" or running.job.paths.result_pickle.exists()
+        return running.ended is not None and time.monotonic() - running.ended >= self.cluster.grace
 
     def _listen(self, running: _Running, listener: Listener) -> None:
         """Pass on the whole lines that a job has added to its news."""
@@ -181,33 +167,22 @@ class SlurmEngine:
 
     def _again(self, running: _Running) -> _Running:
         """The same batch for another attempt, unless that would not help."""
-        state = str(running.job.state)
-        if running.attempt == ATTEMPTS or state.startswith(NOT_AGAIN):
-            times = f" (as {running.attempt - 1} before it)" if running.attempt > 1 else ""
-            raise self._failure(running, f"ended without a reply, {state.lower()}{times}")
-        self._cancel([running])  # should it come back after all
+        state = self.cluster.ended(running.job) or ""
+        if running.attempt == ATTEMPTS or state in NOT_AGAIN:
+            times = f" (attempt {running.attempt})" if running.attempt > 1 else ""
+            raise self._failure(running, f"ended without a reply{times}, {state}")
+        self.cluster.cancel([running.job])  # should it come back after all
         return replace(running, attempt=running.attempt + 1, ended=None)
 
     def _failure(self, running: _Running, what: str) -> ProbeError:
         """One line with the last of a job's log, and where the log is; which is kept."""
         self._failed = True
         log = running.job.paths.stderr
-        said = ""
-        with suppress(OSError, IndexError):
-            said = f": {log.read_text(errors='replace').strip().splitlines()[-1][:200]}"
-        return ProbeError(f"job {running.job.job_id} {what}{said}. Its log: {log}. What is done is kept")
-
-    def _cancel(self, batches: Sequence[_Running]) -> None:
-        """End jobs, on this machine before this returns."""
-        if self.cluster == "slurm" and batches:
-            ids = [str(running.job.job_id) for running in batches]
-            subprocess.run(["scancel", "--quiet", *ids], check=False, capture_output=True)  # noqa: S607  # as sbatch is found
-        elif self.cluster == "local":
-            for running in batches:
-                running.job.cancel()
-            deadline = time.monotonic() + FAREWELL_SECONDS
-            while time.monotonic() < deadline and not all(running.job.done() for running in batches):
-                time.sleep(POLL_SECONDS[0])
+        lines = []
+        with suppress(OSError):
+            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        told = [line for line in lines if not line.startswith("srun:")] or lines or ["it is empty"]
+        return ProbeError(f"job {running.job.job_id} {what}: {told[-1][:200]}. Its log: {log}. What is done is kept")
 
 
 class _Job:
@@ -244,25 +219,6 @@ def _python() -> str:
     search_path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     threads = [f"{name}={value}" for name, value in ONE_THREAD.items()]
     return shlex.join(["env", f"PYTHONPATH={search_path}", *threads, sys.executable, "-P"])
-
-
-@contextmanager
-def _silence(log: Path, *, everything: bool) -> Iterator[None]:
-    """Keep what submission prints from the terminal; with `everything`, also what its processes will print."""
-    with redirect_stderr(StringIO()):
-        if not everything:
-            yield
-            return
-        kept = [os.dup(descriptor) for descriptor in (1, 2)]
-        try:
-            with log.open("ab") as file:
-                for descriptor in (1, 2):
-                    os.dup2(file.fileno(), descriptor)
-            yield
-        finally:
-            for descriptor, original in zip((1, 2), kept, strict=True):
-                os.dup2(original, descriptor)
-                os.close(original)
 
 
 def _whole(name: str, text: str, least: int) -> int:

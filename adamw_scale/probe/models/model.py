@@ -20,8 +20,9 @@ from adamw_scale.spec import TrainingRun
 
 Weights = Mapping[str, Tensor]  # name -> (K, *shape)
 
-# How MKL adds up depends on where a matrix starts in memory, modulo 64 bytes. Where every matrix of a (K, ...) tensor is
-# a multiple of this many floats, all start alike, and a probe's bits depend neither on K nor on its place among the K.
+# How MKL adds up depends on where a matrix starts in memory, modulo 64 bytes, and for products with a single column on K.
+# Where every matrix of a (K, ...) tensor is a multiple of this many floats, all start alike, and a probe's bits depend
+# neither on K nor on its place among the K.
 ALIGNED = 16
 
 
@@ -121,11 +122,19 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     probes, inputs, outputs = weight.shape
     rows = x.reshape(probes, -1, inputs)
     count = rows.shape[1]
-    if not _aligned(x, count * inputs, inputs * outputs, count * outputs):
-        weight = F.pad(weight, (0, 0, 0, -inputs % ALIGNED))
-        rows = F.pad(rows, (0, -inputs % ALIGNED, 0, -count % ALIGNED))
+    if not _aligned(x, count * inputs, inputs * outputs, count * outputs) or (x.device.type == "cpu" and outputs == 1):
+        return _filled_up_linear(x, weight, bias)
     out = torch.bmm(rows, weight) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, weight)
-    return out[:, :count].contiguous().view(*x.shape[:-1], outputs)
+    return out.view(*x.shape[:-1], outputs)
+
+
+def _filled_up_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`linear` with inputs and outputs filled up by zeros to multiples of 16: matrices are aligned, and none is a vector."""
+    _, inputs, outputs = weight.shape
+    more_inputs, more_outputs = -inputs % ALIGNED, -outputs % ALIGNED
+    bias = None if bias is None else F.pad(bias, (0, more_outputs))
+    out = linear(F.pad(x, (0, more_inputs)), F.pad(weight, (0, more_outputs, 0, more_inputs)), bias)
+    return out[..., :outputs].contiguous()
 
 
 def _aligned(x: Tensor, *sizes: int) -> bool:
