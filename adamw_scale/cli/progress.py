@@ -2,7 +2,8 @@
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Self, TextIO, cast
 
 from rich.console import Console, Group
@@ -13,6 +14,7 @@ from adamw_scale.calibration import Watcher
 from adamw_scale.cli.session import Running, Session
 from adamw_scale.cli.sparkline import ASCII, BLOCKS, sparkline
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.tasks.task import Progress
 from adamw_scale.units import format_percent, format_significant, printable
 
 MOST_ROWS = 8  # of probes that run at once
@@ -32,19 +34,22 @@ class Unheard:
 
     def write(self, text: str) -> int:
         """Write, or else write nowhere from now on."""
-        return self._try(lambda: self._stream.write(text), len(text))
+        with self._or_nowhere():
+            self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        """Flush what can be flushed."""
-        self._try(self._stream.flush, None)
+        """Flush, or else write nowhere from now on."""
+        with self._or_nowhere():
+            self._stream.flush()
 
-    def _try(self, act: Any, otherwise: Any) -> Any:
+    @contextmanager
+    def _or_nowhere(self) -> Iterator[None]:
         try:
-            return act()
+            yield
         except (OSError, ValueError):  # ValueError is that of a closed file
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            return otherwise
 
 
 def standard_error() -> Console:
@@ -74,7 +79,7 @@ class Display:
 
     def watcher(self) -> Watcher:
         """What a calibration reports to."""
-        return Watcher(stage=self.stage, progress=self.session.progress, result=self.result, notice=self.notice)
+        return Watcher(stage=self.stage, progress=self.progress, result=self.result, notice=self.notice)
 
     def notice(self, text: str) -> None:
         """A message that stays on the screen."""
@@ -86,14 +91,17 @@ class Display:
             self.notice(f"{done} probes of this calibration are already in the folder")
         self.session.stage(configs, done, likely)
 
+    def progress(self, news: Progress) -> None:
+        """A probe got further."""
+        self.session.progress(news)
+
     def result(self, result: ProbeResult) -> None:
         """A probe has ended: how, in a line that stays."""
         self.session.result(result)
         config = result.config
         tau, decay = format_percent(2.0**config.log2_tau), config.run.current_weight_decay
-        symbol = "wd" if self._plain else "λ"
         self.notice(
-            f"seed {config.seed}  timescale {tau:>7} of the run  {symbol} {decay:<7.3g}  {_end(result)}  {result.seconds:.1f} s"
+            f"seed {config.seed}  timescale {tau:>7} of the run  {self._symbol} {decay:<7.3g}  {_end(result)}  {result.seconds:.1f} s"
         )
 
     def picture(self) -> Group:
@@ -114,10 +122,10 @@ class Display:
         if (left := session.seconds_left) is not None:
             text += f", {_duration(left)} left"
         room = min(WIDEST_BAR, self.console.width - len(text) - 2)
-        return f"{text}  {self._bar(session.done / session.likely, room)}" if room >= 10 else text
+        return f"{text}  {self._bar(session.share, room)}" if room >= 10 else text
 
     def _bar(self, share: float, width: int) -> str:
-        done = round(min(1.0, share) * width)
+        done = round(share * width)
         return ("#" if self._plain else "━") * done + ("." if self._plain else "┄") * (width - done)
 
     def _lowest(self) -> str:
@@ -125,7 +133,9 @@ class Display:
         if best is None:
             return ""
         text = f"lowest  loss {best.value:.4f} at {format_percent(2.0**best.config.log2_tau)}"
-        return f"{text} of the run, {best.config.run.current_weight_decay:.3g} decay" if self._is_roomy else text
+        return (
+            f"{text} of the run, {self._symbol} {best.config.run.current_weight_decay:.3g}" if self._is_roomy else text
+        )
 
     def _cost(self) -> str:
         session = self.session
@@ -143,10 +153,15 @@ class Display:
             f"seed {probe.config.seed:<2} {tau:>7} of the run" if self._is_roomy else f"{probe.config.seed:<2} {tau:>6}"
         )
         head = f"  {name}  {probe.step:>{len(str(probe.steps))}}/{probe.steps}"
-        tail = f"{probe.losses[-1]:.3f}"
+        loss = probe.losses[-1]
+        tail = f"{loss:.3f}" if abs(loss) < 1e4 else f"{loss:.2g}"
         room = min(WIDEST_CURVE, self.console.width - len(head) - len(tail) - 4)
         curve = sparkline(probe.losses, room, ASCII if self._plain else BLOCKS)
         return f"{head}  {curve:<{max(0, room)}}  {tail}"
+
+    @property
+    def _symbol(self) -> str:
+        return "wd" if self._plain else "λ"
 
     @property
     def _is_roomy(self) -> bool:

@@ -71,10 +71,19 @@ class Session:
             self.lowest = result
 
     @property
+    def parts(self) -> float:
+        """Probes that the running ones add up to."""
+        return sum(each.step / max(1, each.steps) for each in list(self.running.values()))
+
+    @property
+    def share(self) -> float:
+        """Of everything that is likely to be trained, how much has been."""
+        return min(1.0, (self.done + self.parts) / max(1, self.likely))
+
+    @property
     def seconds_left(self) -> float | None:
         """Until about `likely` probes are done, at this session's pace; None while that cannot be told."""
-        parts = sum(each.step / max(1, each.steps) for each in list(self.running.values()))
-        trained = self._trained + parts
+        trained = self._trained + self.parts
         if self._started is None or trained < ENOUGH_TO_TELL:
             return None
-        return (self.clock() - self._started) / trained * max(0.0, self.likely - self.done - parts)
+        return (self.clock() - self._started) / trained * max(0.0, self.likely - self.done - self.parts)

@@ -5,7 +5,8 @@
     array      plan files for array jobs       models/    networks, with a leading probe axis
     exchange   to and from CSV and Optuna      engines/   where probes run, one file per engine
     trainer    K probes at once                trackers/  where results are also logged
-    optimizer  AdamW on flat buffers           checkpoint what an interrupted batch goes on from
+    optimizer  AdamW on flat buffers           commands/  the user's own command: template, process, output
+    checkpoint what an interrupted batch goes on from
 
 torch is imported inside this package only, and only by what trains; planning and storing do not
 need it. A new task, engine or tracker is one file in its folder plus one line in its registry.

@@ -194,6 +194,7 @@ def _cells(result: ProbeResult) -> dict[str, Any]:
     run = result.config.run
     tau = run.timescale_of(run.current_weight_decay)
     own = run.model_dump(mode="json", exclude_defaults=True, exclude={"peak_lr", "weight_decay", "convention", "task"})
+    own["betas"] = list(run.betas)  # their default depends on the unit
     return {
         "key": result.key,
         "task": result.config.task.get("name", ""),

@@ -25,8 +25,11 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "probe"))
 
+from plain_modules import Plain, PlainGPT, PlainMLP
+
 from adamw_scale.probe import load_task
 from adamw_scale.probe.engines.engine import in_batches
+from adamw_scale.probe.models.model import Scaling
 from adamw_scale.probe.plan import ProbeConfig
 from adamw_scale.probe.tasks.task import Progress, Task, TaskSource
 
@@ -86,6 +89,14 @@ class Probes:
             for i in range(count)
         ]
 
+    def plain(self) -> Plain:
+        """The same network as anyone would write it."""
+        run, scaling = self.run, Scaling.of(self.run)
+        width, depth = int(run.width or 0), int(run.depth or 0)
+        if run.unit == "tokens":
+            return PlainGPT(scaling, 256, width, depth, int(run.sequence_length or 0))
+        return PlainMLP(scaling, 64, width, depth, 10)
+
     def batched(self, count: int) -> float:
         """Steps a second of `count` probes at once, between the first report and the last."""
         seen: list[tuple[float, int]] = []
@@ -99,12 +110,10 @@ class Probes:
 
     def serial(self, implementation: str, threads: int) -> float:
         """Steps a second of a plain module with torch.optim.AdamW."""
-        from reference_models import plain_module
-
         problem = self.task.problem(self.run)  # type: ignore[attr-defined]
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        model = plain_module(self.task.network(self.run)).to(self.device)  # type: ignore[attr-defined]
+        model = self.plain().to(self.device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1, **{implementation: True})
         steps = round(self.run.total_steps)
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
@@ -149,7 +158,6 @@ def _finish(device: str) -> None:
 def _child(workload: Workload, seconds: float, way: str, count: int, barrier: Any, answers: Any) -> None:
     torch.set_num_threads(1)
     probes = Probes(workload, seconds, "cpu")
-    probes.batched(count) if seconds < 0 else None
     barrier.wait()
     answers.put(probes.serial("fused", 1) if way == "serial" else probes.batched(count))
 

@@ -24,14 +24,14 @@ STEPS = 4
 class ScriptedTask:
     """Leaves a file `KEY.ID` with its process id in `diary` whenever it starts a batch, KEY being the first probe's.
 
-    Options: `diary`, a folder; `seconds` a batch takes; `deaths`, how often each batch kills its process at half
+    Options: `diary`, a folder; `seconds` a batch takes; `together`, how many must be in training before any goes on; `deaths`, how often each batch kills its process at half
     time; `error`, what it refuses to be trained with; `bug`, what it crashes with.
     """
 
     name: ClassVar[str] = "scripted"
 
     def __init__(self, source: TaskSource) -> None:
-        source.only("diary", "seconds", "deaths", "error", "bug")
+        source.only("diary", "seconds", "together", "deaths", "error", "bug")
         self.options = source.options
 
     def default_run(self, overrides: dict[str, Any]) -> TrainingRun:
@@ -64,6 +64,8 @@ class ScriptedTask:
                 listener(Progress(config, step, STEPS, 1 / step))
             time.sleep(float(self.options.get("seconds", "0")) / STEPS)
             if step == STEPS // 2:
+                while len({file.stem for file in diary.iterdir()}) < int(self.options.get("together", "1")):
+                    time.sleep(0.05)
                 self._misbehave(len(list(diary.glob(f"{key}.*"))))
         return [self._result(config) for config in configs]
 

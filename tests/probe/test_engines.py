@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,14 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import engine_program
 import engine_tasks
+import fake_slurm
 import pytest
 
 from adamw_scale.calibration import plan
-from adamw_scale.errors import ProbeError, SpecError
+from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
 from adamw_scale.probe import ENGINES
 from adamw_scale.probe.engines.engine import Batch, Engine, in_batches
 from adamw_scale.probe.plan import ProbeResult, Sweep
@@ -48,7 +51,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def cluster(path: None) -> Iterator[Any]:
     """A Ray cluster of two nodes with a core each."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
-    cluster = cluster_utils.Cluster(head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
     yield cluster
     cluster.shutdown()
@@ -259,15 +262,15 @@ def test_a_killed_program_takes_its_workers_along(
     assert run_program(engine, scripted(seconds="600"), batches_of(2), leave=engine_program.KILLED) == {}
     workers = {int(file.read_text()) for file in diary.iterdir()}
     assert workers
-    wait_until(lambda: not any(is_alive(worker) for worker in workers))
+    wait_until(lambda: all(is_dead(worker) for worker in workers))
 
 
-def is_alive(process: int) -> bool:
-    """Whether a process is there, and no zombie."""
+def is_dead(process: int) -> bool:
+    """Whether a process is gone, or a zombie."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
-        return False
+        return True
 
 
 def ray_workers(directory: Path) -> list[int]:
@@ -285,40 +288,184 @@ def ray_workers(directory: Path) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
 def test_ten_kills_change_nothing(cluster: Any, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of real probes on two nodes, ten times a worker is killed while it trains: the bits are those of a quiet run."""
+    """Of real probes on two nodes, ten times a worker is killed at any moment: the bits are those of a quiet run."""
     monkeypatch.chdir(tmp_path)
     sweep = plan(data=text, run={"dataset_size": 8192, "epochs": 16, "width": 16, "depth": 1}, seeds=2)
     batches: list[Batch] = [[sweep.config(seed, x)] for seed in (0, 1) for x in (-1.0, 1.0)]
     source = TaskSource("char-lm", text, folder=str(tmp_path))
     reference, _, _ = trained(open_engine("serial", source), batches)
     killed: list[int] = []
+    chance = random.Random(0)
 
-    def kill(news: Progress) -> None:
-        workers = ray_workers(tmp_path)
-        if workers and len(killed) < 10:
-            os.kill(workers[0], signal.SIGKILL)
-            killed.append(workers[0])
-            wait_until(lambda: not is_alive(workers[0]))
+    def kill() -> None:
+        while len(killed) < 10:
+            time.sleep(chance.uniform(0.1, 0.5))
+            for worker in ray_workers(tmp_path)[:1]:
+                os.kill(worker, signal.SIGKILL)
+                killed.append(worker)
 
     measured: dict[str, Any] = {}
     with open_engine("ray", source, address=cluster.address) as engine:
-        for results in engine.run(batches, kill):
+        killer = Thread(target=kill)
+        killer.start()
+        for results in engine.run(batches, lambda news: None):
             measured |= {result.key: measurements(result) for result in results}
+        killer.join()
     assert len(set(killed)) == 10
     assert measured == reference
 
 
+@pytest.mark.slow
 def test_batches_land_on_all_nodes_and_survive_the_loss_of_one(
     cluster: Any, scripted: Callable[..., TaskSource]
 ) -> None:
-    """The package travels to both nodes of a cluster; when one is lost, its batches are trained on the other."""
-    batches, lost = batches_of(4), cluster.add_node(num_cpus=1)
-    with open_engine("ray", scripted(seconds="1"), jobs=3, address=cluster.address) as engine:
+    """The package travels to all three nodes of a cluster; when one is lost, its batches are trained on the others."""
+    batches, lost = batches_of(6), cluster.add_node(num_cpus=1)
+    with open_engine("ray", scripted(seconds="1", together="3"), jobs=3, address=cluster.address) as engine:
         results = []
         for done in engine.run(batches, lambda news: None):
             results += done
-            if len(results) == 1:
+            if len(results) == 3:
                 cluster.remove_node(lost, allow_graceful=False)
     assert Counter(result.key for result in results) == Counter(batch[0].key for batch in batches)
-    assert len({result.machine["node"] for result in results}) > 1
+    assert len({result.machine["node"] for result in results}) == 3
     assert all("py_modules_files" in result.machine["packages"] for result in results)
+
+
+def test_a_program_keeps_its_own_ray(cluster: Any, scripted: Callable[..., TaskSource]) -> None:
+    """Where the program called `ray.init`, the engine joins that Ray and leaves it running."""
+    ray = pytest.importorskip("ray")
+    cluster.connect()
+    try:
+        _, times, _ = trained(open_engine("ray", scripted()), batches_of(2))
+        assert len(times) == 2
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.parametrize(("address", "says"), [("127.0.0.1:9", "refused.*ray start --head"), ("nowhere", "nowhere")])
+def test_no_ray_at_the_address(scripted: Callable[..., TaskSource], address: str, says: str) -> None:
+    """An address where there is no Ray is one line that names it."""
+    pytest.importorskip("ray")
+    with pytest.raises(ProbeError, match=rf"^[^\n]*address={address}: [^\n]*{says}[^\n]*$"):
+        trained(open_engine("ray", scripted(), address=address), batches_of(1))
+
+
+def test_more_gpus_than_there_are(
+    cluster: Any, scripted: Callable[..., TaskSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Ray of this machine's that lacks the GPUs of a batch is an error, not a wait (a cluster may grow)."""
+    with open_engine("ray", scripted(), gpus="1000", address=cluster.address) as engine:
+        monkeypatch.setattr(engine, "_local", True)
+        with pytest.raises(ProbeError, match=r"1000 GPUs per batch"):
+            list(engine.run(batches_of(1), lambda news: None))
+
+
+@pytest.mark.parametrize(
+    ("engine", "option", "value"),
+    [
+        ("ray", "cpus", "many"),
+        ("ray", "gpus", "-1"),
+        ("slurm", "cluster", "lsf"),
+        ("slurm", "time", "1"),
+        ("slurm", "cpus", "0"),
+        ("slurm", "gpus", "all"),
+        ("slurm", "partition", "a\nb"),
+    ],
+)
+def test_an_impossible_value_is_refused(
+    scripted: Callable[..., TaskSource], engine: str, option: str, value: str
+) -> None:
+    """The message names option and value."""
+    pytest.importorskip(LIBRARIES[engine])
+    with pytest.raises(SpecError, match=f"--engine-option {option}="):
+        ENGINES[engine](scripted(), 2, {option: value})
+
+
+@pytest.mark.parametrize("engine", list(LIBRARIES))
+def test_a_missing_library_is_an_extra(
+    scripted: Callable[..., TaskSource], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its library an engine says what to install."""
+    monkeypatch.setitem(sys.modules, LIBRARIES[engine], None)
+    with pytest.raises(MissingExtraError, match=rf"adamw-scale\[{engine}\]"):
+        open_engine(engine, scripted())
+
+
+@pytest.mark.filterwarnings("ignore:.*_log:pytest.PytestUnraisableExceptionWarning")  # submitit leaves them open
+def test_slurm_in_this_process(scripted: Callable[..., TaskSource], capfd: pytest.CaptureFixture[str]) -> None:
+    """The cluster "debug" trains without any job."""
+    pytest.importorskip("submitit")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        _, times, news = trained(open_engine("slurm", scripted(), cluster="debug"), batches_of(2))
+    assert set(times.values()) == {1}
+    assert len({item.config.key for item in news}) == 2
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Slurm of this machine's on PATH that is asked often; the folder of its jobs' states."""
+    pytest.importorskip("submitit")
+    from adamw_scale.probe.engines import job_clusters
+
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    fake_slurm.install(folder)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    monkeypatch.setattr(job_clusters, "SECONDS_BETWEEN_QUESTIONS", 0.2)
+    monkeypatch.setattr(job_clusters.Slurm, "grace", 0.5)
+    return folder
+
+
+def test_slurm_trains_a_job_array(
+    slurm: Path, scripted: Callable[..., TaskSource], diary: Path, tmp_path: Path
+) -> None:
+    """All batches are one array of which `jobs` run at a time; one that dies is submitted again; nothing is left."""
+    batches = batches_of(3)
+    engine = open_engine("slurm", scripted(deaths="1"), cluster="slurm", partition="main", mem="1G", setup="umask 022")
+    _, times, _ = trained(engine, batches)
+    assert times == Counter(batch[0].key for batch in batches)
+    assert set(starts(diary).values()) == {2}
+    script = (slurm / "1000.sbatch").read_text()
+    for line in ("--array=0-2%2", "--partition=main", "--mem=1G", "--cpus-per-task=1", "--time=60", "--requeue"):
+        assert f"#SBATCH {line}\n" in script
+    assert "\numask 022\n" in script
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "diary"]
+
+
+def test_slurm_takes_a_cancelled_job_at_its_word(
+    slurm: Path, scripted: Callable[..., TaskSource], tmp_path: Path
+) -> None:
+    """A job that someone cancelled is not submitted again: the error names its state and its log, which is kept."""
+
+    def cancel(news: Progress) -> None:
+        subprocess.run(["scancel", "--quiet", "1000"], check=True)
+
+    with (
+        open_engine("slurm", scripted(seconds="30"), cluster="slurm") as engine,
+        pytest.raises(ProbeError, match=r"^job 1000 ended without a reply, CANCELLED[^\n]*log.err[^\n]*$"),
+    ):
+        list(engine.run(batches_of(1), cancel))
+    assert len(list(tmp_path.glob("slurm/*/1000_0_log.err"))) == 1
+
+
+def test_slurm_jobs_are_cancelled_when_the_engine_leaves(slurm: Path, scripted: Callable[..., TaskSource]) -> None:
+    """Leaving with the first result takes the other jobs out of the queue."""
+    batches = batches_of(3)
+    with open_engine("slurm", scripted(seconds="2"), cluster="slurm") as engine:
+        assert next(iter(engine.run(batches, lambda news: None)))
+    states = [file.read_text().partition(" ")[0] for file in slurm.glob("*.state")]
+    assert len(states) == 3
+    assert set(states) <= {"COMPLETED", "CANCELLED"}
+
+
+def test_slurm_refuses_a_job(
+    slurm: Path, scripted: Callable[..., TaskSource], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What sbatch says is the error, and is not printed besides."""
+    with pytest.raises(ProbeError, match=r"invalid partition specified: nowhere$"):
+        trained(open_engine("slurm", scripted(), cluster="slurm", partition="nowhere"), batches_of(1))
+    assert capfd.readouterr() == ("", "")

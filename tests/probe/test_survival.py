@@ -14,7 +14,7 @@ import pytest
 
 from adamw_scale.calibration import CALIBRATION_FILE, PROBES_FILE
 
-KILLS = int(os.environ.get("ADAMW_SCALE_KILLS", "6"))  # 50 take six minutes
+KILLS = int(os.environ.get("ADAMW_SCALE_KILLS", "4"))  # 50 take six minutes
 PROBES = ["--task", "byte-mlp", "--dataset-size", "4096", "--epochs", "12", "--seeds", "2", "--jobs", "2"]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

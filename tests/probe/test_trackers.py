@@ -114,6 +114,7 @@ def _number(value: Any) -> Any:
 
 def from_wandb(folder: Path) -> dict[str, Seen]:
     """Records of each offline run's file."""
+    sys.modules["wandb"].teardown()  # as at the end of the process: the last file is written out only then
     seen = {}
     for file in folder.glob("wandb/offline-run-*/run-*.wandb"):
         run, history, summary = None, [], {}

@@ -57,6 +57,7 @@ class RayEngine:
         self._ray = _library()
         self._numbers = count()
         self._running: dict[Any, _Running] = {}  # by the reference to the reply
+        self._local = False
         self._ending = ExitStack()
         self._train: Any = None
         self._inbox: Any = None
@@ -80,6 +81,7 @@ class RayEngine:
     def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
         """Train the batches wherever Ray puts them; results arrive in the order they finish."""
         waiting = [_Running(next(self._numbers), batch) for batch in batches][::-1]
+        self._refuse_missing_gpus(batches)
         while waiting or self._running:
             while waiting and len(self._running) < self.jobs:
                 self._submit(waiting.pop())
@@ -95,8 +97,23 @@ class RayEngine:
             else:
                 yield unpack(reply, running.batch, listener)
 
+    def _gpus(self, batch: Batch) -> float:
+        return self.gpus if self.gpus is not None else float(batch[0].device == "cuda")
+
+    def _refuse_missing_gpus(self, batches: Sequence[Batch]) -> None:
+        """ProbeError where a Ray that is this machine only would wait for ever; clusters may grow."""
+        if not self._local:
+            return
+        there = self._ray.cluster_resources().get("GPU", 0.0)
+        needed = max(map(self._gpus, batches), default=0.0)
+        if needed > there:
+            raise ProbeError(
+                f"{needed:g} GPUs per batch: Ray finds {there:g} on this machine. Lower --engine-option gpus, or name a "
+                "cluster with --engine-option address"
+            )
+
     def _submit(self, running: _Running) -> None:
-        gpus = self.gpus if self.gpus is not None else float(running.batch[0].device == "cuda")
+        gpus = self._gpus(running.batch)
         # The engine counts attempts itself: Ray would repeat a batch that runs out of memory for ever.
         task = self._train.options(num_cpus=self.cpus, num_gpus=gpus, max_retries=0)
         reply = task.remote(pack(self.source, running.batch), running.number, self._inbox)
@@ -139,10 +156,12 @@ class RayEngine:
         local = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
         remote = {"runtime_env": {"py_modules": [str(Path(__file__).parents[2])]}}
         _refuse_silent_host(self.address)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray of ours reports to nobody
         self._ending.enter_context(_silence(self._ray))
         self._ending.callback(self._ray.shutdown)
         try:
-            self._ray.init(self.address, **quiet, **(local if self.address == LOCAL else remote))
+            self._local = self.address == LOCAL
+            self._ray.init(self.address, **quiet, **(local if self._local else remote))
         except (OSError, RuntimeError, ValueError) as error:
             self._ending.close()
             raise ProbeError(f"--engine-option address={self.address}: {_first_line(error)}") from None
@@ -180,7 +199,6 @@ def _train(parcel: str, number: int, inbox: Any) -> str:
 
 
 def _library() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray of ours reports to nobody
     try:
         import ray
     except ImportError:

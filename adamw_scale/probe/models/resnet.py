@@ -48,7 +48,7 @@ class ResNet(Model):
         for block in self.blocks:
             x = block.forward(weights, x)
         x = _relu_of_norm(weights, "final_norm", x).mean((2, 3))
-        x = x.unflatten(1, (probes, -1)).transpose(0, 1)
+        x = x.view(len(x), probes, -1).transpose(0, 1)
         return self.scaling.readout(linear(x, weights["output"])) + weights["output.bias"].unsqueeze(1)
 
 

@@ -46,6 +46,7 @@ class ViT(Model):
 
     def _patches(self, images: Tensor) -> Tensor:
         """(K, batch, patches, channels * patch_size^2), patches in reading order."""
+        probes, batch, channels, height, width = images.shape
         size = self.patch_size
-        cut = images.unflatten(4, (-1, size)).unflatten(3, (-1, size))  # (K, batch, channels, rows, size, columns, size)
+        cut = images.reshape(probes, batch, channels, height // size, size, width // size, size)
         return cut.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
