@@ -13,6 +13,7 @@ refused with one `SpecError` that names the value, the reason and the fix.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,8 +21,8 @@ from pydantic import Field, model_validator
 from adamw_scale import conventions, parametrizations, schedules, weight_decay_schedules
 from adamw_scale import timescale as ema
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
-from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair, Size
-from adamw_scale.units import format_count
+from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair, Size, flag
+from adamw_scale.units import format_count, parse_quantity
 
 UNITS = ("tokens", "samples")
 TASKS = ("pretraining", "finetuning", "lora")
@@ -325,6 +326,37 @@ class TrainingRun(Noun):
     def timescale_of(self, weight_decay: float) -> Timescale:
         """Timescale that a weight decay (PyTorch convention, > 0) gives this run."""
         return self.timescale(iters=ema.tau_iter(self.lr, weight_decay))
+
+
+def sized_by_steps(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a `TrainingRun`, with `steps` replaced by what it says: the data set, or the epochs where that is known.
+
+    Raises:
+        MissingInputError: steps without a batch size.
+        SpecError: the data set is said twice, or a size is not above 0.
+    """
+    rest = {name: value for name, value in fields.items() if name != "steps"}
+    if "steps" not in fields:
+        return rest
+    seen = _amount(fields, "steps") * _amount(fields, "batch_size")
+    if "dataset_size" in fields and "epochs" in fields:
+        raise SpecError("--steps, --epochs and the size of the data set say the same thing twice: drop one of them")
+    if "dataset_size" in fields:
+        return {**rest, "epochs": seen / _amount(fields, "dataset_size")}
+    return {**rest, "dataset_size": seen / (_amount(fields, "epochs") if "epochs" in fields else 1.0)}
+
+
+def _amount(fields: Mapping[str, Any], name: str) -> float:
+    """A number among fields that were not validated yet."""
+    if name not in fields:
+        raise MissingInputError(f"--steps needs {name} to tell how many units are seen: pass {flag(TrainingRun, name)}")
+    try:
+        amount = parse_quantity(str(fields[name]))
+    except SpecError as error:
+        raise SpecError(f"{name}: {error}") from None
+    if not amount > 0:
+        raise SpecError(f"{name} = {fields[name]}: it must be above 0. Change --{name.replace('_', '-')}")
+    return amount
 
 
 class Caution(Noun):

@@ -18,7 +18,7 @@ from adamw_scale.cli.run_file import read_run_file
 from adamw_scale.cli.schedule_file import read_schedule_file
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 from adamw_scale.noun import flag
-from adamw_scale.spec import UNITS, TrainingRun
+from adamw_scale.spec import UNITS, TrainingRun, sized_by_steps
 from adamw_scale.units import parse_quantity
 
 SHORTHANDS = {"lr": "peak_lr", "learning_rate": "peak_lr", "params": "num_params", "params_kind": "num_params_kind"}
@@ -91,7 +91,7 @@ def fields_from(given: Given) -> Given:
     if "schedule_table" in flags:
         fields = {name: value for name, value in fields.items() if name not in schedules.OPTIONS}
     fields = {**fields, **flags}
-    return _with_steps(fields)
+    return sized_by_steps(fields)
 
 
 def fields_over(base: Given, given: Given) -> Given:
@@ -107,7 +107,7 @@ def fields_over(base: Given, given: Given) -> Given:
         dropped |= {"steps"}
     if "dataset_size" in own and "steps" in base:
         dropped |= {"epochs"}
-    return _with_steps({**{name: value for name, value in base.items() if name not in dropped}, **own})
+    return sized_by_steps({**{name: value for name, value in base.items() if name not in dropped}, **own})
 
 
 def run_from(given: Given) -> TrainingRun:
@@ -122,38 +122,6 @@ def run_of_any_data(given: Given) -> TrainingRun:
     if not {"steps", "schedule_file"} & given.keys():
         raise MissingInputError("how long is the run? Pass --steps, or the data set and --batch-size")
     return run_from({**given, "unit": "samples", "batch_size": "1"})
-
-
-def _with_steps(fields: Given) -> Given:
-    """Replace `steps` by what it says about the data set or the epochs."""
-    if "steps" not in fields:
-        return fields
-    steps, batch = (_amount(fields, name) for name in ("steps", "batch_size"))
-    if "dataset_size" in fields and "epochs" in fields:
-        raise SpecError("--steps, --epochs and the size of the data set say the same thing twice: drop one of them")
-    if "dataset_size" in fields:
-        return {**_without(fields, "steps"), "epochs": steps * batch / _amount(fields, "dataset_size")}
-    epochs = _amount(fields, "epochs") if "epochs" in fields else 1.0
-    if not epochs:
-        raise SpecError("epochs = 0: there is nothing to train. Change --epochs")
-    return {**_without(fields, "steps"), "dataset_size": steps * batch / epochs}
-
-
-def _without(fields: Given, name: str) -> Given:
-    return {other: value for other, value in fields.items() if other != name}
-
-
-def _amount(fields: Given, name: str) -> float:
-    """A number among fields that were not validated yet."""
-    if name not in fields:
-        raise MissingInputError(f"--steps needs {name} to tell how many units are seen: pass {flag(TrainingRun, name)}")
-    try:
-        amount = parse_quantity(str(fields[name]))
-    except SpecError as error:
-        raise SpecError(f"{name}: {error}") from None
-    if amount <= 0:
-        raise SpecError(f"{name} = {fields[name]}: it must be above 0. Change --{name.replace('_', '-')}")
-    return amount
 
 
 def _mixed_units() -> SpecError:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from adamw_scale.errors import CalibrationError, MissingExtraError, MissingInputError, SpecError
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.spec import TrainingRun
-from adamw_scale.units import parse_quantity, printable
+from adamw_scale.spec import TrainingRun, sized_by_steps
+from adamw_scale.units import printable
 
 IMPORTED = "imported"
 LARGEST_SEED = 2**31 - 1
@@ -272,7 +272,7 @@ def _run(row: _Row, fields: Mapping[str, Any]) -> TrainingRun:
     """The training that a row describes, its decay in PyTorch's convention."""
     own = {field: _value(row, field, cell) for field, cell in row.cells.items() if cell and field not in MEASURED}
     try:
-        run = TrainingRun.model_validate(_with_data_set({**fields, **own}))
+        run = TrainingRun.model_validate(sized_by_steps({**fields, **own}))
         if run.weight_decay is None:
             raise MissingInputError("weight_decay is missing: add the column, or pass --column weight_decay=NAME")
         _ = run.lr
@@ -290,31 +290,6 @@ def _value(row: _Row, field: str, cell: str) -> Any:
         return json.loads(cell)
     except ValueError:
         raise row.fail(field, f"{cell[:40]!r} is no list: write for example 0.9,0.95") from None
-
-
-def _with_data_set(fields: dict[str, Any]) -> dict[str, Any]:
-    """Replace `steps` by what it says about the data set, or about the epochs where the data set is known."""
-    if "steps" not in fields:
-        return fields
-    if "batch_size" not in fields:
-        raise MissingInputError("steps needs batch_size to tell how many units are seen: pass --batch-size")
-    if "dataset_size" in fields and "epochs" in fields:
-        raise SpecError("steps, epochs and dataset_size say the same thing twice: drop one of them")
-    rest = {name: value for name, value in fields.items() if name != "steps"}
-    seen = _positive(fields, "steps") * _positive(fields, "batch_size")
-    if "dataset_size" in fields:
-        return {**rest, "epochs": seen / _positive(fields, "dataset_size")}
-    return {**rest, "dataset_size": seen / (_positive(fields, "epochs") if "epochs" in fields else 1.0)}
-
-
-def _positive(fields: Mapping[str, Any], name: str) -> float:
-    try:
-        amount = parse_quantity(str(fields[name]))
-    except SpecError as error:
-        raise SpecError(f"{name}: {error}") from None
-    if not amount > 0:
-        raise SpecError(f"{name} = {fields[name]}: it must be above 0")
-    return amount
 
 
 def _seed(row: _Row) -> int:

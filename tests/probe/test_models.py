@@ -291,7 +291,7 @@ def test_coordinates_grow_in_standard_parametrization(name: str) -> None:
     narrow, wide = WIDTHS[name]
     base, large = (mean_coordinates(name, width) for width in (narrow, wide))
     growth = {each: large[each][1] / base[each][1] for each in base}
-    assert growth["logits"] > 1.5
+    assert growth["logits"] > 1.2  # least where a norm comes last, as in the ResNet
     assert max(growth.values()) > 3
 
 
