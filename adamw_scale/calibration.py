@@ -70,7 +70,7 @@ def plan(
         UnknownNameError: no such task.
         SpecError: the run is one the task cannot train.
     """
-    return _design(load_task(TaskSource(task, data, dict(task_options))), run, device, precision, seeds)
+    return design(load_task(TaskSource(task, data, dict(task_options))), run, device, precision, seeds)
 
 
 def calibrate(
@@ -102,7 +102,7 @@ def calibrate(
         device: "cpu" or "cuda".
         precision: One of `PRECISIONS`.
         seeds: Number of common seeds, at least 2.
-        jobs: Batches of probes at a time; by default one per usable core, on CUDA one per GPU, one for a command.
+        jobs: Batches of probes at a time; by default one per usable core, on CUDA one per GPU, on a cluster 8; one for a command here.
         engine: Where probes run: a name from `ENGINES`, or an engine class.
         engine_options: What the engine takes, by name.
         trackers: Names from `TRACKERS`, to which results are also logged.
@@ -122,10 +122,11 @@ def calibrate(
         raise CalibrationError(f"--out {out} is a file: pass a folder")
     source = TaskSource(task, data, dict(task_options), str(folder.absolute()))
     trained = load_task(source)
-    sweep = _design(trained, run, device, precision, seeds)
-    trained.require_device(device)
-    jobs = jobs or default_jobs(source, device)
+    sweep = design(trained, run, device, precision, seeds)
     start = ENGINES[engine] if isinstance(engine, str) else engine
+    if not (elsewhere := start.elsewhere(engine_options)):
+        trained.require_device(device)
+    jobs = jobs or default_jobs(source, device, elsewhere=elsewhere)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
@@ -263,7 +264,7 @@ def _is_of_another_run(file: Path, sweep: Sweep) -> bool:
         return True
 
 
-def _design(task: Task, run: Mapping[str, Any], device: str, precision: str, seeds: int) -> Sweep:
+def design(task: Task, run: Mapping[str, Any], device: str, precision: str, seeds: int) -> Sweep:
     """The sweep of a task, after everything that can be refused beforehand was."""
     if not 2 <= seeds <= 100:
         raise SpecError(

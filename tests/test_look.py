@@ -104,6 +104,7 @@ def test_list_shows_every_part(kind: str, adamw_scale: Command) -> None:
     assert rows
     for row in rows:
         assert row["name"] in text.out
+        assert "from an installed package" not in row.values()  # none is installed here
     assert all(len(line) <= 80 for line in text.out.splitlines())
 
 

@@ -28,7 +28,7 @@ def calibrate(
         int | None,
         typer.Option(
             "--jobs",
-            help="Batches of probes at a time; by default one per core, on cuda one per GPU, of a command one.",
+            help="Batches of probes at a time; by default one per core, on cuda one per GPU, of a command one, on a cluster 8.",
             metavar="N",
             min=1,
             max=1024,

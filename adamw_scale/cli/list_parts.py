@@ -1,6 +1,6 @@
 """adamw-scale list: what there is, with sources."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +15,7 @@ def list_parts(
     kind: Annotated[str | None, typer.Argument(help="one kind; all of them if none is named", metavar="[KIND]")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """What there is: rules, schedules, conventions, parametrizations, laws, frameworks, tasks, engines.
+    """What there is: rules, schedules, conventions, parametrizations, laws, frameworks, tasks, engines, trackers.
 
     adamw-scale list rules
 
@@ -113,18 +113,45 @@ def _frameworks() -> list[Row]:
 def _tasks() -> list[Row]:
     from adamw_scale.probe import TASKS
 
-    known = {"char-lm": "a small GPT on bytes of text"}
-    return [{"name": name, "summary": known.get(name, "from an installed package")} for name in TASKS]
+    known = {
+        "char-lm": "a small GPT on bytes of text, or on tokens",
+        "byte-mlp": "an MLP that reads 16 bytes of text and predicts the next",
+        "mlp": "an MLP on rows of a table",
+        "vit": "a vision transformer on images",
+        "resnet": "a small residual network on images",
+        "module": "your own torch module: --task package.module:attribute",
+        "command": "your own script: --command 'python train.py --lr {lr} ...'",
+    }
+    return _named(TASKS, known)
 
 
 def _engines() -> list[Row]:
     from adamw_scale.probe import ENGINES
 
     known = {
-        "serial": "one probe after another in this process; the reference",
-        "processes": "probes in worker processes, one per core",
+        "serial": "one batch of probes after another in this process; the reference",
+        "processes": "worker processes, one per core or GPU",
+        "ray": "a Ray cluster, or a Ray of this machine's: pip install 'adamw-scale[ray]'",
+        "slurm": "Slurm jobs, through submitit: pip install 'adamw-scale[slurm]'",
     }
-    return [{"name": name, "summary": known.get(name, "from an installed package")} for name in ENGINES]
+    return _named(ENGINES, known)
+
+
+def _trackers() -> list[Row]:
+    from adamw_scale.probe.trackers import TRACKERS
+
+    known = {
+        "tensorboard": "event files in the calibration folder",
+        "wandb": "Weights & Biases, online or offline",
+        "mlflow": "an MLflow server, or a database in the calibration folder",
+        "trackio": "Trackio, on this machine or in a Space",
+    }
+    return _named(TRACKERS, known)
+
+
+def _named(names: Iterable[str], known: dict[str, str]) -> list[Row]:
+    """Parts that take seconds to import are described here, not by themselves."""
+    return [{"name": name, "summary": known.get(name, "from an installed package")} for name in names]
 
 
 KINDS: dict[str, Callable[[], list[Row]]] = {
@@ -136,4 +163,5 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
     "frameworks": _frameworks,
     "tasks": _tasks,
     "engines": _engines,
+    "trackers": _trackers,
 }

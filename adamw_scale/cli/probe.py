@@ -1,7 +1,6 @@
 """adamw-scale probe: the parts of a calibration by hand, for array jobs and for other tools."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ from adamw_scale.units import printable
 
 if TYPE_CHECKING:
     from adamw_scale.probe.array import ProbePlan
-    from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+    from adamw_scale.probe.plan import ProbeResult
 
 Out = Annotated[str, typer.Option("--out", help="Folder of the calibration, with its probes.jsonl.", metavar="DIR")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -51,26 +50,24 @@ def plan(
     until it says that the sweep is complete; then calibrate fits it. While indices of a plan are not
     done, planning again keeps their numbers.
     """
-    from adamw_scale.calibration import PROBES_FILE
-    from adamw_scale.calibration import plan as design
-    from adamw_scale.probe.array import PLAN_FILE, command_of, ranges, slurm_line
+    from adamw_scale.calibration import PROBES_FILE, design
+    from adamw_scale.probe import load_task
+    from adamw_scale.probe.array import PLAN_FILE, ProbePlan, command_of, ranges, slurm_line
     from adamw_scale.probe.store import FolderLock, ProbeStore
+    from adamw_scale.probe.tasks.task import TaskSource
 
-    sweep = design(
-        probing.task,
-        probing.data,
-        task_options=probing.task_options,
-        run=probing.run,
-        device=probing.device,
-        precision=probing.precision,
-        seeds=probing.seeds,
-    )
+    file = Path(out).absolute() / PLAN_FILE
+    source = TaskSource(probing.task, probing.data, dict(probing.task_options), str(file.parent))
+    task = load_task(source)
+    sweep = design(task, probing.run, probing.device, probing.precision, probing.seeds)
     folder = _folder(out)
-    file = folder.absolute() / PLAN_FILE
     with FolderLock(folder), ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed) as store:
         _say(*store.notices)
         missing = sweep.missing(store.results)
-        written = _plan_of(probing, missing, file, jobs) if missing else None
+        limit = task.batch_limit(sweep.run, probing.device)
+        written = (
+            _written(ProbePlan.of(missing, source, limit, jobs or 1), file, keep=jobs is None) if missing else None
+        )
     indices = written.waiting(store.results) if written else []
     start = slurm_line(file, indices, probing.device) if indices else None
     if json:
@@ -84,31 +81,19 @@ def plan(
         print("When all are done, plan the next stage with this same command.")
 
 
-def _plan_of(probing: Probing, missing: "Sequence[ProbeConfig]", file: Path, jobs: int | None) -> "ProbePlan":
-    """The plan of a stage: the one that is there, or a new one, written."""
+def _written(new: "ProbePlan", file: Path, *, keep: bool) -> "ProbePlan":
+    """The plan of a stage, written; `keep` the one that is there, whose indices a scheduler may have."""
     from adamw_scale.calibration import write_atomically
-    from adamw_scale.probe import load_task
-    from adamw_scale.probe.array import ProbePlan
-    from adamw_scale.probe.tasks.task import TaskSource
-
-    source = TaskSource(probing.task, probing.data, dict(probing.task_options), str(file.parent))
-    limit = load_task(source).batch_limit(missing[0].run, probing.device)
-    new = ProbePlan.of(missing, source, limit, jobs or 1)
-    old = _old_plan(file, new, missing) if jobs is None else None
-    if old is None:
-        write_atomically(file, new.to_json())
-    return old or new
-
-
-def _old_plan(file: Path, new: "ProbePlan", missing: "Sequence[ProbeConfig]") -> "ProbePlan | None":
-    """The plan that is there, if it is of this stage: indices that a scheduler has must not change their meaning."""
     from adamw_scale.probe.array import load_plan
 
     try:
         old = load_plan(file)
     except CalibrationError:
-        return None
-    return old if old.source == new.source and old.holds(missing) else None
+        old = None
+    if keep and old is not None and old.covers(new):
+        return old
+    write_atomically(file, new.to_json())
+    return new
 
 
 @probe.command("run")

@@ -54,9 +54,10 @@ class ProbePlan(Noun):
         """Indices of which not every probe is among the keys of what is stored."""
         return [i for i, batch in enumerate(self.batches) if any(config.key not in results for config in batch)]
 
-    def holds(self, missing: Sequence[ProbeConfig]) -> bool:
-        """Whether all of these probes are in the plan."""
-        return {config.key for config in missing} <= {config.key for batch in self.batches for config in batch}
+    def covers(self, other: Self) -> bool:
+        """Whether another's probes, of the same source, are all in this plan."""
+        own, others = ({config.key for batch in plan.batches for config in batch} for plan in (self, other))
+        return self.source == other.source and others <= own
 
     def to_json(self) -> str:
         """The plan file's content."""

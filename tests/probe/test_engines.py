@@ -20,7 +20,7 @@ import engine_tasks
 import fake_slurm
 import pytest
 
-from adamw_scale.calibration import plan
+from adamw_scale.calibration import calibrate, plan
 from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
 from adamw_scale.probe import ENGINES
 from adamw_scale.probe.engines.engine import Batch, Engine, in_batches
@@ -469,3 +469,35 @@ def test_slurm_refuses_a_job(
     with pytest.raises(ProbeError, match=r"invalid partition specified: nowhere$"):
         trained(open_engine("slurm", scripted(), cluster="slurm", partition="nowhere"), batches_of(1))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "elsewhere"),
+    [
+        ("serial", {}, False),
+        ("processes", {}, False),
+        ("ray", {}, False),
+        ("ray", {"address": "head:6379"}, True),
+        ("slurm", {"cluster": "slurm"}, True),
+        ("slurm", {"cluster": "local"}, False),
+    ],
+)
+def test_a_login_node_needs_no_gpu(engine: str, options: dict[str, str], elsewhere: bool) -> None:
+    """Only engines that train on this machine ask it for the device, and take its cores for a measure."""
+    if engine in LIBRARIES:
+        pytest.importorskip(LIBRARIES[engine])
+    assert ENGINES[engine].elsewhere(options) is elsewhere
+
+
+def test_cuda_is_asked_of_the_nodes(slurm: Path, tmp_path: Path) -> None:
+    """Slurm's nodes say that they have none; an engine of this machine's refuses before it makes a folder."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(ProbeError, match="no CUDA device here"):
+        calibrate(tmp_path / "out", "byte-mlp", device="cuda", engine="slurm", engine_options={"cluster": "slurm"})
+    assert list(slurm.glob("*.sbatch"))
+    with pytest.raises(ProbeError, match="no CUDA device here"):
+        calibrate(tmp_path / "none", "byte-mlp", device="cuda")
+    assert not (tmp_path / "none").exists()

@@ -1,8 +1,10 @@
-"""What this machine has for probes: cores and GPUs that this process may use, and so how many run at a time."""
+"""How many batches of probes run at a time: what this machine has of cores and GPUs that this process may use."""
 
 import os
 
 from adamw_scale.probe.tasks.task import TaskSource
+
+CLUSTER_JOBS = 8  # what a queue or a few nodes take; a cluster that has more is told with --jobs
 
 
 def usable_cores() -> int:
@@ -20,8 +22,10 @@ def usable_gpus() -> list[str]:
     return [str(i) for i in range(torch.cuda.device_count())]
 
 
-def default_jobs(source: TaskSource, device: str) -> int:
-    """Batches at a time: one for a command, which may use every core; else one per GPU or usable core."""
+def default_jobs(source: TaskSource, device: str, *, elsewhere: bool) -> int:
+    """Batches at a time: one per GPU or usable core, `CLUSTER_JOBS` elsewhere; one of a command, which may use every core."""
+    if elsewhere:
+        return CLUSTER_JOBS
     if source.name == "command":
         return 1
     return max(1, len(usable_gpus())) if device == "cuda" else usable_cores()

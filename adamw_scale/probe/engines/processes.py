@@ -47,6 +47,11 @@ class ProcessesEngine:
         self._workers: list[_Worker] = []
         self._feeders: list[Thread] = []
 
+    @staticmethod
+    def elsewhere(options: Mapping[str, str]) -> bool:
+        """Never."""
+        return False
+
     def __enter__(self) -> Self:
         return self
 

@@ -51,7 +51,7 @@ class RayEngine:
         refuse_unknown_options(self.name, options, ("address", "cpus", "gpus"))
         self.source = source
         self.jobs = jobs
-        self.address = options.get("address") or os.environ.get("RAY_ADDRESS") or LOCAL
+        self.address = _address(options)
         self.cpus = _amount("cpus", options.get("cpus", "1"))
         self.gpus = _amount("gpus", options["gpus"]) if "gpus" in options else None
         self._ray = _library()
@@ -62,6 +62,11 @@ class RayEngine:
         self._train: Any = None
         self._inbox: Any = None
         self._news: Any = None
+
+    @staticmethod
+    def elsewhere(options: Mapping[str, str]) -> bool:
+        """On a cluster, unless Ray is started for this machine."""
+        return _address(options) != LOCAL
 
     def __enter__(self) -> Self:
         if not self._ray.is_initialized():
@@ -216,6 +221,10 @@ def _silence(ray: Any) -> Iterator[None]:
         yield
     finally:
         worker.print_to_stdstream = printing
+
+
+def _address(options: Mapping[str, str]) -> str:
+    return options.get("address") or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
 def _amount(name: str, text: str) -> float:

@@ -18,6 +18,11 @@ class SerialEngine:
         refuse_unknown_options(self.name, options)
         self.task = load_task(source)
 
+    @staticmethod
+    def elsewhere(options: Mapping[str, str]) -> bool:
+        """Never."""
+        return False
+
     def __enter__(self) -> Self:
         return self
 

@@ -65,7 +65,7 @@ class SlurmEngine:
                 raise SpecError(f"--engine-option {option}={text!r}: pass one line of text")
         self.source = source
         self.jobs = jobs
-        name = options.get("cluster") or ("local" if which("srun") is None else "slurm")
+        name = _cluster(options)
         if name not in CLUSTERS:
             raise SpecError(f"--engine-option cluster={name}: pass one of {', '.join(CLUSTERS)}")
         self.cluster = CLUSTERS[name]()
@@ -82,6 +82,11 @@ class SlurmEngine:
         self._submitit = _library()
         self._running: list[_Running] = []
         self._failed = False
+
+    @staticmethod
+    def elsewhere(options: Mapping[str, str]) -> bool:
+        """On Slurm's nodes; jobs of the other clusters run here."""
+        return _cluster(options) == "slurm"
 
     def __enter__(self) -> Self:
         parent = Path(self.source.folder) / "slurm" if self.source.folder is not None else None
@@ -219,6 +224,10 @@ def _python() -> str:
     search_path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     threads = [f"{name}={value}" for name, value in ONE_THREAD.items()]
     return shlex.join(["env", f"PYTHONPATH={search_path}", *threads, sys.executable, "-P"])
+
+
+def _cluster(options: Mapping[str, str]) -> str:
+    return options.get("cluster") or ("local" if which("srun") is None else "slurm")
 
 
 def _whole(name: str, text: str, least: int) -> int:
