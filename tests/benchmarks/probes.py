@@ -81,7 +81,7 @@ class Probes:
         return [
             ProbeConfig(
                 task=self.identity,
-                run=self.run.model_copy(update={"weight_decay": 0.01 * 2**i}),
+                run=self.run.model_copy(update={"weight_decay": 0.01 * 1.1**i}),
                 seed=0,
                 device=self.device,  # type: ignore[arg-type]
                 precision=self.precision,  # type: ignore[arg-type]
