@@ -278,7 +278,7 @@ def _run(row: _Row, fields: Mapping[str, Any]) -> TrainingRun:
         _ = run.lr
         return run.model_copy(update={"weight_decay": run.current_weight_decay, "convention": "pytorch"})
     except SpecError as error:
-        blamed = re.match(r"(?:unknown )?(\w+)", str(error))
+        blamed = re.match(r"(?:unknown |--)?(\w+)", str(error))
         raise row.fail(blamed[1] if blamed else "", str(error)) from None
 
 

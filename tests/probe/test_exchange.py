@@ -145,7 +145,7 @@ def test_contradictory_rows_are_refused(file: Path) -> None:
         ("lr,weight_decay,loss,seed\n1e-3,0.1,2.3,x\n", r"line 2, column 'seed': 'x' is no seed"),
         ("lr,weight_decay,loss,seed\n1e-3,0.1,2.3,-1\n", r"line 2, column 'seed'"),
         ("lr,weight_decay,loss,betas\n1e-3,0.1,2.3,[0.9\n", r"line 2, column 'betas': '\[0.9' is no list"),
-        ("lr,weight_decay,loss,steps\n1e-3,0.1,2.3,5\n", r"line 2, column 'steps': steps, epochs and dataset_size"),
+        ("lr,weight_decay,loss,steps\n1e-3,0.1,2.3,5\n", r"line 2, column 'steps': --steps, --epochs and the size"),
         ("lr,weight_decay,loss\n,0.1,2.3\n", r"line 2: .*peak_lr"),
         ("lr,loss\n1e-3,2.3\n", r"line 2, .*weight_decay|line 2: weight_decay is missing"),
         ("lr,weight_decay\n1e-3,0.1\n", r"no column 'loss': name it with --column loss=NAME. It has lr, weight_decay"),
