@@ -117,9 +117,7 @@ def calibrate(
         CalibrationError: the folder cannot be used.
         ProbeError: a probe could not be run, or every first one failed; what was finished is kept.
     """
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise CalibrationError(f"--out {out} is a file: pass a folder")
+    folder = folder_of(out)
     source = TaskSource(task, data, dict(task_options), str(folder.absolute()))
     trained = load_task(source)
     sweep = design(trained, run, device, precision, seeds)
@@ -157,6 +155,20 @@ def calibrate(
     return calibration
 
 
+def folder_of(out: str | Path) -> Path:
+    """The folder of a calibration, which need not be there yet.
+
+    Raises:
+        CalibrationError: it has no name, or is a file.
+    """
+    folder = Path(out)
+    if not str(out):
+        raise CalibrationError("--out '' names no folder: pass one, such as --out my-calibration")
+    if folder.exists() and not folder.is_dir():
+        raise CalibrationError(f"--out {out} is a file: pass a folder")
+    return folder
+
+
 def _refuse_if_all_failed(results: list[ProbeResult]) -> None:
     """ProbeError where a whole stage failed: then it is the training that is at fault, not a weight decay."""
     if len(results) > 1 and all(result.status == "failed" for result in results):
@@ -174,19 +186,26 @@ def fit(sweep: Sweep, results: Mapping[str, ProbeResult]) -> Calibration:
     return _calibration(sweep.run, list(seen.values()), near, at_edge=sweep.at_edge(seen))
 
 
-def fit_stored(folder: str | Path) -> Calibration:
+def fit_stored(folder: str | Path, notice: Callable[[str], None] = lambda text: None) -> Calibration:
     """Fit what a folder holds, whoever trained it, and write it there: the run with most probes, of any design.
 
-    The fit is that of a sweep: on what lies within an octave and a half of the lowest mean loss.
+    The fit is that of a sweep: on what lies within an octave and a half of the lowest mean loss. Probes that
+    failed say nothing about their timescale and are left out.
+
+    Args:
+        folder: Of a calibration or an import.
+        notice: Told what was skipped.
 
     Raises:
         CalibrationError: no probes there, or fewer than 4 timescales of any one run.
     """
-    file = Path(folder) / PROBES_FILE
+    file = folder_of(folder) / PROBES_FILE
     if not file.is_file():
         raise CalibrationError(f"{folder} has no {PROBES_FILE}: pass the --out of a calibration or an import")
     with ProbeStore(file, read_only=True) as store:
         stored = list(store.results.values())
+        for skipped in store.notices:
+            notice(skipped)
     alike: dict[str, list[ProbeResult]] = {}
     for result in stored:
         same = result.config.model_copy(update={"seed": 0, "run": without_decay(result.config.run)})
@@ -194,6 +213,8 @@ def fit_stored(folder: str | Path) -> Calibration:
     most = max(alike.values(), key=len, default=[])
     losses: dict[float, list[float]] = {}
     for result in most:
+        if result.status == "failed":
+            continue
         losses.setdefault(round(result.config.log2_tau, 6), []).append(result.value)
     if len(losses) < 4:
         raise CalibrationError(
@@ -226,7 +247,7 @@ def _calibration(run: TrainingRun, seen: list[ProbeResult], near: list[ProbeResu
         run=run,
         timescale_run=2.0**basin.minimum,
         log2_interval=basin.interval,
-        status="edge" if at_edge else basin.status,
+        status="edge" if at_edge and len({result.value for result in seen}) > 1 else basin.status,
         loss=basin.loss if math.isfinite(basin.loss) else None,
     )
     rule = calibrated_rule(run)
@@ -237,7 +258,7 @@ def _calibration(run: TrainingRun, seen: list[ProbeResult], near: list[ProbeResu
         optima=(optimum,),
         probes={
             "count": len(seen),
-            "diverged": sum(result.status == "diverged" for result in seen),
+            **{status: sum(result.status == status for result in seen) for status in ("diverged", "failed")},
             "seeds": len({result.config.seed for result in seen}),
             "device": seen[0].config.device,
             **({"noise": basin.noise} if math.isfinite(basin.noise) else {}),
@@ -306,14 +327,18 @@ def load_calibration(path: str | Path) -> Calibration:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that it is either the old one or the whole new one, whenever the process dies."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = None
     try:
-        with os.fdopen(descriptor, "w") as file:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        if temporary is not None:
+            os.unlink(temporary)
+        if isinstance(error, OSError):  # its name is that of the temporary file, which nobody knows
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise

@@ -60,9 +60,9 @@ def test_all_probes_diverged_is_an_answer(tmp_path: Path, planted: type[PlantedE
     """A loss that is nowhere a number locates nothing, and says so in the file."""
     planted.depth = math.inf
     calibration = calibrate(tmp_path, engine=planted)
-    assert calibration.optima[0].status in {"flat", "edge"}
+    assert calibration.optima[0].status == "flat"
     assert calibration.optima[0].loss is None
-    assert calibration.probes["diverged"] == calibration.probes["count"]
+    assert calibration.probes["diverged"] == calibration.probes["count"] == 5  # more seeds would tell nothing more
     assert load_calibration(tmp_path) == calibration
 
 
@@ -226,7 +226,7 @@ def test_sigkill_in_the_middle(tmp_path: Path) -> None:
 
     final = subprocess.run(_command(tmp_path / "killed"), capture_output=True, text=True, check=False)
     assert final.returncode == whole.returncode
-    assert "is torn; its probe runs again" in final.stderr
+    assert "is torn or no JSON; skipped" in final.stderr
     assert (tmp_path / "killed" / CALIBRATION_FILE).read_bytes() == expected
     assert store.read_bytes().startswith(before)
     keys = [json.loads(line)["key"] for line in store.read_text().splitlines() if line.endswith("}")]

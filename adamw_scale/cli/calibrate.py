@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adamw_scale.cli.probe_options import Probing, named_values, probe_options
-from adamw_scale.errors import MissingInputError
+from adamw_scale.errors import MissingInputError, SpecError
+from adamw_scale.units import printable
 
 if TYPE_CHECKING:
     from adamw_scale.spec import Calibration, Optimum, TrainingRun
@@ -77,6 +78,13 @@ def calibrate(
 
     Exit status 1 means that no optimum was located: the loss is flat, or lowest at the edge.
     """
+    from adamw_scale.probe import ENGINES
+    from adamw_scale.probe.trackers import TRACKERS
+
+    options = named_values("--engine-option", engine_option)
+    _ = ENGINES[engine], [TRACKERS[name] for name in track]
+    if plan and fit_only:
+        raise SpecError("--plan shows what would be trained and --fit-only trains nothing: drop one of them")
     if plan:
         _show_plan(probing, json)
         return
@@ -87,7 +95,7 @@ def calibrate(
     from adamw_scale.cli.progress import Display
 
     if fit_only:
-        result = fit_stored(out)
+        result = fit_stored(out, notice=_say)
     else:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # preempted or interrupted, it ends in order
         with Display() as display:
@@ -102,7 +110,7 @@ def calibrate(
                 seeds=probing.seeds,
                 jobs=jobs,
                 engine=engine,
-                engine_options=named_values("--engine-option", engine_option),
+                engine_options=options,
                 trackers=track,
                 wait=wait,
                 retry_failed=retry_failed,
@@ -160,6 +168,10 @@ def _parameters(run: "TrainingRun") -> str:
     return f"{run.num_params:,.0f} parameters, " if run.num_params else ""
 
 
+def _say(notice: str) -> None:
+    print(printable(notice), file=sys.stderr)
+
+
 def _render(calibration: "Calibration", out: str) -> None:
     from adamw_scale.calibration import CALIBRATION_FILE
     from adamw_scale.rules import RULES
@@ -172,6 +184,11 @@ def _render(calibration: "Calibration", out: str) -> None:
     print(
         f"optimum {optimum.status}: {probes['count']} probes, {probes['seeds']} seeds, {_parameters(run)}lr {run.peak_lr:g}"
     )
+    if failed := probes.get("failed"):
+        _say(f"{failed} probes failed and say nothing about their timescale; run the same command with --retry-failed")
+    if optimum.loss is None:
+        _say(f"every probe diverged, at any weight decay, at lr {run.peak_lr:g}. Lower --lr, or warm up for longer")
+        return
     if optimum.status != "located":
         print(_why_nothing_was_fitted(optimum), file=sys.stderr)
         print(

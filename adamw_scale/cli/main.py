@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from adamw_scale import __version__
-from adamw_scale.errors import AdamWScaleError, UnknownNameError
+from adamw_scale.errors import AdamWScaleError, SpecError, UnknownNameError
 from adamw_scale.units import printable
 
 INTERRUPTED = 130
@@ -69,6 +69,7 @@ def main() -> None:
         command = getattr(import_module(module), attribute)
         app.add_typer(command, name=name) if isinstance(command, typer.Typer) else app.command(name)(command)
     try:
+        _refuse_undecodable(sys.argv[1:])
         if asked and not asked.startswith("-") and asked not in COMMANDS:
             raise UnknownNameError("command", asked, COMMANDS)
         code = app(sys.argv[1:] or ["--help"], prog_name="adamw-scale", standalone_mode=False)
@@ -100,6 +101,17 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _refuse_undecodable(arguments: list[str]) -> None:
+    """SpecError for an argument whose bytes are no text: it could be neither stored nor shown."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise SpecError(
+                f"{ascii(argument)[:200]} is no text in this locale: pass UTF-8, or set PYTHONUTF8=1"
+            ) from None
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

@@ -194,17 +194,17 @@ def export(
 
     adamw-scale probe export --out my-calibration --optuna sqlite:///probes.db
     """
-    if csv is None and optuna is None:
+    if not csv and not optuna:
         raise MissingInputError("probe export needs somewhere to write: pass --csv FILE or --optuna URL")
     if csv == "-" and json:
         raise SpecError("--csv - and --json both write to stdout: drop one")
-    results = _stored(Path(out))
+    results = _stored(out)
     added = None
-    if optuna is not None:
+    if optuna:
         from adamw_scale.probe.exchange import export_to_optuna
 
         added = export_to_optuna(results, optuna, study)
-    if csv is not None:
+    if csv:
         _write_csv(results, csv)
     if json:
         _print_json("export", probes=len(results), csv=csv, study=study if optuna else None, trials_added=added)
@@ -218,17 +218,18 @@ def export(
 
 def _folder(out: str) -> Path:
     """The folder to write into, created if missing."""
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise CalibrationError(f"--out {out} is a file: pass a folder")
+    from adamw_scale.calibration import folder_of
+
+    folder = folder_of(out)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _stored(folder: Path) -> "list[ProbeResult]":
-    from adamw_scale.calibration import PROBES_FILE
+def _stored(out: str) -> "list[ProbeResult]":
+    from adamw_scale.calibration import PROBES_FILE, folder_of
     from adamw_scale.probe.store import ProbeStore
 
+    folder = folder_of(out)
     file = folder / PROBES_FILE
     if not file.is_file():
         raise CalibrationError(f"{folder} has no {PROBES_FILE}: pass the --out of a calibration")

@@ -117,21 +117,26 @@ def _probing(
         raise UnknownNameError("precision", precision, PRECISIONS)
     if command is not None and task not in (DEFAULT_TASK, "command"):
         raise SpecError(f"--command and --task {task} are two different trainings: pass one")
+    options, run = named_values("--task-option", task_option), dict(fields_from(given))
     named = {"command": command, "metric": metric, "timeout": timeout}
-    options = {**named_values("--task-option", task_option), **{k: v for k, v in named.items() if v is not None}}
-    run = dict(fields_from(given))
     if command is not None and "convention" in run:  # the unit in which the script takes its weight decay
-        options["convention"] = run.pop("convention")
+        named["convention"] = run.pop("convention")
+    for option, value in named.items():
+        if value is not None and option in options:
+            raise SpecError(f"--{option} and --task-option {option}=... say the same thing twice: drop one of them")
+    options |= {option: value for option, value in named.items() if value is not None}
     name = task if command is None else "command"
     return Probing(name, data, options, run, device, precision, seeds)
 
 
 def named_values(option: str, texts: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE texts as a mapping; SpecError for one that is none."""
-    values = {}
+    """NAME=VALUE texts as a mapping; SpecError for one that is none, or a name that comes twice."""
+    values: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise SpecError(f"{option} {text!r}: write it as NAME=VALUE")
+        if name in values:
+            raise SpecError(f"{option} {name}=... was given twice, as {values[name]!r} and {value!r}: keep one")
         values[name] = value
     return values

@@ -258,12 +258,12 @@ def _column_of(path: Path, names: list[str], columns: Mapping[str, str]) -> dict
             raise SpecError(f"--column {given}={name}: {given!r} is no field. Fields are {', '.join(sorted(READ))}")
         if names.count(name) != 1:
             raise SpecError(
-                f"--column {given}={name}: {path} has {names.count(name) or 'no'} such columns. It has {', '.join(names)[:200]}"
+                f"--column {given}={name}: {path} has {names.count(name) or 'no'} such columns. It has {', '.join(names)[:200] or 'no heading'}"
             )
         found[field] = name
     if "loss" not in found:
         raise SpecError(
-            f"{path} has no column 'loss': name it with --column loss=NAME. It has {', '.join(names)[:200]}"
+            f"{path} has no column 'loss': name it with --column loss=NAME. It has {', '.join(names)[:200] or 'no heading'}"
         )
     return found
 

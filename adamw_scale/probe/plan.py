@@ -97,11 +97,11 @@ class ProbeResult(Noun):
 class Sweep(Noun):
     """A search over log2(tau_run), on common seeds: every second octave, refine, replicate.
 
-    1. The first seed probes `coarse`. While the lowest loss lies at an end, that end moves out by
+    1. The first seed probes `coarse`. If none has a loss, that is all. While the lowest loss lies at an end, that end moves out by
        two octaves, as far as `limits`.
     2. The neighbours of the lowest loss, one octave away, until both are known.
     3. On every seed: the window of half octaves from one octave below it to one above. If the mean
-       over seeds is lowest at an end of the window, the window moves there.
+       over seeds is lowest at an end of the window, the window moves there. Seeds with a failed probe do not count.
 
     A stage is looked at only when all of it is measured, so it makes no difference in which order
     its probes end, or whether the process died between them.
@@ -181,6 +181,8 @@ class Sweep(Noun):
         first = self._octaves(seen)
         if not first:
             return [(self.seeds[0], x) for x in self.start]
+        if not any(map(math.isfinite, first.values())):
+            return []
         best = min(first, key=lambda x: first[x])
         outward = {min(first): max(self.low, best - 2), max(first): min(self.limits[1], best + 2)}.get(best, best)
         around = [outward] if outward not in first else [best - 1, best + 1]
@@ -198,11 +200,9 @@ class Sweep(Noun):
         first = self._octaves(seen)
         center = min(first, key=lambda x: first[x])
         for _ in range(MAX_WINDOW_MOVES):
-            means = {
-                x: sum(seen[seed, x].value for seed in self.seeds)
-                for x in (center - 1, center, center + 1)
-                if all((seed, x) in seen for seed in self.seeds)
-            }
+            around = [x for x in (center - 1, center, center + 1) if all((seed, x) in seen for seed in self.seeds)]
+            told = [seed for seed in self.seeds if all(seen[seed, x].status != "failed" for x in around)]
+            means = {x: sum(seen[seed, x].value for seed in told) for x in around if told}
             lowest = min(means, key=lambda x: means[x], default=center)
             if lowest == center:
                 break

@@ -6,6 +6,7 @@ process left half written is skipped, and its probe runs again. Who calibrates i
 by `FolderLock`, which lasts as long as the calibration.
 """
 
+import codecs
 import errno
 import json
 import os
@@ -27,6 +28,7 @@ from adamw_scale.probe.plan import ProbeResult
 LOCK_FILE = "calibrating.lock"
 POLL_SECONDS = 0.5
 SCHEMA, VERSION = "adamw-scale/probe/", 1
+BOM = codecs.BOM_UTF8  # some editors put it in front
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system that has none
 
 
@@ -93,14 +95,18 @@ class ProbeStore:
         file.seek(self._read)
         content = file.readall()
         lines = content.split(b"\n")
+        torn = []
         for number, line in enumerate(lines, start=self._line):
             if not line.strip():
                 continue
-            result = _result_of(line, f"{self.path} line {number}")
+            result = _result_of(line.removeprefix(BOM), f"{self.path} line {number}")
             if result is None:
-                self.notices.append(f"{self.path}: line {number} is torn; its probe runs again")
+                torn.append(number)
             else:
                 self._keep(result)
+        if torn:
+            which = f"line {torn[0]} is" if len(torn) == 1 else f"{len(torn)} lines, the first of them {torn[0]}, are"
+            self.notices.append(f"{self.path}: {which} torn or no JSON; skipped, as if never trained")
         self._read += len(content)
         self._line += len(lines) - 1
 

@@ -273,7 +273,7 @@ class _Training:
         index = self._order.index_select(0, self._row)[0]
         with self._precision():
             losses = self.problem.loss(self.views, self.training.take(index))
-        gradients = torch.autograd.grad(losses.sum(), list(self.views.values()))
+        gradients = torch.autograd.grad(losses.sum(), list(self.views.values()), materialize_grads=True)
         with torch.no_grad():
             torch.cat([g.flatten(1) for g in gradients], dim=1, out=self._gradient)
             self.optimizer.step(self._coefficients.index_select(0, self._row)[0])

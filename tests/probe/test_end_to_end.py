@@ -112,6 +112,44 @@ def test_nothing_to_fit(tmp_path: Path, adamw_scale: Command) -> None:
     assert "a fit needs 4" in outcome.err
 
 
+def test_every_run_diverged(tmp_path: Path, adamw_scale: Command) -> None:
+    """Where no weight decay gives a loss, that is said, with what to change, and no flatness is claimed."""
+    (tmp_path / "says.sh").write_text("echo '{\"loss\": NaN}'")
+    run = ["--samples", "50k", "--batch-size", "128", "--lr", "2"]
+    says = ["--command", f"sh {tmp_path}/says.sh {{weight_decay}}", *run]
+    outcome = adamw_scale("calibrate", "--out", str(tmp_path), *says, "--epochs", "4")
+    assert outcome.code == 1
+    assert "every probe diverged, at any weight decay, at lr 2. Lower --lr" in outcome.err
+    assert "flat" not in outcome.err
+    fitted = adamw_scale("calibrate", "--fit-only", "--out", str(tmp_path))
+    assert (fitted.code, "every probe diverged" in fitted.err) == (1, True)
+
+
+def test_a_loss_that_never_changes_is_flat(tmp_path: Path, adamw_scale: Command) -> None:
+    """A constant has its lowest value everywhere, not at the edge."""
+    (tmp_path / "says.sh").write_text("echo '{\"loss\": 1}'")
+    run = ["--samples", "50k", "--batch-size", "128", "--lr", "1e-3"]
+    says = ["--command", f"sh {tmp_path}/says.sh {{weight_decay}}", *run]
+    outcome = adamw_scale("calibrate", "--out", str(tmp_path), *says, "--epochs", "4", "--seeds", "2", "--json")
+    assert (outcome.code, json.loads(outcome.out)["optima"][0]["status"]) == (1, "flat")
+
+
+def test_failed_probes_are_counted_and_left_out(tmp_path: Path, adamw_scale: Command) -> None:
+    """Some probes of a script fail: the verdict says how many and what to do; --fit-only says the same."""
+    script = tmp_path / "flaky.sh"
+    script.write_text('if [ "$1" = 1 ]; then exit 3; fi; shift; exec "$@"\n')
+    run = ["--samples", "50k", "--batch-size", "128", "--epochs", "4", "--lr", "1e-3"]
+    outcome = adamw_scale(
+        "calibrate", "--out", str(tmp_path / "out"), "--command", f"sh {script} {{seed}} {BASIN}", *run
+    )
+    assert "5 probes failed" in outcome.err
+    assert "--retry-failed" in outcome.err
+    document = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert document["probes"]["failed"] == 5
+    fitted = adamw_scale("calibrate", "--fit-only", "--out", str(tmp_path / "out"), "--json")
+    assert json.loads(fitted.out)["probes"]["failed"] == 5
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -126,6 +164,15 @@ def test_nothing_to_fit(tmp_path: Path, adamw_scale: Command) -> None:
         (["--track", "excel"], "tracker"),
         (["--precision", "int8"], "precision"),
         (["--task", "mlp", "--task-option", "speed=3"], "no option 'speed'"),
+        (["--task-option", "batch=3", "--task-option", "batch=4"], "batch=... was given twice, as '3' and '4'"),
+        (["--command", BASIN, "--timeout", "3", "--task-option", "timeout=4"], "--timeout and --task-option timeout"),
+        (["--command", BASIN, "--convention", "pytorch", "--task-option", "convention=l2"], "same thing twice"),
+        (["--plan", "--fit-only"], "drop one of them"),
+        (["--plan", "--engine", "cloud"], "engine"),
+        (["--plan", "--track", "excel"], "tracker"),
+        (["--out", ""], "--out '' names no folder"),
+        (["--fit-only", "--out", ""], "--out '' names no folder"),
+        (["--command", "sh \udcff {weight_decay}"], "is no text in this locale"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -1,9 +1,12 @@
 """The user's own model: --task package.module:attribute."""
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import own_tasks
 import pytest
 import torch
@@ -146,3 +149,147 @@ def test_calibrates_from_the_working_directory(
     assert document["optima"][0]["status"] == "located", document
     assert calibrate("mine", "mine:Mixture").optima[0].status == "located"
     assert adamw_scale("recommend", "--calibration", "mine", "--json").code == 0
+
+
+class Unseeded(own_tasks.Mixture):
+    """Draws other examples at every call."""
+
+    def data(self, path: str | None) -> Any:
+        """From torch's global generator."""
+        inputs, targets = torch.randn(256, 16), torch.randint(4, (256,))
+        return (inputs, targets), (inputs, targets)
+
+
+def leave(*_: Any) -> Any:
+    """End the program, as a script does that was not meant to be imported."""
+    raise SystemExit(0)
+
+
+def raising(*_: Any) -> Any:
+    """A property that fails."""
+    raise RuntimeError("no such\nthing")
+
+
+def with_part(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> str:
+    """Name of a task that is as it should be, but for some of its parts."""
+    module = ModuleType("bad_task")
+    module.task = type("Bad", (own_tasks.Mixture,), parts)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bad_task", module)
+    return "bad_task:task"
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"data": lambda self, path: None}, r"data\(path\) returned None: return \(inputs"),
+        ({"data": lambda self, path: ("ab", "cd")}, r"data\(path\) returned str 'a' as inputs"),
+        ({"data": lambda self, path: (([{}], [1]), ([1], [1]))}, r"returned list \[\{\}\] as inputs: return a tensor"),
+        ({"data": lambda self, path: ((torch.tensor(1.0), 1), ([1], [1]))}, r"tensor of shape \(\) and float32 as inputs"),
+        ({"data": lambda self, path: ((torch.eye(3).to_sparse(), [1] * 3), ([1], [1]))}, "sparse_coo tensor of shape"),
+        ({"data": leave}, r"data\(path\) raised SystemExit: 0"),
+        ({"model": lambda self, run: None}, r"model\(run\) returned None: return a torch.nn.Module"),
+        ({"model": lambda self, run: "net"}, r"model\(run\) returned str 'net'"),
+        ({"model": lambda self, run: torch.nn.LazyLinear(4)}, r"model\(run\) returned lazy layers: run a batch"),
+        ({"model": lambda self, run: torch.nn.ReLU()}, r"returned no parameter that requires a gradient"),
+        ({"model": lambda self, run: torch.nn.Linear(2, 2, dtype=torch.complex64)}, "returned complex parameters"),
+        ({"model": leave}, r"model\(run\) raised SystemExit: 0"),
+        ({"loss": leave}, r"model or loss raised SystemExit: 0"),
+        ({"loss": lambda self, model, x, y: 1.0}, r"loss returned float 1.0: return the mean over the batch"),
+        ({"loss": lambda self, model, x, y: model(x)}, r"loss returned a tensor of shape \(16, 4\) and float32"),
+        ({"loss": lambda self, model, x, y: model(x).mean().detach()}, "loss does not depend on the model's parameters"),
+        ({"metric": lambda self, model, x, y: 1}, r"metric returned int 1"),
+        ({"defaults": None}, r"defaults are None: make them a dict"),
+        ({"defaults": ["epochs"]}, r"defaults are list \['epochs'\]"),
+        ({"defaults": {1: 2}}, r"defaults are dict \{1: 2\}"),
+        ({"defaults": property(raising)}, r"RuntimeError: no such\. Pass package"),
+        ({"__init__": leave}, r"SystemExit: 0"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_parts_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, parts: dict[str, Any], says: str) -> None:
+    """Whatever a part raises or returns, it is named in one line, with what it should be."""
+    name = with_part(monkeypatch, **parts)
+    with pytest.raises(AdamWScaleError, match=says) as error:
+        load_task(TaskSource(name)).train(configs(name), quiet)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("group", "says"),
+    [
+        (raising, r"group\('0.weight', \.\.\.\) raised RuntimeError: no such \("),
+        (lambda self, name, p: ["hidden"], r"is \['hidden'\], not one of"),
+    ],
+)
+def test_groups_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, group: Any, says: str) -> None:
+    """The parameter is named at which group() failed."""
+    with pytest.raises(AdamWScaleError, match=says):
+        plan(with_part(monkeypatch, group=group), run={"parametrization": "mup", "width": 64, "base_width": 16})
+
+
+def test_whatever_holds_numbers_is_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy arrays of other precision, half precision and lists train as the same tensors do; so does float64."""
+    (x, y), (held_x, held_y) = own_tasks.Mixture().data(None)
+    x, held_x = x.half(), held_x.half()
+
+    def arrays(self: Any, path: str | None) -> Any:
+        return (x.numpy().astype(np.float64), y.tolist()), (held_x.double().numpy(), np.asarray(held_y))
+
+    plain = with_part(monkeypatch, data=lambda self, path: ((x.float(), y), (held_x.float(), held_y)))
+    expected = load_task(TaskSource(plain)).train(configs(plain)[:1], quiet)[0]
+    name = with_part(monkeypatch, data=arrays)
+    (config, *_) = configs(name)
+    assert load_task(TaskSource(name)).train([config], quiet)[0].loss == expected.loss
+    double = config.model_copy(update={"precision": "float64"})
+    assert load_task(TaskSource(name)).train([double], quiet)[0].value == pytest.approx(expected.value, rel=1e-3)
+
+
+def test_parameters_that_the_loss_does_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that is not trained on changes nothing."""
+
+    class TwoHeads(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = torch.nn.Linear(16, 4), torch.nn.Linear(16, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.used(x)
+            return out
+
+    name = with_part(monkeypatch, model=lambda self, run: TwoHeads())
+    assert [r.status for r in load_task(TaskSource(name)).train(configs(name), quiet)] == ["done"] * 3
+
+
+def test_other_examples_than_planned_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that are drawn anew at every call are no data to compare probes on."""
+    name = with_part(monkeypatch, data=Unseeded.data)
+    with pytest.raises(ProbeError, match=r"data\(path\) gives other examples than when the probes were planned: seed"):
+        load_task(TaskSource(name)).train(configs(name), quiet)
+
+
+def test_what_the_user_prints_is_no_answer(
+    tmp_path: Path, adamw_scale: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prints at import, in data and in the loss go to stderr; stdout is the JSON document alone."""
+    loud = """
+import torch
+print("imported")
+class Loud:
+    defaults = {"unit": "samples", "dataset_size": 64, "epochs": 20, "batch_size": 8, "peak_lr": 1e-2}
+    def data(self, path):
+        print("reading")
+        x = torch.arange(256.0).reshape(128, 2) / 256
+        return (x[:64], x[:64, :1]), (x[64:], x[64:, :1])
+    def model(self, run):
+        print("building")
+        return torch.nn.Linear(2, 1)
+    def loss(self, model, inputs, targets):
+        print("computing")
+        return (model(inputs) - targets).square().mean()
+"""
+    (tmp_path / "loud.py").write_text(loud)
+    monkeypatch.chdir(tmp_path)
+    outcome = adamw_scale("calibrate", "--task", "loud:Loud", "--out", "out", "--engine", "serial", "--json")
+    assert outcome.code in (0, 1), outcome.err
+    assert json.loads(outcome.out)["task"]["name"] == "loud:Loud"
+    assert all(word in outcome.err for word in ("imported", "reading", "building", "computing"))

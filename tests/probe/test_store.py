@@ -64,7 +64,7 @@ def test_a_torn_last_line_is_skipped_and_the_store_goes_on(file: Path, cut: int)
     file.write_bytes(torn)
     with ProbeStore(file) as store:
         assert list(store.results) == [result(0).key, result(1).key]
-        assert store.notices == [f"{file}: line 3 is torn; its probe runs again"]
+        assert store.notices == [f"{file}: line 3 is torn or no JSON; skipped, as if never trained"]
         store.append(result(2))
         store.append(result(3))
         assert result(3).key in store.results
@@ -90,7 +90,23 @@ def test_a_torn_line_anywhere_is_skipped(file: Path, torn: bytes) -> None:
     file.write_bytes(lines[0] + torn + b"\n" + b"".join(lines[1:]))
     store = read(file)
     assert len(store.results) == 3
-    assert store.notices == [f"{file}: line 2 is torn; its probe runs again"]
+    assert store.notices == [f"{file}: line 2 is torn or no JSON; skipped, as if never trained"]
+
+
+def test_many_torn_lines_are_one_notice(file: Path) -> None:
+    """Another encoding, say, does not flood the terminal."""
+    whole = file.read_bytes()
+    file.write_bytes(whole + b"{\n" * 500)
+    assert read(file).notices == [
+        f"{file}: 500 lines, the first of them 4, are torn or no JSON; skipped, as if never trained"
+    ]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_line(file: Path) -> None:
+    """Some editors put one in front."""
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert len(read(file).results) == 3
+    assert read(file).notices == []
 
 
 @pytest.mark.parametrize("edit", [(b'"seed":0', b'"seed":7'), (b'"status":"done"', b'"status":"diverged"')], ids=str)
@@ -216,7 +232,7 @@ def test_a_full_disk_leaves_a_readable_store(file: Path) -> None:
         assert {result(3).key, result(5).key} <= set(store.results)
         store.append(result(4))
     assert len(read(file).results) == 6
-    assert read(file).notices == [f"{file}: line 5 is torn; its probe runs again"]
+    assert read(file).notices == [f"{file}: line 5 is torn or no JSON; skipped, as if never trained"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")

@@ -7,6 +7,7 @@ of `HELD_OUT`), or "loss". NaN and infinity, in any spelling or as null, mean th
 of printing a dict is not read: trainers that print one round it to four digits first.
 """
 
+import codecs
 import json
 import math
 import re
@@ -14,12 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from adamw_scale.units import printable
+
 HELD_OUT = ("val_loss", "eval_loss", "test_loss")
 TRAINING = ("loss", "train_loss")
 CURVE_POINTS = 200
 LONGEST_LINE = 1 << 20
 LARGEST_OUTPUT = 1 << 24  # bytes of an {output} file that are read as one object
 CHUNK = 1 << 16
+COLOUR = re.compile(rb"\x1b\[[0-9;]*[A-Za-z]")
 PYTHON_DICT = re.compile(rb"\{\s*'")
 NOT_JSON = re.compile(r"([:\[,]\s*)([+-]?)(nan|inf(?:inity)?)\b", re.IGNORECASE)
 
@@ -77,7 +81,7 @@ class Printed:
         if found is None:
             return name, None, {}
         numbers = {other: _number(value) for other, value in found.items() if other != name}
-        others = {other: value for other, value in numbers.items() if value is not None and math.isfinite(value)}
+        others = {printable(other): v for other, v in numbers.items() if v is not None and math.isfinite(v)}
         return name, _number(found[name]), others
 
     def shown(self) -> str:
@@ -112,6 +116,7 @@ class Printed:
 
     def _line(self, line: bytes) -> None:
         line = line.rstrip(b"\r").rsplit(b"\r", 1)[-1]  # what a progress bar wrote over is gone
+        line = COLOUR.sub(b"", line)
         if len(line) <= LONGEST_LINE and (content := _parsed(line)) is not None:
             self._take(content)
         elif PYTHON_DICT.match(line):
@@ -142,7 +147,7 @@ class Printed:
 
 def _parsed(text: bytes) -> dict[str, Any] | None:
     """A JSON object, with nan and inf as other languages print them; None for anything else."""
-    text = text.strip()
+    text = text.removeprefix(codecs.BOM_UTF8).strip()
     if not (text.startswith(b"{") and text.endswith(b"}")):
         return None
     decoded = text.decode(errors="replace")

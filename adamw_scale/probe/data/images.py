@@ -94,7 +94,9 @@ def _resized(images: Array, index: Index, shape: tuple[int, int, int]) -> Array:
 
 def _images(folder: Path) -> list[Path]:
     return sorted(
-        file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
     )
 
 

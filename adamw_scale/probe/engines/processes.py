@@ -14,12 +14,13 @@ from threading import Thread
 from typing import ClassVar, Self
 
 from adamw_scale.errors import ProbeError
+from adamw_scale.probe.commands.process import GRACE_SECONDS
 from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
 from adamw_scale.probe.engines.machine import usable_gpus
 from adamw_scale.probe.plan import ProbeResult
 from adamw_scale.probe.tasks.task import Listener, Progress, TaskSource
 
-GRACE = 5.0  # seconds that a worker has to end in order
+GRACE = GRACE_SECONDS + 5  # seconds that a worker has to end in order, with the command it may be running
 ATTEMPTS = 3  # at a batch whose worker dies; then it is an error
 # The worker runs this very package, and no file of the working directory that has a module's name; PYTHONPATH is the user's.
 WORKER = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r}); from adamw_scale.probe.engines.worker import run; run()"

@@ -112,7 +112,7 @@ class CommandTask:
     def describe_data(self, run: TrainingRun) -> str:
         """What the command must do, what is read of it, and what it does not let us set."""
         expected = f"{format_count(whole_steps(run))} steps of {format_count(run.batch_size)} {run.unit}, {run.schedule} schedule"
-        read = self.metric or f"the one of {', '.join(HELD_OUT)} that it prints, else loss"
+        read = (self.metric and printable(self.metric)) or f"the one of {', '.join(HELD_OUT)} that it prints, else loss"
         says = [f"probes run {printable(self.template.text)!r}, which must train {expected}; metric: {read}"]
         if self.mode == "max":
             says.append("it is maximised: losses shown are its negative")

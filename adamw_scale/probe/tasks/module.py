@@ -1,28 +1,11 @@
 """The user's own model and data: `--task package.module:attribute`, a `TrainingTask` with a plain torch module.
 
-    class Mine:
-        defaults = {"unit": "samples", "dataset_size": 1000, "epochs": 20, "batch_size": 32, "peak_lr": 1e-3}
-
-        def data(self, path):
-            return (train_inputs, train_targets), (test_inputs, test_targets)
-
-        def model(self, run):
-            return nn.Sequential(nn.Linear(16, int(run.width or 64)), nn.ReLU(), nn.Linear(int(run.width or 64), 10))
-
-        def loss(self, model, inputs, targets):
-            return F.cross_entropy(model(inputs), targets)
-
-Optional: `metric(model, inputs, targets)`, measured on held-out data instead of the loss (lower is better, a mean
-over the batch), and `group(name, parameter)`, the parameter group, which a parametrization other than standard needs.
+What it must be, and how it is asked, is in `user_code`; here it becomes a problem for the trainer.
 """
 
 import hashlib
-import importlib
-import inspect
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +16,9 @@ from adamw_scale.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIA
 from adamw_scale.probe.data.dataset import Rows
 from adamw_scale.probe.models.model import Parameter, Scaling, Weights
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.probe.tasks.network import refuse_other_data, require_device
+from adamw_scale.probe.tasks.network import require_device
 from adamw_scale.probe.tasks.task import Listener, TaskSource
+from adamw_scale.probe.tasks.user_code import LossFunction, UserTask
 from adamw_scale.probe.trainer import Batch, Problem, reproducible, train
 from adamw_scale.spec import TrainingRun
 from adamw_scale.units import format_count
@@ -42,35 +26,11 @@ from adamw_scale.units import format_count
 MAX_BATCH = 1024
 EQUAL = 1e-4  # relative difference up to which batched and serial gradients of the first step are the same
 
-Tensors = tuple[Tensor, Tensor]
-
-
-class TrainingTask(Protocol):
-    """What the attribute must be: such an object, or a class or function that makes one when called without arguments."""
-
-    defaults: Mapping[str, Any]
-    """Fields of the `TrainingRun` that probes make: unit, dataset_size, epochs, batch_size, peak_lr, ..."""
-
-    def data(self, path: str | None) -> tuple[Tensors, Tensors]:
-        """Training and held-out (inputs, targets), one example a row; smaller data sets are the first rows.
-
-        `path` is what `--data` says.
-        """
-        ...
-
-    def model(self, run: TrainingRun) -> nn.Module:
-        """A freshly initialised model of the run's width and depth, drawn from torch's global generator."""
-        ...
-
-    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean training loss of a batch, a scalar."""
-        ...
-
 
 class _Loss(nn.Module):
     """The user's loss as a module around the user's model, so that weights can be put in from outside."""
 
-    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, model: nn.Module, function: LossFunction) -> None:
         super().__init__()
         self.model = model
         self.function = function
@@ -92,21 +52,8 @@ class ModuleTask:
         source.only("batch")
         self.source = source
         self.batch = _whole(source.options.get("batch", "1"))
-        self.user, self.file = _load(source.name)
-        (self.training, self.held_out) = self._data()
-
-    def _data(self) -> tuple[Rows, Rows]:
-        try:
-            training, held_out = (Rows(*tensors) for tensors in self.user.data(self.source.data))
-            sizes = [(len(rows.inputs), len(rows.targets)) for rows in (training, held_out)]
-        except Exception as error:  # the user's code: whatever it raises is told in one line
-            raise ProbeError(_said(self.source.name, "data(path)", error)) from error
-        if any(inputs != targets or not inputs for inputs, targets in sizes):
-            raise SpecError(
-                f"{self.source.name}: data(path) returned {sizes[0][0]} inputs with {sizes[0][1]} targets and {sizes[1][0]} "
-                f"with {sizes[1][1]} held out: return as many targets as inputs, and at least one of each"
-            )
-        return training, held_out
+        self.user = UserTask(source.name)
+        self.training, self.held_out = self.user.data(source.data)
 
     def default_run(self, overrides: dict[str, Any]) -> TrainingRun:
         """The task's defaults with the user's changes.
@@ -125,13 +72,13 @@ class ModuleTask:
                 f"dataset_size = {format_count(run.dataset_size)} is more than the {format_count(len(self.training))} "
                 f"examples of {self.source.name}: lower --dataset-size"
             )
-        if run.parametrization != "standard" and not hasattr(self.user, "group"):
+        if run.parametrization != "standard" and not self.user.has_groups:
             raise SpecError(
                 f"{self.source.name} has no group(name, parameter): parametrization {run.parametrization!r} must know which "
                 f"parameters are {', '.join(GROUPS)}. Add it, or use --parametrization standard"
             )
         return run.model_copy(
-            update={"num_params": float(sum(p.size for p in self._parameters(run, self._model(run))))}
+            update={"num_params": float(sum(p.size for p in self._parameters(run, self.user.model(run))))}
         )
 
     def identity(self, run: TrainingRun) -> dict[str, str]:
@@ -139,8 +86,8 @@ class ModuleTask:
         content = hashlib.sha256()
         for rows, size in ((self.training, int(run.dataset_size)), (self.held_out, len(self.held_out))):
             for tensor in (rows.inputs[:size], rows.targets[:size]):
-                content.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-        code = hashlib.sha256(self.file.read_bytes()).hexdigest()[:16] if self.file else ""
+                content.update(tensor.view(torch.uint8).numpy().data)
+        code = hashlib.sha256(self.user.file.read_bytes()).hexdigest()[:16] if self.user.file else ""
         return {
             "name": self.source.name,
             "code_sha256": code,
@@ -171,54 +118,52 @@ class ModuleTask:
         """
         run = configs[0].run
         self.require_device(configs[0].device)
-        refuse_other_data(self.identity(run), configs[0])
+        self._refuse_others(run, configs[0])
         parts = [configs] if len(configs) > 1 and self.batch > 1 else [[config] for config in configs]
-        try:
+        with self.user.asked("model or loss"):
             return [
                 result for part in parts for result in train(self._problem(part), part, listener, self.source.folder)
             ]
-        except (ProbeError, SpecError):
-            raise
-        except Exception as error:  # the user's code
-            raise ProbeError(_said(self.source.name, "model or loss", error)) from error
 
-    def _model(self, run: TrainingRun) -> nn.Module:
-        try:
-            return self.user.model(run)
-        except Exception as error:  # the user's code
-            raise ProbeError(_said(self.source.name, "model(run)", error)) from error
+    def _refuse_others(self, run: TrainingRun, config: ProbeConfig) -> None:
+        """ProbeError where code or examples are not those that a probe was planned with."""
+        own = self.identity(run)
+        if own["code_sha256"] != config.task.get("code_sha256"):
+            raise ProbeError(f"{self.user.file} was changed since the probes were planned: run the same command again")
+        if own != config.task:
+            raise self.user.refuse(
+                "data(path)", "gives other examples than when the probes were planned: seed whatever it draws"
+            )
 
     def _parameters(self, run: TrainingRun, model: nn.Module) -> list[Parameter]:
         embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-        choose: Callable[[str, Tensor], str] = getattr(self.user, "group", None) or (
-            lambda name, p: NORM_AND_BIAS if p.ndim < 2 else EMBEDDING if id(p) in embeddings else HIDDEN
+        choose: Callable[[str, Tensor], str] = (
+            self.user.group
+            if self.user.has_groups
+            else lambda name, p: NORM_AND_BIAS if p.ndim < 2 else EMBEDDING if id(p) in embeddings else HIDDEN
         )
-        parameters = []
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                group = choose(name, parameter)
-                if group not in GROUPS:
-                    raise SpecError(
-                        f"{self.source.name}: group({name!r}, ...) is {group!r}, not one of {', '.join(GROUPS)}"
-                    )
-                parameters.append(Parameter(name, tuple(parameter.shape), group))
-        return parameters
+        return [
+            Parameter(name, tuple(parameter.shape), choose(name, parameter))
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        ]
 
     def _problem(self, configs: Sequence[ProbeConfig]) -> Problem:
         config = configs[0]
         run, device = config.run, config.device
         with reproducible(config):
-            model = self._model(run).to(device)
+            model = self.user.model(run).to(device)
         parameters = self._parameters(run, model)
         names = [parameter.name for parameter in parameters]
 
         def initial(seed: int) -> list[Tensor]:
             with reproducible(config.model_copy(update={"seed": seed})):
-                fresh = dict(self._model(run).named_parameters())
+                fresh = dict(self.user.model(run).named_parameters())
             return [fresh[name].detach() for name in names]
 
-        mean = _over_probes(_Loss(model, self.user.loss), len(configs))
-        measured = _over_probes(_Loss(model, getattr(self.user, "metric", self.user.loss)), len(configs))
+        mean = self._over_probes("loss", _Loss(model, self.user.loss), len(configs))
+        measured = self._over_probes("metric", _Loss(model, self.user.metric), len(configs))
+        dtype = torch.float64 if config.precision == "float64" else torch.float32
 
         def metrics(weights: Weights, batch: Batch) -> dict[str, Tensor]:
             model.eval()
@@ -233,10 +178,8 @@ class ModuleTask:
             initial=initial,
             loss=mean,
             metrics=metrics,
-            training=Rows(
-                self.training.inputs[: int(run.dataset_size)], self.training.targets[: int(run.dataset_size)]
-            ),
-            held_out=self.held_out,
+            training=_cast(self.training, int(run.dataset_size), dtype),
+            held_out=_cast(self.held_out, len(self.held_out), dtype),
             examples_per_step=int(run.batch_size),
             buffers=dict(model.named_buffers()),
         )
@@ -256,7 +199,7 @@ class ModuleTask:
             name: torch.stack([start[i] for start in starts]).to(device).requires_grad_()
             for i, name in enumerate(names)
         }
-        alone = _over_probes(_Loss(model, self.user.loss), 1)
+        alone = self._over_probes("loss", _Loss(model, self.user.loss), 1)
         reason = "its buffers (such as batch norm's) cannot be shared" if problem.buffers else ""
         if not reason:
             try:
@@ -274,55 +217,30 @@ class ModuleTask:
         if reason:
             raise ProbeError(f"{self.source.name} cannot be batched: {reason}. Drop --task-option batch={self.batch}")
 
+    def _over_probes(self, part: str, module: _Loss, probes: int) -> Callable[[Weights, Batch], Tensor]:
+        """The module's value for weights with a leading probe axis: (K,). One probe runs as it is, more through vmap."""
 
-def _over_probes(module: _Loss, probes: int) -> Callable[[Weights, Batch], Tensor]:
-    """The module's value for weights with a leading probe axis: (K,). One probe runs as it is, more through vmap."""
+        def one(weights: Weights, inputs: Tensor, targets: Tensor) -> Any:
+            return functional_call(
+                module, {f"model.{name}": weight for name, weight in weights.items()}, (inputs, targets)
+            )
 
-    def one(weights: Weights, inputs: Tensor, targets: Tensor) -> Tensor:
-        named = {f"model.{name}": weight for name, weight in weights.items()}
-        value: Tensor = functional_call(module, named, (inputs, targets))
-        return value
+        def alone(weights: Weights, batch: Batch) -> Tensor:
+            value = one({name: weight[0] for name, weight in weights.items()}, batch[0][0], batch[1][0])
+            return self.user.mean(value, part).reshape(1)
 
-    if probes == 1:
-        return lambda weights, batch: one({n: w[0] for n, w in weights.items()}, batch[0][0], batch[1][0]).reshape(1)
-    batched = torch.func.vmap(one)
-    return lambda weights, batch: batched(dict(weights), *batch)
+        if probes == 1:
+            return alone
+        batched = torch.func.vmap(one)
+        return lambda weights, batch: batched(dict(weights), *batch)
+
+
+def _cast(rows: Rows, size: int, dtype: torch.dtype) -> Rows:
+    """The first examples, fractions in the precision of the weights."""
+    return Rows(*(t[:size].to(dtype) if t.is_floating_point() else t[:size] for t in (rows.inputs, rows.targets)))
 
 
 def _whole(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_BATCH:
         raise SpecError(f"--task-option batch={text}: pass a whole number from 1 to {MAX_BATCH}")
     return int(text)
-
-
-def _load(name: str) -> tuple[TrainingTask, Path | None]:
-    """Import package.module and take its attribute; the working directory is searched too."""
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise SpecError(
-            f"--task {name}: pass package.module:attribute, an object as adamw_scale.probe.tasks.module describes"
-        )
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-        found = getattr(module, attribute)
-        user: Any = found() if inspect.isclass(found) or inspect.isfunction(found) else found
-    except Exception as error:  # the user's code
-        raise SpecError(
-            f"--task {name}: {type(error).__name__}: {error}. Pass package.module:attribute, found from the working "
-            "directory or installed"
-        ) from error
-    missing = [part for part in ("defaults", "data", "model", "loss") if not hasattr(user, part)]
-    if missing:
-        raise SpecError(f"--task {name} has no {', '.join(missing)}: see adamw_scale.probe.tasks.module.TrainingTask")
-    file = getattr(module, "__file__", None)
-    return user, Path(file) if file else None
-
-
-def _said(name: str, part: str, error: Exception) -> str:
-    """What the user's code raised, where, in one line."""
-    frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    first = str(error).splitlines()[0][:200] if str(error) else ""
-    return f"{name}: {part} raised {type(error).__name__}: {first}{where}"
