@@ -27,7 +27,7 @@ from adamw_scale.parametrizations import Multipliers
 from adamw_scale.probe.checkpoint import Checkpoint, State
 from adamw_scale.probe.data.dataset import Examples
 from adamw_scale.probe.models.model import Parameter, Weights
-from adamw_scale.probe.optimizer import FlatAdamW, Layout
+from adamw_scale.probe.optimizer import Layout, optimizer_of
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
 from adamw_scale.probe.tasks.task import Listener, Progress
 from adamw_scale.spec import TrainingRun
@@ -193,9 +193,9 @@ class _Training:
         self.layout = Layout.of(problem.parameters, problem.groups)
         dtype = torch.float64 if configs[0].precision == "float64" else torch.float32
         self.weights = self._initial(dtype).to(self.device)
-        self.views = self.layout.views(self.weights)
-        self.optimizer = FlatAdamW(self.weights, self.layout)
-        self._gradient = self.optimizer.gradient[:, : self.layout.used]
+        views = self.layout.views(self.weights)
+        self.views = {name: view.detach().requires_grad_() for name, view in views.items()}
+        self.optimizer = optimizer_of(self.weights, self.layout)
         count, examples = len(configs), problem.examples_per_step
         self.every = max(1, self.steps // REPORTS_PER_PROBE)
         self._longest = min(LONGEST_STRETCH, self.every)
@@ -275,8 +275,7 @@ class _Training:
             losses = self.problem.loss(self.views, self.training.take(index))
         gradients = torch.autograd.grad(losses.sum(), list(self.views.values()), materialize_grads=True)
         with torch.no_grad():
-            torch.cat([g.flatten(1) for g in gradients], dim=1, out=self._gradient)
-            self.optimizer.step(self._coefficients.index_select(0, self._row)[0])
+            self.optimizer.step(self._coefficients.index_select(0, self._row)[0], gradients)
             self._losses.index_copy_(0, self._row, losses.detach().to(self._losses.dtype).unsqueeze(0))
             self._row.add_(1)
 

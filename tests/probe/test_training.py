@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from adamw_scale.calibration import plan
 from adamw_scale.errors import ProbeError, SpecError
 from adamw_scale.parametrizations import PARAMETRIZATIONS
-from adamw_scale.probe import load_task, trainer
+from adamw_scale.probe import load_task, optimizer, trainer
 from adamw_scale.probe.checkpoint import Checkpoint
 from adamw_scale.probe.data.dataset import Rows
 from adamw_scale.probe.models.model import Weights
@@ -78,10 +78,17 @@ def trained_weights(problem: Problem, configs: list[ProbeConfig]) -> dict[str, T
 
 
 @pytest.mark.parametrize(
-    ("name", "parametrization"), [*((name, "standard") for name in NETWORKS), ("gpt", "mup"), ("byte-mlp", "mup")]
+    ("name", "parametrization", "fused_from"),
+    [
+        *((name, "standard", optimizer.FUSED_FROM) for name in NETWORKS),
+        *((name, "mup", fused_from) for name in ("gpt", "byte-mlp") for fused_from in (0, optimizer.FUSED_FROM)),
+    ],
 )
-def test_200_steps_equal_plain_modules_with_torch_adamw(name: str, parametrization: str) -> None:
+def test_200_steps_equal_plain_modules_with_torch_adamw(
+    name: str, parametrization: str, fused_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """float64, five probes of different lr, decay, betas, eps and schedule: every weight within 1e-12 of torch.optim.AdamW."""
+    monkeypatch.setattr(optimizer, "FUSED_FROM", fused_from)
     width = {} if parametrization == "standard" else {"parametrization": "mup", "width": 32, "base_width": 8}
     configs = five(**width)
     both = network(name, configs[0].run)
@@ -123,21 +130,21 @@ def _train_plainly(plain: Plain, problem: Problem, config: ProbeConfig, rows: Ro
         {"params": [plain.parameter(parameter.name)], "eps": run.eps * scale.eps}
         for parameter, scale in zip(problem.parameters, scales, strict=True)
     ]
-    optimizer = torch.optim.AdamW(groups, betas=run.betas, foreach=False)
+    adamw = torch.optim.AdamW(groups, betas=run.betas, foreach=False)
     epochs = [np.random.default_rng((config.seed, epoch)) for epoch in range(STEPS * PER_STEP // EXAMPLES + 1)]
     order = torch.from_numpy(np.concatenate([epoch.permutation(EXAMPLES) for epoch in epochs]))
     for step in range(STEPS):
         progress = (step + 0.5) / STEPS
-        for group, scale in zip(optimizer.param_groups, scales, strict=True):
+        for group, scale in zip(adamw.param_groups, scales, strict=True):
             group["lr"] = run.lr * scale.peak_lr * run.lr_schedule.multiplier(progress)
             decay = run.current_weight_decay * run.decay_schedule.own(progress)
             group["weight_decay"] = decay * scale.weight_decay
         index = order[step * PER_STEP : (step + 1) * PER_STEP]
         outputs = plain(rows.inputs[index])
         loss = F.cross_entropy(outputs.reshape(-1, outputs.shape[-1]), rows.targets[index].reshape(-1))
-        optimizer.zero_grad()
+        adamw.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        adamw.step()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

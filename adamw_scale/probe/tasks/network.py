@@ -18,7 +18,7 @@ from adamw_scale.probe.trainer import Batch, Problem, normal_initial, train
 from adamw_scale.spec import TrainingRun
 from adamw_scale.units import format_count
 
-VERSION = "2"  # raise it when a change to models, data order or optimizer changes losses: stored probes then run again
+VERSION = "3"  # raise it when a change to models, data order or optimizer changes losses: stored probes then run again
 MAX_STEPS = 10_000_000
 # On one CPU core, more probes at once pay while the kernels of one are too small to keep the core busy: measured
 # in tests/benchmarks/probes.py. On CUDA free memory decides, up to where an H100 should be full.
