@@ -1,11 +1,18 @@
-"""Numbers in, numbers out: where is the minimum of a noisy, asymmetric basin?
+"""Numbers in, numbers out: where is the minimum of a noisy, asymmetric basin, and how sure is that?
 
-Too short a timescale costs two to three times more than too long a one, so the basin is not a
-parabola; losses of one seed share most of their noise, so each seed gets its own level. The fit is
-a cubic in x = log2(tau) within one octave of the lowest point, plus one offset per seed.
+A probe of seed s at x octaves is modelled as
+
+    loss = level_s + basin(x) + drift_s(x) + noise
+
+where basin and drift_s, by which a seed's basin differs from the mean one, are smooth functions: Gaussian
+processes, whose amplitudes and lengths are averaged over with the weight that the losses give them. Only
+differences within a seed say anything, since levels are free: that is what pairing buys. The answer is the
+distribution of where the mean basin is lowest. `tests/benchmarks/coverage.py` compares it with the alternatives.
+
+Source: Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, equations 2.25, 2.26 and 5.8; the
+levels are taken out as in restricted maximum likelihood (Patterson & Thompson 1971).
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,102 +20,194 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-DRAWS = 4000
-INTERVAL = (10.0, 90.0)  # percentiles: an 80 % interval
-SURELY = (2.5, 97.5)  # percentiles that must lie inside the probed range before an optimum is claimed
-# Real basins have kinks that no cubic over two octaves follows; on kinked planted basins the fit is off
-# by 0.05 to 0.1 octave however little noise there is. Judgement.
-MISFIT_OCTAVES = 0.1
+DRAWS = 2000
+INTERVAL, WIDE_INTERVAL = (10.0, 90.0), (2.5, 97.5)  # percentiles: 80 and 95 %
+# What smoothness real basins have, in octaves, and how much more they vary than noise does: averaged over.
+LENGTHS = np.array([1.0, 1.5, 2.2, 3.2])
+SIGNALS = np.geomspace(0.1, 3000.0, 16)  # amplitude of the basin over that of noise
+DRIFTS = np.array([0.3, 1.0, 3.0, 9.0])  # amplitude of a seed's own basin over that of noise
+DRIFT_LENGTH = 2.0
+STEP = 0.05  # octaves between the points at which basins are drawn
+NEAR = 1.5  # octaves around the lowest loss that are always fitted
+AT_THE_END = 0.5  # octaves from the end of what was probed where a minimum may as well lie beyond
+SURELY = 0.9  # share of the distribution at an end of what was probed from which the minimum is said to be there
+TELLING = 2.0  # octaves: a wider 80 % interval locates nothing; judgement
+NEGLIGIBLE = 0.002  # of the loss; the band of timescales that cost no more than this
 
 
 @dataclass(frozen=True)
 class Basin:
-    """The minimum of a basin: position and 80 % interval in octaves, loss there, and what it is worth.
+    """The minimum of a basin, in octaves, and what it is worth.
 
-    `located`: 95 % of the posterior lies inside what was probed. `flat`: it does not; the data cannot
-    tell. On pure noise about one fit in twenty claims to have located something.
+    `interval` and `wide_interval` hold the minimum at 80 and 95 %. `band` is where the loss is within NEGLIGIBLE of the
+    lowest. `noise` is the standard deviation of a loss within its seed.
+
+    `located`: the wide interval lies inside what was probed, and the interval is narrow enough to be of use. `edge`:
+    the minimum lies at an end of what was probed, or beyond. `flat`: the losses do not tell.
     """
 
     minimum: float
     interval: tuple[float, float]
+    wide_interval: tuple[float, float]
+    band: tuple[float, float]
     loss: float
     noise: float
-    status: Literal["located", "flat"]
+    status: Literal["located", "flat", "edge"]
 
 
-def fit_basin(x: Floats, seed: NDArray[np.int64], loss: Floats) -> Basin:
-    """Locate the minimum of loss(x), x in octaves, from probes on common seeds.
-
-    The interval adds three uncertainties. Noise and misfit within seeds: coefficients are drawn from
-    multivariate Student t around the least-squares fit, and each draw has its own minimum over the
-    probed range. Between seeds: where residuals slope differently from seed to seed by more than
-    noise explains, the minimum itself moves, and its mean over seeds is that unsure. And
-    MISFIT_OCTAVES.
+def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
+    """Locate the minimum of loss(x) from probes on common seeds.
 
     Args:
-        x: Position of each probe, shape (n,).
+        x: Position of each probe in octaves, shape (n,).
         seed: Seed of each probe, shape (n,).
         loss: Loss of each probe, shape (n,); probes that are not finite are left out.
 
     Returns:
         The basin; `flat` also where too few finite probes are left to fit.
 
-    Source: paired, local and asymmetric fits beat symmetric and global ones on measured basins of
-    small trainings. Fails when: noise differs much between seeds, or the basin has a sharp kink.
+    Fails when: noise differs much from one timescale to another, or the basin has several minima within the
+    octaves that are fitted.
     """
     finite = np.isfinite(loss)
     x, seed, loss = x[finite], seed[finite], loss[finite]
-    seeds = np.unique(seed)
-    center = float(x[np.argmin(loss)]) if len(x) else 0.0
-    degrees = len(x) - len(seeds) - 3
-    if degrees < 1 or len(np.unique(x)) < 4:
-        low, high = (float(x.min()), float(x.max())) if len(x) else (0.0, 0.0)
-        return Basin(center, (low, high), float(loss.min()) if len(x) else np.inf, np.nan, "flat")
-
-    u = x - center
-    design = np.column_stack([u, u**2, u**3, *(seed == s for s in seeds)])
-    coefficients, *_ = np.linalg.lstsq(design, loss, rcond=None)
-    residual = loss - design @ coefficients
-    variance = float(residual @ residual) / degrees
-    covariance = variance * np.linalg.inv(design.T @ design)[:3, :3]
-
-    from scipy.stats import multivariate_t, t  # half a second to import, needed only to fit
-
-    rng = np.random.default_rng(0)
-    grid = np.linspace(u.min(), u.max(), 401)
-    powers = np.vstack([grid, grid**2, grid**3])
-    shape = coefficients[:3]
-    best = int(np.argmin(shape @ powers))
-    draws = multivariate_t.rvs(shape, covariance + 1e-24 * np.eye(3), df=degrees, size=DRAWS, random_state=rng)
-    minima = grid[np.argmin(draws @ powers, axis=1)]
-    curvature = 2 * shape[1] + 6 * shape[2] * grid[best]
-    if len(seeds) > 1 and curvature > 0:
-        drift = _seed_slope(u, seed, residual, variance) / (len(seeds) ** 0.5 * curvature)
-        minima = minima + drift * t.rvs(len(seeds) - 1, size=DRAWS, random_state=rng)
-    minima = minima + MISFIT_OCTAVES * rng.standard_normal(DRAWS)
-    low, high = (float(value) for value in np.percentile(minima, INTERVAL))
-    lowest, highest = np.percentile(minima, SURELY)
-    inside = grid[0] < lowest and highest < grid[-1] and 0 < best < len(grid) - 1
+    if not _tell_enough(x, seed) or np.ptp(loss) == 0:
+        return _nothing(x, loss)
+    near = _is_near(x, seed, loss)
+    if _tell_enough(x[near], seed[near]):
+        x, seed, loss = x[near], seed[near], loss[near]
+    posterior = _Posterior(x, seed, loss)
+    low, high = float(x.min()), float(x.max())
+    grid = np.linspace(low, high, 1 + round((high - low) / STEP))
+    mean, draws = posterior.curves(grid)
+    minima = _vertices(grid, draws)
+    interval, wide = (tuple(np.percentile(minima, ends).tolist()) for ends in (INTERVAL, WIDE_INTERVAL))
+    lowest = float(_vertices(grid, mean[None])[0])
+    value = float(mean.min()) + posterior.level(mean, grid)
+    inside = np.flatnonzero(mean - mean.min() <= NEGLIGIBLE * abs(value))
+    at_end = max(np.mean(minima < low + AT_THE_END), np.mean(minima > high - AT_THE_END))
+    status: Literal["located", "flat", "edge"] = "flat"
+    if interval[1] - interval[0] <= TELLING:
+        status = "edge" if at_end > SURELY else "located" if low < wide[0] and wide[1] < high else "flat"
     return Basin(
-        minimum=center + float(grid[best]),
-        interval=(center + low, center + high),
-        loss=float(shape @ powers[:, best] + np.mean(coefficients[3:])),
-        noise=variance**0.5,
-        status="located" if inside else "flat",
+        minimum=lowest,
+        interval=(min(interval[0], lowest), max(interval[1], lowest)),
+        wide_interval=(min(wide[0], lowest), max(wide[1], lowest)),
+        band=(float(grid[inside[0]]), float(grid[inside[-1]])),
+        loss=value,
+        noise=posterior.noise,
+        status=status,
     )
 
 
-def _seed_slope(u: Floats, seed: NDArray[np.int64], residual: Floats, variance: float) -> float:
-    """Standard deviation between seeds of the slope of their residuals, beyond what noise explains.
+def _tell_enough(x: Floats, seed: Ints) -> bool:
+    """Whether there are four timescales, and four differences within seeds."""
+    return len(np.unique(x)) >= 4 and len(x) - len(np.unique(seed)) >= 4
 
-    A seed whose basin is shifted by d has residuals that slope by -curvature * d.
+
+def _nothing(x: Floats, loss: Floats) -> Basin:
+    """What can be said of too few probes, or of ones that all measured the same."""
+    ends = (float(x.min()), float(x.max())) if len(x) else (0.0, 0.0)
+    best = int(np.argmin(loss)) if len(x) else 0
+    value = float(loss[best]) if len(x) else np.inf
+    return Basin(float(x[best]) if len(x) else 0.0, ends, ends, ends, value, np.nan, "flat")
+
+
+def _is_near(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:
+    """Which probes are fitted: those near the lowest loss, and whatever joins them without being much worse.
+
+    The wall on the side of short timescales says nothing about where the floor is lowest; a plateau does.
     """
-    slopes: list[float] = []
-    expected: list[float] = []
-    for s in np.unique(seed):
-        mine = u[seed == s] - u[seed == s].mean()
-        slopes.append(float(mine @ residual[seed == s]) / float(mine @ mine))
-        expected.append(variance / float(mine @ mine))
-    excess = float(np.var(slopes, ddof=1)) - float(np.mean(expected))
-    return math.sqrt(max(0.0, excess))
+    points, column = np.unique(x, return_inverse=True)
+    _, row = np.unique(seed, return_inverse=True)
+    effects = np.column_stack([np.eye(len(points))[column], np.eye(row.max() + 1)[row]])
+    curve = np.linalg.lstsq(effects, loss, rcond=None)[0][: len(points)]  # mean over seeds, each at its own level
+    best = int(np.argmin(curve))
+    always = np.abs(points - points[best]) <= NEAR
+    most = curve[always].max()
+    first, last = int(np.argmax(always)), len(points) - 1 - int(np.argmax(always[::-1]))
+    while first > 0 and curve[first - 1] <= most:
+        first -= 1
+    while last < len(points) - 1 and curve[last + 1] <= most:
+        last += 1
+    near: NDArray[np.bool_] = (x >= points[first]) & (x <= points[last])
+    return near
+
+
+class _Posterior:
+    """What the losses say about the mean basin, under every combination of length, signal and drift that fits them."""
+
+    def __init__(self, x: Floats, seed: Ints, loss: Floats) -> None:
+        self.x, self.loss = x, loss
+        seeds = np.unique(seed)
+        self.member = (seed[:, None] == seeds).astype(float)
+        self.contrast = np.linalg.qr(self.member, mode="complete")[0][:, len(seeds) :]
+        z = self.contrast.T @ loss
+        same = self.member @ self.member.T
+        drift = self._between(same * _smooth(x, x, DRIFT_LENGTH))
+        basins = np.stack([self._between(_smooth(x, x, length)) for length in LENGTHS])
+        self.length, self.signal, squared = (
+            each.ravel() for each in np.meshgrid(LENGTHS, SIGNALS**2, DRIFTS**2, indexing="ij")
+        )
+        of_length = np.repeat(basins, len(SIGNALS) * len(DRIFTS), axis=0)
+        covariance = self.signal[:, None, None] * of_length + squared[:, None, None] * drift + np.eye(len(z))
+        self.inverse = np.linalg.inv(covariance)
+        self.weighted = self.inverse @ z
+        self.residual = self.weighted @ z  # over the noise's variance it is a chi square
+        evidence = -0.5 * np.linalg.slogdet(covariance)[1] - 0.5 * len(z) * np.log(np.maximum(self.residual, 1e-300))
+        weight = np.exp(evidence - evidence.max())
+        self.weight = weight / weight.sum()
+        self.degrees = len(z)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of a loss within its seed."""
+        return float(np.sqrt(self.weight @ self.residual / self.degrees))
+
+    def curves(self, grid: Floats) -> tuple[Floats, Floats]:
+        """The mean of the basin at a grid's points, and DRAWS basins drawn: (points,), (draws, points); levels are arbitrary."""
+        rng = np.random.default_rng(0)
+        mean, draws = np.zeros(len(grid)), []
+        for i, count in enumerate(rng.multinomial(DRAWS, self.weight)):
+            if not count:
+                continue
+            across = self.signal[i] * _smooth(grid, self.x, self.length[i]) @ self.contrast
+            center = across @ self.weighted[i]
+            mean += count / DRAWS * center
+            covariance = self.signal[i] * _smooth(grid, grid, self.length[i]) - across @ self.inverse[i] @ across.T
+            values, vectors = np.linalg.eigh(covariance)
+            spread = vectors * np.sqrt(np.maximum(values, 0.0))
+            variance = self.residual[i] / 2 / rng.gamma(self.degrees / 2, size=count)
+            normal = rng.standard_normal((count, len(grid)))
+            draws.append(center + np.sqrt(variance)[:, None] * (normal @ spread.T))
+        return mean, np.concatenate(draws)
+
+    def level(self, mean: Floats, grid: Floats) -> float:
+        """What to add to the mean basin to get losses: the mean of the seeds' levels."""
+        rest = self.loss - np.interp(self.x, grid, mean)
+        return float(np.mean(self.member.T @ rest / self.member.sum(axis=0)))
+
+    def _between(self, covariance: Floats) -> Floats:
+        """Of the differences within seeds."""
+        between: Floats = self.contrast.T @ covariance @ self.contrast
+        return between
+
+
+def _smooth(x: Floats, other: Floats, length: float) -> Floats:
+    """Covariance of a smooth function's values: near points are alike."""
+    kernel: Floats = np.exp(-0.5 * ((x[:, None] - other) / length) ** 2)
+    return kernel
+
+
+def _vertices(grid: Floats, curves: Floats) -> Floats:
+    """Where each curve, of shape (curves, points), is lowest: by the parabola through its lowest point and its neighbours."""
+    best = np.argmin(curves, axis=1)
+    middle = np.clip(best, 1, len(grid) - 2)
+    left, lowest, right = (np.take_along_axis(curves, (middle + i)[:, None], axis=1)[:, 0] for i in (-1, 0, 1))
+    bend = np.maximum(left - 2 * lowest + right, 1e-300)
+    vertices: Floats = np.where(
+        best == middle, grid[middle] + (grid[1] - grid[0]) * (left - right) / 2 / bend, grid[best]
+    )
+    return vertices

@@ -559,16 +559,19 @@ class Memory(Noun):
 class Optimum(Noun):
     """Where the loss of a sweep over the timescale is lowest.
 
-    `log2_interval` bounds log2(timescale_run) at 80 %; `status` is "located", "flat" (the loss does
-    not tell) or "edge" (the lowest loss lies at the end of what was probed). Only a located optimum
-    is a measurement.
+    `log2_interval` bounds log2(timescale_run) at 80 %, `log2_interval_95` at 95 %; in `log2_band` the loss is within
+    0.2 % of the lowest. `status` is "located", "flat" (the loss does not tell) or "edge" (the lowest loss lies at the
+    end of what was probed). Only a located optimum is a measurement.
     """
 
     run: TrainingRun
     timescale_run: float = Field(ge=1e-9, le=1e9)
     log2_interval: tuple[float, float]
+    log2_interval_95: tuple[float, float] | None = None
+    log2_band: tuple[float, float] | None = None
     status: Literal["located", "flat", "edge"]
     loss: float | None = None
+    noise: float | None = Field(None, description="standard deviation of a loss within its seed")
 
     @model_validator(mode="after")
     def _refuse_what_disagrees(self) -> Self:
@@ -595,10 +598,58 @@ class Optimum(Noun):
         return min(0.0, low - x), max(0.0, high - x)
 
 
-class Calibration(Noun):
-    """A rule whose constants were measured, with the optima they were fitted to.
+class Slope(Noun):
+    """How the optimum moves against a law: octaves of the timescale for 4 times a quantity, and its standard deviation."""
 
-    `constants` is empty where no optimum was located; then it advises nothing.
+    octaves_per_factor_4: float
+    deviation: float
+
+
+class LeftOut(Noun):
+    """A measured optimum, log2(timescale_run), beside what all the others predict for it; the interval holds 80 %."""
+
+    run: TrainingRun
+    measured: float
+    predicted: float
+    log2_interval: tuple[float, float]
+
+
+class TunedLr(Noun):
+    """The learning rate at which the loss was lowest, each at its own best timescale.
+
+    `losses` pairs learning rates with it; `status` is "edge" where the best is the smallest or largest that was tried.
+    `timescale_slope`, in octaves per octave of lr, is 0 where the timescale stays put as lr moves and -1 where λ does;
+    `steadier` names the one that moves less.
+    """
+
+    peak_lr: float = Field(gt=0)
+    status: Literal["located", "edge"]
+    losses: tuple[tuple[float, float], ...]
+    timescale_slope: float | None = None
+    steadier: Literal["timescale", "weight_decay"] | None = None
+
+
+class Validation(Noun):
+    """A prediction for a run that was not calibrated, and what training there showed.
+
+    `predicted` and its 80 % interval are log2(timescale_run); `losses` pairs those that were trained with their mean
+    loss over seeds. `regret` is the prediction's loss above the lowest of them, on the same seeds, with its standard error.
+    """
+
+    run: TrainingRun
+    predicted: float
+    log2_interval: tuple[float, float]
+    optimum: Optimum
+    losses: tuple[tuple[float, float], ...]
+    regret: float
+    regret_deviation: float
+
+
+class Calibration(Noun):
+    """A rule whose constants were measured, with the optima they were fitted to, the base run's first.
+
+    `constants` is empty where no optimum was located; then it advises nothing. `slopes` are of quantities in which the
+    optima differ.
     """
 
     schema_: Literal["adamw-scale/calibration/1"] = Field("adamw-scale/calibration/1", alias="schema")
@@ -606,6 +657,10 @@ class Calibration(Noun):
     rule: str
     constants: dict[str, float]
     optima: tuple[Optimum, ...] = Field(min_length=1)
+    slopes: dict[str, Slope] = Field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+    lr: TunedLr | None = None
+    validation: Validation | None = None
     probes: dict[str, Any]
 
     @model_validator(mode="after")

@@ -27,31 +27,26 @@ def fit(minimum: float, curvature: float, skew: float, noise: float, seeds: int,
     seeds=st.integers(2, 5),
 )
 def test_finds_a_noiseless_minimum(minimum: float, curvature: float, skew: float, seeds: int) -> None:
-    """Whatever the level of each seed and the lopsidedness, the minimum is found to a hundredth of an octave."""
+    """Whatever the level of each seed and the lopsidedness, the minimum is found to a few hundredths of an octave."""
     basin = fit(minimum, curvature, skew * curvature, 0.0, seeds, np.random.default_rng(0))
     assert basin.status == "located"
-    assert basin.minimum == pytest.approx(minimum, abs=0.01)
+    assert basin.minimum == pytest.approx(minimum, abs=0.03)
 
 
-@pytest.mark.parametrize(("skew", "drift"), [(-0.2, 0.0), (-0.2, 0.1), (0.2, 0.2)], ids=str)
-def test_interval_covers_the_planted_minimum(skew: float, drift: float) -> None:
-    """In 150 repeats of lopsided basins whose minimum moves between seeds, 80 % intervals hold the truth in 70 to 100 %.
-
-    It errs on the wide side where a cubic happens to fit: the allowance for kinks is then not needed.
-    """
+@pytest.mark.parametrize(("skew", "drift"), [(0.0, 0.0), (0.5, 0.0), (0.5, 0.1), (-0.5, 0.2)], ids=str)
+def test_intervals_cover_the_planted_minimum(skew: float, drift: float) -> None:
+    """In 200 repeats of lopsided basins whose minimum moves between seeds, 80 % intervals hold the truth in 72 to 93 %."""
     rng = np.random.default_rng(1)
     covered = []
-    for _ in range(150):
+    for _ in range(200):
         minimum = rng.uniform(-3.3, -2.7)
         x = np.tile(-3 + WINDOW, 3)
         seed = np.repeat(np.arange(3), len(WINDOW))
         d = x - minimum - drift * rng.standard_normal(3)[seed]
-        loss = 2.0 + 0.06 * d**2 * np.where(d < 0, 1 - skew, 1 + skew)
-        basin = fit_basin(x, seed, loss + 0.004 * rng.standard_normal(len(x)))
-        if basin.status == "located":
-            covered.append(basin.interval[0] <= minimum <= basin.interval[1])
-    assert len(covered) > 100
-    assert np.mean(covered) > 0.70
+        loss = 2.0 + 0.1 * (d**2 if skew == 0 else 2 * (np.exp(-skew * d) + skew * d - 1) / skew**2)
+        basin = fit_basin(x, seed, loss + 0.01 * rng.standard_normal(len(x)))
+        covered.append(basin.interval[0] <= minimum <= basin.interval[1])
+    assert 0.72 <= np.mean(covered) <= 0.93
 
 
 def test_flat_is_flat() -> None:
@@ -61,11 +56,11 @@ def test_flat_is_flat() -> None:
     assert statuses.count("flat") >= 90
 
 
-def test_a_slope_is_not_a_minimum() -> None:
-    """A loss that falls throughout the window has no optimum in it."""
+def test_a_slope_is_an_edge() -> None:
+    """A loss that falls throughout what was probed has its minimum at the end, or beyond."""
     x = np.tile(WINDOW, 3)
     seed = np.repeat(np.arange(3), 5)
-    assert fit_basin(x, seed, 2.0 - 0.1 * x).status == "flat"
+    assert fit_basin(x, seed, 2.0 - 0.1 * x).status == "edge"
 
 
 def test_diverged_probes_are_left_out() -> None:

@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any, NamedTuple, cast
 
 from adamw_scale import timescale as ema
+from adamw_scale.advisor.scaling import EIGHTY, ScalingFit, fours_between
 from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
 from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.rules import RULES, CalibratableRule, Rule
@@ -29,6 +30,7 @@ class Answer(NamedTuple):
 
     rule: Rule
     timescale: Timescale
+    derivation: str
     source: str
     certainty: str
     outside: tuple[str, ...]
@@ -79,7 +81,16 @@ def published(run: TrainingRun, rule: Rule) -> Answer:
             )
         )
     octaves = math.log2(rule.spread_outside if outside else rule.spread)
-    return Answer(rule, timescale, rule.source, rule.certainty, outside, (-octaves, octaves), tuple(cautions))
+    return Answer(
+        rule,
+        timescale,
+        rule.derivation(run),
+        rule.source,
+        rule.certainty,
+        outside,
+        (-octaves, octaves),
+        tuple(cautions),
+    )
 
 
 def published_for(reference: TrainingRun, name: str) -> float | None:
@@ -108,21 +119,23 @@ def measured(run: TrainingRun, calibration: Calibration, kind: Regime | None) ->
             "calibrate with more epochs or fewer data, or leave --calibration out"
         )
     rule = _calibrated_rule(calibration)
-    nearest = min(located, key=lambda optimum: sum(abs(k) for k in _moves(run, optimum.run).values()))
-    _refuse_other_constants(rule, nearest)
+    _refuse_other_constants(rule, located)
+    scaling = ScalingFit.of(rule, located)
+    nearest = min(located, key=lambda optimum: sum(map(abs, fours_between(run, optimum.run).values())))
     unlike = (
         [f"the calibration is of {rule.name!r}, a {kind.name} run has {kind.default!r}"]
         if kind is not None and rule.name != kind.default
         else []
     )
-    name = calibration.task.get("name", "?")
+    name, many = calibration.task.get("name", "?"), len(located) > 1
     return _fitted(
         run,
         rule,
         nearest,
         unlike,
+        scaling=scaling if scaling.quantities else None,
         verb="calibrated",
-        source=f"calibration: {len(located)} measured optimum of task {name!r}",
+        source=f"calibration: {len(located)} measured {'optima' if many else 'optimum'} of task {name!r}",
         certainty="measured, 80 % interval",
         fix="calibrate nearer to the run (--data, --dataset-size, --epochs, --batch-size, --width, --lr)",
     )
@@ -179,30 +192,6 @@ def tuned_optimum(reference: TrainingRun) -> Optimum:
     )
 
 
-def ratios(run: TrainingRun, other: TrainingRun) -> dict[str, float]:
-    """This run over another one, in every quantity that moves an optimum.
-
-    The learning rate is that of the hidden matrices times width, since lr ~ 1/width leaves a run where
-    it is. Where a width is not given, the square root of the parameter ratio stands for its ratio. A
-    learning rate that is not known has not moved.
-    """
-    widths = 1.0
-    if run.width and (other.width or run.base_width):
-        widths = run.width / (other.width or run.base_width or run.width)
-    elif run.num_params and other.num_params:
-        widths = math.sqrt(run.num_params / other.num_params)
-    lrs = 1.0
-    if run.peak_lr is not None and other.peak_lr is not None:
-        lrs = (run.peak_lr / run.width_ratio) / (other.peak_lr / other.width_ratio) * widths
-    return {
-        "data set": run.dataset_size / other.dataset_size,
-        "epochs": run.epochs / other.epochs,
-        "batch": run.batch_size / other.batch_size,
-        "width": widths,
-        "lr": lrs,
-    }
-
-
 def _fitted(
     run: TrainingRun,
     rule: CalibratableRule,
@@ -213,14 +202,26 @@ def _fitted(
     source: str,
     certainty: str,
     fix: str,
+    scaling: ScalingFit | None = None,
 ) -> Answer:
-    """A fitted rule: the range is the optimum's interval, widened by how far the run has moved from it."""
-    measured_run, moves = optimum.run, _moves(run, optimum.run)
-    timescale, cautions = _matched_to_schedule(
-        run, rule.target_timescale(run), measured_run.decay_schedule.mean(), f"the {verb} schedule"
-    )
+    """A fitted rule: the range is the optimum's interval, widened by how far the run has moved from it.
+
+    Where slopes were measured, they move the answer, and its range is what they predict; the range is then widened
+    for the other quantities only.
+    """
+    measured_run, moves = optimum.run, fours_between(run, optimum.run)
+    target, derivation = rule.target_timescale(run), rule.derivation(run)
     low, high = optimum.octaves
+    if scaling is not None:
+        predicted = scaling.predict(run)
+        low, high = -EIGHTY * predicted.deviation, EIGHTY * predicted.deviation
+        factor = 2.0**predicted.log2_tau / target.run
+        derivation += f"; times {factor:.3g}, as {_slopes(scaling)}"
+        target = run.timescale(run=2.0**predicted.log2_tau)
+    timescale, cautions = _matched_to_schedule(run, target, measured_run.decay_schedule.mean(), f"the {verb} schedule")
     for quantity, fours in moves.items():
+        if scaling is not None and quantity in scaling.quantities:
+            continue
         drift = sorted(fours * octaves for octaves in rule.drift[quantity])
         low, high = low + min(0.0, drift[0]), high + max(0.0, drift[1])
     factors = {quantity: 4.0**fours for quantity, fours in moves.items() if abs(fours) > 0.02}
@@ -236,11 +237,20 @@ def _fitted(
                 code="extrapolated" if outside else "moved",
                 message=f"{verb} at {_describe(measured_run)}; here {', '.join(moved) or 'the run'}"
                 + (f" ({', '.join(outside)})" if outside else "")
-                + "; the range was widened by the drifts seen in small trainings",
+                + f"; the range was widened by {'what the optima tell and ' if scaling else ''}the drifts seen in small trainings",
                 fix=fix,
             )
         )
-    return Answer(rule, timescale, source, certainty, outside, (low, high), tuple(cautions))
+    return Answer(rule, timescale, derivation, source, certainty, outside, (low, high), tuple(cautions))
+
+
+def _slopes(scaling: ScalingFit) -> str:
+    """What was measured of the law, for people."""
+    told = (
+        f"the timescale moves {mean:+.2g} ± {deviation:.2g} octaves against it for 4 x the {quantity}"
+        for quantity, (mean, deviation) in scaling.slopes.items()
+    )
+    return "measured: " + ", ".join(told)
 
 
 def _calibrated_rule(calibration: Calibration) -> CalibratableRule:
@@ -253,19 +263,14 @@ def _calibrated_rule(calibration: Calibration) -> CalibratableRule:
     return cast(CalibratableRule, part(**calibration.constants))
 
 
-def _refuse_other_constants(rule: Rule, optimum: Optimum) -> None:
-    """Constants that do not come near the optimum they claim to be fitted to were not fitted to it."""
+def _refuse_other_constants(rule: CalibratableRule, located: list[Optimum]) -> None:
+    """Constants that the optima do not give were not fitted to them."""
     try:
-        ratio = rule.target_timescale(optimum.run).run / optimum.timescale_run
+        pairs = [(rule.target_timescale(o.run).run, rule.fit(located).target_timescale(o.run).run) for o in located]
     except (ArithmeticError, ValueError, SpecError):
-        ratio = math.inf
-    if not 0.5 <= ratio <= 2:
-        raise CalibrationError("the constants of this calibration do not fit its own optimum: run calibrate again")
-
-
-def _moves(run: TrainingRun, other: TrainingRun) -> dict[str, float]:
-    """How many factors of 4 the run is away from another one, by quantity."""
-    return {quantity: math.log(ratio, 4) for quantity, ratio in ratios(run, other).items()}
+        pairs = [(math.inf, 1.0)]
+    if not all(math.isclose(claimed, fitted, rel_tol=1e-3) for claimed, fitted in pairs):
+        raise CalibrationError("the constants of this calibration do not fit its own optima: run calibrate again")
 
 
 def _far_from(run: TrainingRun, probed: TrainingRun, factors: dict[str, float]) -> Iterator[str]:

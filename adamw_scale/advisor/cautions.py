@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 
 from adamw_scale import timescale as ema
-from adamw_scale.advisor.answers import how_to_measure, published_for, ratios
+from adamw_scale.advisor.answers import how_to_measure, published_for
+from adamw_scale.advisor.scaling import ratios
 from adamw_scale.batch_scaling import lr_sde
 from adamw_scale.conventions import CONVENTIONS
 from adamw_scale.parametrizations import PARAMETRIZATIONS, published_decay_factors

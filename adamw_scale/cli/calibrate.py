@@ -1,17 +1,14 @@
 """adamw-scale calibrate: short probe trainings that measure the optimal timescale."""
 
 import signal
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from adamw_scale.cli.calibration_text import parameters, render, say
 from adamw_scale.cli.probe_options import Probing, named_values, probe_options
 from adamw_scale.errors import MissingInputError, SpecError
-from adamw_scale.units import printable
-
-if TYPE_CHECKING:
-    from adamw_scale.spec import Calibration, Optimum, TrainingRun
+from adamw_scale.units import format_percent
 
 
 @probe_options
@@ -55,6 +52,14 @@ def calibrate(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run probes again whose command failed or timed out.")
     ] = False,
+    validate: Annotated[
+        str | None,
+        typer.Option(
+            "--validate",
+            help="Afterwards train the prediction and its neighbours at a larger run, such as 16x (the data) or width=256.",
+            metavar="SCALE",
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would run and what it costs, and run nothing.")
     ] = False,
@@ -83,6 +88,7 @@ def calibrate(
 
     options = named_values("--engine-option", engine_option)
     _ = ENGINES[engine], [TRACKERS[name] for name in track]
+    larger = {} if validate is None else _larger(validate)
     if plan and fit_only:
         raise SpecError("--plan shows what would be trained and --fit-only trains nothing: drop one of them")
     if plan:
@@ -95,7 +101,7 @@ def calibrate(
     from adamw_scale.cli.progress import Display
 
     if fit_only:
-        result = fit_stored(out, notice=_say)
+        result = fit_stored(out, notice=say)
     else:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # preempted or interrupted, it ends in order
         with Display() as display:
@@ -104,118 +110,72 @@ def calibrate(
                 probing.task,
                 probing.data,
                 task_options=probing.task_options,
-                run=probing.run,
-                device=probing.device,
-                precision=probing.precision,
-                seeds=probing.seeds,
                 jobs=jobs,
                 engine=engine,
                 engine_options=options,
                 trackers=track,
                 wait=wait,
                 retry_failed=retry_failed,
+                validate=larger,
                 watcher=display.watcher(),
+                **probing.asked,
             )
     if json:
         print(result.to_json(), end="")
     else:
-        _render(result, out)
+        render(result, out)
     if not result.constants:
         raise typer.Exit(1)
 
 
-def _show_plan(probing: Probing, json: bool) -> None:
-    from adamw_scale.calibration import plan
-    from adamw_scale.probe.plan import describe_cost
-    from adamw_scale.units import format_percent
+def _larger(text: str) -> dict[str, str]:
+    """What --validate names: FIELD=VALUE, or a value of the data set's size."""
+    field, equals, value = text.partition("=")
+    return {field.replace("-", "_"): value} if equals else {"dataset_size": text}
 
-    seeds, device = probing.seeds, probing.device
-    sweep = plan(
-        probing.task,
-        probing.data,
-        task_options=probing.task_options,
-        run=probing.run,
-        device=device,
-        precision=probing.precision,
-        seeds=seeds,
-    )
-    cost, run = describe_cost(sweep), sweep.run
+
+def _show_plan(probing: Probing, json: bool) -> None:
+    from adamw_scale.calibration.design import designs
+    from adamw_scale.probe import load_task
+    from adamw_scale.probe.plan import describe_cost
+    from adamw_scale.probe.search import resolution
+    from adamw_scale.probe.tasks.task import TaskSource
+
+    ask = probing.ask
+    sweeps = designs(load_task(TaskSource(probing.task, probing.data, dict(probing.task_options))), ask)
+    first, costs = sweeps[0], [describe_cost(sweep) for sweep in sweeps]
+    likely = sum(cost["probes_likely"] for cost in costs)
+    flops = sum(cost["flops_likely"] for cost in costs)
+    resolves = resolution(min(cost["probes_likely"] for cost in costs))
     if json:
         import json as encoder
 
         document = {
             "schema": "adamw-scale/plan/1",
-            "task": sweep.task,
-            "device": device,
-            "seeds": seeds,
-            "coarse_log2_tau_run": sweep.start,
-            **cost,
-            "run": run.model_dump(mode="json", exclude_none=True),
+            "task": first.task,
+            "device": ask.device,
+            "seeds": ask.seeds,
+            "coarse_log2_tau_run": first.search.coarse,
+            **costs[0],
+            "probes_likely": likely,
+            "flops_likely": flops,
+            "resolves": resolves,
+            "run": first.run.model_dump(mode="json", exclude_none=True),
+            "scales": [sweep.run.model_dump(mode="json", exclude_none=True) for sweep in sweeps[1:]],
         }
         print(encoder.dumps(document, allow_nan=False))
         return
+    for sweep in sweeps:
+        run = sweep.run
+        size = f"{parameters(run)}{run.dataset_size:g} {run.unit} x {run.epochs:g} epochs"
+        print(f"{size}, batch {run.batch_size:g}, lr {run.peak_lr:g}, {run.schedule}")
+    operations = f", {flops:.2g} floating-point operations in all" if flops else ""
     print(
-        f"{_parameters(run)}{run.dataset_size:g} {run.unit} x {run.epochs:g} epochs, lr {run.peak_lr:g}, {run.schedule}"
+        f"{likely} probes likely, of {costs[0]['steps_per_probe']} steps each{'' if len(sweeps) == 1 else ' and more'}{operations}"
     )
-    flops = f", {cost['flops_likely']:.2g} floating-point operations in all" if run.num_params else ""
-    print(f"{cost['probes_likely']} probes likely, of {cost['steps_per_probe']} steps each{flops}")
-    print(sweep.data)
-    print(f"first: timescales of {', '.join(format_percent(2.0**x) for x in sweep.start)} of the run on one seed,")
-    print(f"then around the lowest loss on {seeds} seeds")
-
-
-def _parameters(run: "TrainingRun") -> str:
-    return f"{run.num_params:,.0f} parameters, " if run.num_params else ""
-
-
-def _say(notice: str) -> None:
-    print(printable(notice), file=sys.stderr)
-
-
-def _render(calibration: "Calibration", out: str) -> None:
-    from adamw_scale.calibration import CALIBRATION_FILE
-    from adamw_scale.rules import RULES
-    from adamw_scale.units import format_percent, format_significant
-
-    optimum = calibration.optima[0]
-    tau, run = optimum.timescale, optimum.run
-    low, high = (2.0**end for end in optimum.log2_interval)
-    probes = calibration.probes
+    print(f"that resolves: {resolves}")
+    print(first.data)
     print(
-        f"optimum {optimum.status}: {probes['count']} probes, {probes['seeds']} seeds, {_parameters(run)}lr {run.peak_lr:g}"
+        f"first: timescales of {', '.join(format_percent(2.0**x) for x in first.search.coarse)} of the run on one seed,"
     )
-    if failed := probes.get("failed"):
-        _say(f"{failed} probes failed and say nothing about their timescale; run the same command with --retry-failed")
-    if optimum.loss is None:
-        _say(f"every probe diverged, at any weight decay, at lr {run.peak_lr:g}. Lower --lr, or warm up for longer")
-        return
-    if optimum.status != "located":
-        print(_why_nothing_was_fitted(optimum), file=sys.stderr)
-        print(
-            "To locate one, train the probes longer on fewer data (--epochs, --dataset-size), or add --seeds.",
-            file=sys.stderr,
-        )
-        return
-    published = vars(RULES[calibration.rule]())
-    print(
-        f"  timescale  {format_percent(tau.run)} of the run (80 % interval {format_percent(low)} to {format_percent(high)}) = {tau.epochs:.3g} epochs"
-    )
-    print(
-        f"  λ          {format_significant(optimum.weight_decay)} for the probed run; held-out loss {optimum.loss:.4f}"
-    )
-    for name, value in calibration.constants.items():
-        print(f"  constant   {calibration.rule} {name} = {value:.3g} (published {published[name]:g})")
-    print(f"\nUse it: adamw-scale recommend --calibration {out}/{CALIBRATION_FILE} [run options]")
-    print("It holds for runs like the probed one; the further away a run is, the wider its range.")
-
-
-def _why_nothing_was_fitted(optimum: "Optimum") -> str:
-    from adamw_scale.units import format_share, format_significant
-
-    if optimum.status == "flat":
-        return "flat: the losses do not tell timescales apart within an octave of the lowest; in this range λ hardly matters"
-    tau = optimum.timescale
-    end = f"{format_share(tau.run, 'the run')}, λ = {format_significant(optimum.weight_decay)}"
-    if tau.run > 1:
-        return f"edge: the longest timescale probed was best ({end}); here decay only costs, use none or less than that"
-    return f"edge: the shortest timescale probed was best ({end}); the optimum lies at more decay than may be probed"
+    print(f"then around the lowest loss on up to {ask.seeds} seeds")

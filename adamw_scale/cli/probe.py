@@ -50,7 +50,7 @@ def plan(
     until it says that the sweep is complete; then calibrate fits it. While indices of a plan are not
     done, planning again keeps their numbers.
     """
-    from adamw_scale.calibration import PROBES_FILE, design
+    from adamw_scale.calibration import PROBES_FILE, designs
     from adamw_scale.probe import load_task
     from adamw_scale.probe.array import PLAN_FILE, ProbePlan, command_of, ranges, slurm_line
     from adamw_scale.probe.store import FolderLock, ProbeStore
@@ -59,17 +59,22 @@ def plan(
     file = Path(out).absolute() / PLAN_FILE
     source = TaskSource(probing.task, probing.data, dict(probing.task_options), str(file.parent))
     task = load_task(source)
-    sweep = design(task, probing.run, probing.device, probing.precision, probing.seeds)
+    sweeps = designs(task, probing.ask)
     folder = _folder(out)
     with FolderLock(folder), ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed) as store:
         _say(*store.notices)
-        missing = sweep.missing(store.results)
-        limit = task.batch_limit(sweep.run, probing.device)
+        missing = [config for sweep in sweeps for config in sweep.missing(store.results)]
         written = (
-            _written(ProbePlan.of(missing, source, limit, jobs or 1), file, keep=jobs is None) if missing else None
+            _written(
+                ProbePlan.of(missing, source, lambda run: task.batch_limit(run, probing.ask.device), jobs or 1),
+                file,
+                keep=jobs is None,
+            )
+            if missing
+            else None
         )
     indices = written.waiting(store.results) if written else []
-    start = slurm_line(file, indices, probing.device) if indices else None
+    start = slurm_line(file, indices, probing.ask.device) if indices else None
     if json:
         _print_json("plan", complete=not missing, probes=len(missing), indices=indices, plan=str(file), sbatch=start)
     elif start is None:

@@ -7,7 +7,7 @@ A cluster's scheduler starts the indices; nothing talks to anything but the file
 
 import os
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
@@ -21,6 +21,7 @@ from adamw_scale.probe.engines.engine import in_batches
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
 from adamw_scale.probe.store import ProbeStore
 from adamw_scale.probe.tasks.task import Listener, TaskSource
+from adamw_scale.spec import TrainingRun
 
 PLAN_FILE = "plan.json"
 MAX_PLAN_BYTES = 1 << 26
@@ -34,8 +35,10 @@ class ProbePlan(Noun):
     batches: tuple[tuple[ProbeConfig, ...], ...]
 
     @classmethod
-    def of(cls, missing: Sequence[ProbeConfig], source: TaskSource, limit: int, jobs: int) -> Self:
-        """A plan of at least `jobs` batches, if there are as many probes, of at most `limit` probes each.
+    def of(
+        cls, missing: Sequence[ProbeConfig], source: TaskSource, limit: Callable[[TrainingRun], int], jobs: int
+    ) -> Self:
+        """A plan of at least `jobs` batches, if there are as many probes, of at most as many as `limit` says of a run.
 
         Paths are absolute in it, whatever folder an index is started in.
         """

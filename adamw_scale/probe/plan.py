@@ -1,8 +1,4 @@
-"""Which probes to run: configurations as values, and the design that says which are missing.
-
-The design is a pure function of what has been measured, so a calibration that was killed continues
-exactly as if it had not been.
-"""
+"""Which probes to run: configurations and results as values, and the sweep that says which are missing."""
 
 import hashlib
 import json
@@ -12,16 +8,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from adamw_scale.errors import SpecError
+from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.noun import Noun
+from adamw_scale.probe.search import Grid, Point, Search
 from adamw_scale.spec import TrainingRun
 from adamw_scale.timescale import weight_decay
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
-MAX_WINDOW_MOVES = 3
-
-Point = tuple[int, float]  # seed, log2(tau_run)
 
 
 class ProbeConfig(Noun):
@@ -95,16 +89,10 @@ class ProbeResult(Noun):
 
 
 class Sweep(Noun):
-    """A search over log2(tau_run), on common seeds: every second octave, refine, replicate.
+    """One run whose timescale is searched (see `search`), and how its probes are told apart from others.
 
-    1. The first seed probes `coarse`. If none has a loss, that is all. While the lowest loss lies at an end, that end moves out by
-       two octaves, as far as `limits`.
-    2. The neighbours of the lowest loss, one octave away, until both are known.
-    3. On every seed: the window of half octaves from one octave below it to one above. If the mean
-       over seeds is lowest at an end of the window, the window moves there. Seeds with a failed probe do not count.
-
-    A stage is looked at only when all of it is measured, so it makes no difference in which order
-    its probes end, or whether the process died between them.
+    `metric` is what is minimised, or maximised: "loss", or any other number that probes measure. A `grid` is probed as it
+    is, instead of a search.
     """
 
     task: dict[str, str]
@@ -112,10 +100,14 @@ class Sweep(Noun):
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
     data: str = ""
+    metric: str = "loss"
+    maximize: bool = False
     seeds: tuple[int, ...] = (0, 1, 2)
     coarse: tuple[float, ...] = (-6.0, -4.0, -2.0, 0.0, 2.0)
     limits: tuple[float, float] = (-10.0, 4.0)
     min_tau_iter: float = 20.0
+    most: int | None = None
+    grid: tuple[float, ...] | None = None
 
     @model_validator(mode="after")
     def _refuse_what_cannot_be_fitted(self) -> Self:
@@ -128,6 +120,7 @@ class Sweep(Noun):
                 f"a probe of {self.run.total_steps:.4g} steps is too short to sweep its timescale (at least "
                 f"{self.min_tau_iter:g} steps): raise --epochs or lower --batch-size"
             )
+        _ = self.search
         return self
 
     @property
@@ -136,14 +129,12 @@ class Sweep(Noun):
         return max(self.limits[0], math.ceil(math.log2(self.min_tau_iter / self.run.total_steps)))
 
     @property
-    def start(self) -> tuple[float, ...]:
-        """The coarse points that this run is long enough for."""
-        return tuple(x for x in self.coarse if x >= self.low)
-
-    @property
-    def likely_probes(self) -> int:
-        """Probes of a sweep whose optimum lies inside the grid: seven or so, then five a seed."""
-        return len(self.start) + 4 + 5 * (len(self.seeds) - 1)
+    def search(self) -> Search | Grid:
+        """The search, from coarse points that this run is long enough for, or the grid."""
+        if self.grid is not None:
+            return Grid(self.seeds, self.grid)
+        coarse = tuple(x for x in self.coarse if x >= self.low)
+        return Search(self.seeds, coarse, (self.low, self.limits[1]), self.most)
 
     def config(self, seed: int, log2_tau: float) -> ProbeConfig:
         """The probe at one point of the sweep."""
@@ -153,66 +144,41 @@ class Sweep(Noun):
         )
         return ProbeConfig(task=self.task, run=run, seed=seed, device=self.device, precision=self.precision)
 
+    def value(self, result: ProbeResult) -> float:
+        """What is minimised: infinite where the probe diverged, NaN where it failed.
+
+        Raises:
+            CalibrationError: the probe measured no such metric.
+        """
+        if result.loss is None:
+            return math.nan if result.status == "failed" else math.inf
+        value = result.loss if self.metric == "loss" else result.metrics.get(self.metric)
+        if value is None:
+            known = ", ".join(["loss", *sorted(result.metrics)])
+            raise CalibrationError(f"probes measured no {self.metric[:60]!r}, only {known}: change --metric")
+        return -value if self.maximize else value
+
     def missing(self, results: Mapping[str, ProbeResult]) -> list[ProbeConfig]:
         """The next probes to run, given all results by key; empty when the sweep is complete."""
-        seen = self.seen(results)
-        return [config for point in self._next(seen) if (config := self.config(*point)).key not in results]
+        stage = self.search.next(self._values(self.seen(results)))
+        return [config for point in stage if (config := self.config(*point)).key not in results]
 
     def seen(self, results: Mapping[str, ProbeResult]) -> dict[Point, ProbeResult]:
         """Results of all stages that are complete, by seed and log2(tau)."""
         seen: dict[Point, ProbeResult] = {}
-        while stage := {point: self.config(*point).key for point in self._next(seen)}:
+        while stage := {point: self.config(*point).key for point in self.search.next(self._values(seen))}:
             if not all(key in results for key in stage.values()):
                 break
             seen |= {point: results[key] for point, key in stage.items()}
         return seen
 
-    def at_edge(self, seen: Mapping[Point, ProbeResult]) -> bool:
-        """The lowest loss lies at the end of everything that may be probed."""
-        return self._center(seen) in (self.low, self.limits[1])
-
-    def window(self, seen: Mapping[Point, ProbeResult]) -> list[float]:
-        """Half octaves within one octave of the center, as far as the limits allow."""
-        center = self._center(seen)
-        return [x for x in (center + half / 2 for half in (-2, -1, 0, 1, 2)) if self.low <= x <= self.limits[1]]
-
-    def _next(self, seen: Mapping[Point, ProbeResult]) -> list[Point]:
-        """The stage after those that were seen; empty at the end."""
-        first = self._octaves(seen)
-        if not first:
-            return [(self.seeds[0], x) for x in self.start]
-        if not any(map(math.isfinite, first.values())):
-            return []
-        best = min(first, key=lambda x: first[x])
-        outward = {min(first): max(self.low, best - 2), max(first): min(self.limits[1], best + 2)}.get(best, best)
-        around = [outward] if outward not in first else [best - 1, best + 1]
-        refining = [x for x in around if self.low <= x <= self.limits[1] and x not in first]
-        if refining:
-            return [(self.seeds[0], x) for x in refining]
-        return [(seed, x) for seed in self.seeds for x in self.window(seen) if (seed, x) not in seen]
-
-    def _octaves(self, seen: Mapping[Point, ProbeResult]) -> dict[float, float]:
-        """The first seed's losses at whole octaves."""
-        return {x: result.value for (seed, x), result in seen.items() if seed == self.seeds[0] and x == int(x)}
-
-    def _center(self, seen: Mapping[Point, ProbeResult]) -> float:
-        """The first seed's lowest octave; from there to where the mean over all seeds falls on."""
-        first = self._octaves(seen)
-        center = min(first, key=lambda x: first[x])
-        for _ in range(MAX_WINDOW_MOVES):
-            around = [x for x in (center - 1, center, center + 1) if all((seed, x) in seen for seed in self.seeds)]
-            told = [seed for seed in self.seeds if all(seen[seed, x].status != "failed" for x in around)]
-            means = {x: sum(seen[seed, x].value for seed in told) for x in around if told}
-            lowest = min(means, key=lambda x: means[x], default=center)
-            if lowest == center:
-                break
-            center = lowest
-        return center
+    def _values(self, seen: Mapping[Point, ProbeResult]) -> dict[Point, float]:
+        return {point: self.value(result) for point, result in seen.items()}
 
 
 def describe_cost(sweep: Sweep) -> dict[str, Any]:
     """What a sweep costs before it starts: probes, steps, and floating-point operations (6·N·D)."""
-    likely = sweep.likely_probes
+    likely = sweep.search.likely
     flops = 6.0 * (sweep.run.num_params or 0.0) * sweep.run.total_units
     return {
         "probes_likely": likely,

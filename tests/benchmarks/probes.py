@@ -178,7 +178,7 @@ def at_the_same_time(workload: Workload, seconds: float, way: str, counts: Seque
 def automatic(workload: Workload, seconds: float, probes: int) -> float:
     """What `calibrate` does with that many probes on two cores."""
     one = Probes(workload, seconds, "cpu")
-    batches = in_batches(one.configs(probes), one.task.batch_limit(one.run, "cpu"), PROCESSES)
+    batches = in_batches(one.configs(probes), lambda run: one.task.batch_limit(run, "cpu"), PROCESSES)
     return at_the_same_time(workload, seconds, "batched", [len(batch) for batch in batches[:PROCESSES]])
 
 

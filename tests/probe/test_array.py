@@ -50,7 +50,7 @@ def first_plan(folder: Path, limit: int = 2, jobs: int = 1) -> ProbePlan:
     sweep = Sweep(
         task={"name": "planted"}, run=PlantedTask(TaskSource("planted", folder=str(folder))).default_run(DEFAULTS)
     )
-    return ProbePlan.of(sweep.missing({}), TaskSource("planted", folder=str(folder)), limit, jobs)
+    return ProbePlan.of(sweep.missing({}), TaskSource("planted", folder=str(folder)), lambda run: limit, jobs)
 
 
 def ignore(news: object) -> None:
@@ -83,9 +83,9 @@ def test_paths_in_a_plan_are_absolute(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(folder.parent)
     (folder / "data.txt").touch()
     missing = list(first_plan(folder).batches[0])
-    plan = ProbePlan.of(missing, TaskSource("planted", "out/data.txt", {}, "out"), 1, 1)
+    plan = ProbePlan.of(missing, TaskSource("planted", "out/data.txt", {}, "out"), lambda run: 1, 1)
     assert (plan.source.data, plan.source.folder) == (str(folder / "data.txt"), str(folder))
-    assert ProbePlan.of(missing, TaskSource("planted", "hub-name"), 1, 1).source.data == "hub-name"
+    assert ProbePlan.of(missing, TaskSource("planted", "hub-name"), lambda run: 1, 1).source.data == "hub-name"
 
 
 def test_an_index_trains_what_is_not_stored(folder: Path) -> None:

@@ -143,7 +143,7 @@ def real(text: str) -> tuple[list[Batch], dict[str, Any]]:
     """Two batches of two real probes each, and what the serial engine measures."""
     sweep = plan(data=text, run={"dataset_size": 4096, "epochs": 4, "width": 16, "depth": 1}, seeds=2)
     configs = [sweep.config(seed, x) for seed in (0, 1) for x in (-1.0, 1.0)]
-    batches = in_batches(configs, limit=2, jobs=2)
+    batches = in_batches(configs, limit=lambda run: 2, jobs=2)
     reference, _, _ = trained(open_engine("serial", TaskSource("char-lm", text)), batches)
     return batches, reference
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import PlantedEngine
 
 from adamw_scale import TrainingRun
-from adamw_scale.errors import SpecError
+from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult, Sweep, describe_cost
 from adamw_scale.probe.tasks.task import TaskSource
 
@@ -31,26 +31,66 @@ def finish(design: Sweep, engine_type: type[PlantedEngine]) -> dict[str, ProbeRe
 
 
 @pytest.mark.parametrize("minimum", [-4.7, -3.0, -2.4, -1.5, 0.4, 1.2])
-def test_window_lies_around_the_minimum(planted: type[PlantedEngine], minimum: float) -> None:
-    """Every second octave, refined: the window holds the planted minimum, on every seed."""
+def test_probes_gather_around_the_minimum(planted: type[PlantedEngine], minimum: float) -> None:
+    """Every second octave, refined: on every seed that is used there are half octaves on both sides of the minimum."""
     planted.minimum = minimum
-    design = sweep()
-    results = finish(design, planted)
-    seen = design.seen(results)
-    window = design.window(seen)
-    assert len(window) == 5
-    assert window[0] <= minimum <= window[-1]
-    assert {(seed, x) for seed in design.seeds for x in window} <= set(seen)
-    assert not design.at_edge(seen)
-    assert 9 <= len(results) <= 23
+    seen = sweep().seen(finish(sweep(), planted))
+    assert 14 <= len(seen) <= 23
+    for seed in {seed for seed, _ in seen}:
+        probed = sorted(x for s, x in seen if s == seed)
+        assert max(x for x in probed if x <= minimum) >= minimum - 0.5
+        assert min(x for x in probed if x >= minimum) <= minimum + 0.5
 
 
-@pytest.mark.parametrize("minimum", [9.0, -12.0])
-def test_a_minimum_beyond_the_limits_is_an_edge(planted: type[PlantedEngine], minimum: float) -> None:
-    """The end is moved out as far as it may; then the answer is 'edge'."""
+@pytest.mark.parametrize(("minimum", "end"), [(9.0, 4.0), (-12.0, -6.0)])
+def test_a_minimum_beyond_the_limits_is_followed_to_the_end(
+    planted: type[PlantedEngine], minimum: float, end: float
+) -> None:
+    """The end is moved out as far as it may."""
     planted.minimum = minimum
-    design = sweep()
-    assert design.at_edge(design.seen(finish(design, planted)))
+    seen = sweep().seen(finish(sweep(), planted))
+    assert {(seed, end) for seed, _ in seen} <= set(seen)
+    assert all(-6.0 <= x <= 4.0 for _, x in seen)
+
+
+def test_seeds_are_added_where_they_pay(planted: type[PlantedEngine]) -> None:
+    """A clear basin is settled by two seeds; a noisy one takes them all."""
+    many = {"seeds": (0, 1, 2, 3, 4)}
+    planted.noise = 0.0005
+    assert len({seed for seed, _ in sweep(**many).seen(finish(sweep(**many), planted))}) == 2
+    planted.noise = 0.05
+    assert len({seed for seed, _ in sweep(**many).seen(finish(sweep(**many), planted))}) == 5
+
+
+@pytest.mark.parametrize("most", [7, 8, 9, 13, 18])
+def test_a_budget_is_kept(planted: type[PlantedEngine], most: int) -> None:
+    """No more probes than asked for, and no fewer where the sweep would go on."""
+    planted.noise = 0.05
+    design = sweep(most=most)
+    assert len(finish(design, planted)) == most
+    assert design.search.likely == most
+
+
+def test_a_budget_that_locates_nothing_is_refused() -> None:
+    """Five coarse points and no refinement are no search."""
+    with pytest.raises(SpecError, match="at least 7 are needed"):
+        sweep(most=6)
+
+
+def test_another_metric_is_searched(planted: type[PlantedEngine]) -> None:
+    """Any number that probes measure, minimised or maximised; one they do not measure is named."""
+
+    class WithAccuracy(planted):  # type: ignore[valid-type, misc]
+        def result(self, config: ProbeConfig, listener: Any) -> ProbeResult:
+            result: ProbeResult = super().result(config, listener)
+            accuracy = 1 - 0.01 * (config.log2_tau - 1.0) ** 2
+            return result.model_copy(update={"metrics": {"accuracy": accuracy}})
+
+    design = sweep(metric="accuracy", maximize=True)
+    seen = design.seen(finish(design, WithAccuracy))
+    assert (1, 1.0) in seen
+    with pytest.raises(CalibrationError, match="measured no 'f1', only loss, accuracy"):
+        finish(sweep(metric="f1"), WithAccuracy)
 
 
 def test_nothing_is_run_twice(planted: type[PlantedEngine]) -> None:
@@ -76,16 +116,16 @@ def test_any_part_of_the_results_leads_to_the_same_sweep(planted: type[PlantedEn
         assert design.seen(results) == design.seen(whole)
 
 
-def test_the_window_moves_where_the_mean_over_seeds_falls(planted: type[PlantedEngine]) -> None:
-    """The first seed's minimum may be unlucky: the window follows the mean."""
+def test_later_seeds_go_where_the_earlier_ones_point(planted: type[PlantedEngine]) -> None:
+    """The first seed's minimum may be unlucky: the window follows the fit over all seeds so far."""
 
     class FirstSeedElsewhere(planted):  # type: ignore[valid-type, misc]
         def loss(self, x: float, seed: int) -> float:
-            return float(super().loss(x + 2.0 if seed == 0 else x, seed))
+            return float(super().loss(x + 1.0 if seed == 0 else x, seed))
 
-    design = sweep()
-    window = design.window(design.seen(finish(design, FirstSeedElsewhere)))
-    assert window[2] > -4
+    design = sweep(seeds=(0, 1, 2, 3))
+    seen = design.seen(finish(design, FirstSeedElsewhere))
+    assert max(x for s, x in seen if s == 3) > max(x for s, x in seen if s == 1)
 
 
 def test_keys_name_contents() -> None:
@@ -118,7 +158,7 @@ def test_a_probe_has_the_timescale_it_was_asked_for() -> None:
 def test_a_short_probe_starts_where_it_can(planted: type[PlantedEngine]) -> None:
     """48 steps hold no timescale of a 64th of the run: the grid starts later, and the sweep ends."""
     short = Sweep(task={"name": "planted"}, run=RUN.model_copy(update={"dataset_size": 4096.0, "epochs": 3.0}))
-    assert short.start == (0.0, 2.0)
+    assert short.search.coarse == (0.0, 2.0)
     results = finish(short, planted)
     assert min(result.config.log2_tau for result in results.values()) >= short.low
 

@@ -1,12 +1,13 @@
 """What an engine provides: the one seam between a calibration and the machines it runs on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import ClassVar, Protocol, Self
 
 from adamw_scale.errors import SpecError
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
 from adamw_scale.probe.tasks.task import Listener, TaskSource
+from adamw_scale.spec import TrainingRun
 
 Batch = Sequence[ProbeConfig]  # probes that are trained at once
 
@@ -48,15 +49,15 @@ def refuse_unknown_options(engine: str, options: Mapping[str, str], known: Seque
             raise SpecError(f"engine {engine} has no option {option!r}: {takes}")
 
 
-def in_batches(configs: Sequence[ProbeConfig], limit: int, jobs: int) -> list[Batch]:
-    """Cut probes into batches that can be trained at once, of at most `limit`, evenly, so that `jobs` workers all have work."""
+def in_batches(configs: Sequence[ProbeConfig], limit: Callable[[TrainingRun], int], jobs: int) -> list[Batch]:
+    """Cut probes into batches that can be trained at once, of at most what `limit` says of their run, evenly, so that `jobs` workers all have work."""
     shapes: dict[tuple[object, ...], list[ProbeConfig]] = {}
     for config in configs:
         shapes.setdefault(config.shape, []).append(config)
     batches: list[Batch] = []
     for alike in shapes.values():
         share = max(1, round(jobs * len(alike) / len(configs)))
-        count = min(len(alike), max(share, -(-len(alike) // limit)))
+        count = min(len(alike), max(share, -(-len(alike) // limit(alike[0].run))))
         cuts = [len(alike) * i // count for i in range(count + 1)]
         batches += [alike[start:stop] for start, stop in pairwise(cuts)]
     return sorted(batches, key=len, reverse=True)

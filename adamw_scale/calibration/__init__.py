@@ -1,0 +1,35 @@
+"""calibrate(): probes on the user's machine and data -> a rule with measured constants.
+
+    design.py     what is asked for -> sweeps: one for each scale, and what they may cost
+    run.py        sweeps -> probes that are missing -> store -> ..., until nothing is missing
+    fit.py        results -> optima, the rule's constants, how they move across scales and with the learning rate
+    validate.py   what the calibration predicts for a larger run, trained there
+    files.py      the folder
+
+The folder is the state: `probes.jsonl` holds every probe that was ever finished there,
+`calibration.json` the result. Killed anywhere and started again, the same call gives the same file.
+"""
+
+from adamw_scale.calibration.design import designs, plan
+from adamw_scale.calibration.files import (
+    CALIBRATION_FILE,
+    PROBES_FILE,
+    folder_of,
+    load_calibration,
+    write_atomically,
+)
+from adamw_scale.calibration.fit import fit_stored
+from adamw_scale.calibration.run import Watcher, calibrate
+
+__all__ = [
+    "CALIBRATION_FILE",
+    "PROBES_FILE",
+    "Watcher",
+    "calibrate",
+    "designs",
+    "fit_stored",
+    "folder_of",
+    "load_calibration",
+    "plan",
+    "write_atomically",
+]

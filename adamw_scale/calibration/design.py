@@ -1,0 +1,231 @@
+"""What is asked for becomes sweeps: the base run, one more for each further value of an axis, and a budget they keep."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale.noun import flag
+from adamw_scale.probe import load_task
+from adamw_scale.probe.plan import Sweep
+from adamw_scale.probe.tasks.task import Task, TaskSource
+from adamw_scale.rules import RULES, CalibratableRule, regime
+from adamw_scale.spec import TrainingRun
+from adamw_scale.units import parse_quantity
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+AXES = ("dataset_size", "width", "batch_size", "epochs", "peak_lr")
+MOST_SCALES = 32
+LR_FACTORS = (0.5, 2.0)  # around the run's, where the learning rate is tuned too; further out where the end is best
+SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+BUDGETS = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?[kMGTP]?) *(probes?|s|min|m|h|flops?)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What probes may cost in all; None where that is not limited."""
+
+    probes: int | None = None
+    seconds: float | None = None
+    flops: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """From "40", "40 probes", "30min", "2h" or "1e15 flops"; SpecError for anything else."""
+        match = BUDGETS.fullmatch(text.strip())
+        if match is None:
+            raise SpecError(
+                f"--budget {text[:40]!r}: pass probes, time or operations, such as 20, 30min, 2h or 1e15flops"
+            )
+        amount, unit = parse_quantity(match[1]), (match[2] or "probes").lower()
+        if not amount > 0:
+            raise SpecError(f"--budget {text[:40]!r} is nothing: pass a number above 0")
+        if unit in SECONDS:
+            return cls(seconds=amount * SECONDS[unit])
+        if unit.startswith("flop"):
+            return cls(flops=amount)
+        return cls(probes=int(amount))
+
+    def of_each(self, runs: Sequence[TrainingRun]) -> int | None:
+        """How many probes each run's sweep may have, so that all cost no more; time is watched while they run."""
+        if self.probes is not None:
+            return self.probes // len(runs)
+        if self.flops is None:
+            return None
+        cost = sum(flops_of(run) for run in runs)
+        if not cost:
+            raise SpecError(
+                "--budget in flops needs the number of parameters: pass --params, or a budget in probes or time"
+            )
+        return int(self.flops / cost)
+
+
+def flops_of(run: TrainingRun) -> float:
+    """Floating-point operations of one probe: 6·N·D (arXiv:2001.08361); 0 where N is not known."""
+    return 6.0 * (run.num_params or 0.0) * run.total_units
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a calibration is asked to measure.
+
+    Args:
+        run: Fields of `TrainingRun` in which the probes differ from the task's default.
+        axes: Values of fields in `AXES` at which sweeps are made, as numbers or as "4x" of the base run's. The first of
+            each is the base run's; every other makes one more sweep, that differs from the base in this field only.
+        tune_lr: Sweep the timescale at half and twice the learning rate too, and further where the end is best.
+        metric: What is optimised: "loss", or any other number that probes measure.
+        maximize: The metric is better the higher it is.
+        device: "cpu" or "cuda".
+        precision: One of `PRECISIONS`.
+        seeds: Number of common seeds, at least 2.
+        budget: What all sweeps may cost.
+    """
+
+    run: Mapping[str, Any] = field(default_factory=dict)
+    axes: Mapping[str, Sequence[str | float]] = field(default_factory=dict)
+    tune_lr: bool = False
+    metric: str = "loss"
+    maximize: bool = False
+    device: str = "cpu"
+    precision: str = "float32"
+    seeds: int = 3
+    budget: Budget = Budget()
+
+
+def plan(
+    task: str = "char-lm",
+    data: str | None = None,
+    *,
+    task_options: Mapping[str, str] = NOTHING,
+    **asked: Any,
+) -> Sweep:
+    """The sweep of the base run that `calibrate` would make, without making it.
+
+    Args:
+        task: Name of a probe task, or the user's own, package.module:attribute.
+        data: Path of the user's data; None for the task's default.
+        task_options: What else the task takes, by name.
+        asked: Fields of `Ask`.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+        UnknownNameError: no such task.
+        SpecError: the run is one the task cannot train.
+    """
+    return designs(load_task(TaskSource(task, data, dict(task_options))), Ask(**asked))[0]
+
+
+def designs(task: Task, ask: Ask) -> list[Sweep]:
+    """A sweep for the base run and for each scale, after everything that can be refused beforehand was."""
+    if not 2 <= ask.seeds <= 100:
+        raise SpecError(
+            f"seeds = {ask.seeds}: noise is measured between seeds, so at least 2 are needed (at most 100). Change --seeds"
+        )
+    runs = _runs(task, ask)
+    for run in runs:
+        calibrated_rule(run)
+    most = ask.budget.of_each(runs)
+    return [sweep_of(task, run, ask, most) for run in runs]
+
+
+def sweep_of(task: Task, run: TrainingRun, ask: Ask, most: int | None, grid: tuple[float, ...] | None = None) -> Sweep:
+    """The sweep of one run; a grid is probed as it is, on every seed."""
+    return Sweep.model_validate(
+        {
+            "task": task.identity(run),
+            "data": task.describe_data(run),
+            "run": run,
+            "device": ask.device,
+            "precision": ask.precision,
+            "metric": ask.metric,
+            "maximize": ask.maximize,
+            "seeds": tuple(range(ask.seeds)),
+            "most": most,
+            "grid": grid,
+        }
+    )
+
+
+def further_lr(sweeps: Sequence[Sweep], losses: Sequence[float]) -> float | None:
+    """The next learning rate to try: twice the largest, or half the smallest, where that one is best; None inside."""
+    lrs = [sweep.run.lr for sweep in sweeps]
+    best = lrs[min(range(len(lrs)), key=lambda i: losses[i])]
+    if not math.isfinite(min(losses)):
+        return None
+    return best * 2 if best == max(lrs) else best / 2 if best == min(lrs) else None
+
+
+def run_at(task: Task, ask: Ask, values: Mapping[str, str | float]) -> TrainingRun:
+    """The base run at other values of some axes, as numbers or as multiples of it."""
+    for axis in values:
+        if axis not in AXES:
+            raise UnknownNameError("axis", axis, AXES)
+    fields = _fields(task, ask)
+    base = task.default_run(fields)
+    return task.default_run({**fields, **{axis: _value(axis, value, base) for axis, value in values.items()}})
+
+
+def at_lr(task: Task, ask: Ask, lr: float, most: int | None) -> Sweep:
+    """The base run's sweep at another learning rate."""
+    return sweep_of(task, run_at(task, ask, {"peak_lr": lr}), ask, most)
+
+
+def calibrated_rule(run: TrainingRun) -> CalibratableRule:
+    """The rule whose constants probes of such a run measure; SpecError where there is none."""
+    name = regime(run).default
+    rule = RULES[name]()
+    if not hasattr(rule, "fit"):
+        raise SpecError(f"rule {name!r} of such a run has nothing to calibrate: probe a pretraining run")
+    return rule  # type: ignore[return-value]
+
+
+def _runs(task: Task, ask: Ask) -> list[TrainingRun]:
+    """The base run, then one for each further value of an axis."""
+    first, given = _fields(task, ask), task.default_run(dict(ask.run))
+    runs = [task.default_run(first)]
+    for axis, values in _axes(ask).items():
+        for value in values[1:]:
+            run = task.default_run({**first, axis: _value(axis, value, given)})
+            if run in runs:
+                raise SpecError(f"{axis} = {value} was asked for twice: keep one")
+            runs.append(run)
+    if len(runs) > MOST_SCALES:
+        raise SpecError(f"{len(runs)} sweeps are more than {MOST_SCALES}: ask for fewer values")
+    return runs
+
+
+def _axes(ask: Ask) -> dict[str, tuple[str | float, ...]]:
+    axes = {axis: tuple(values) for axis, values in ask.axes.items() if values}
+    for axis in axes:
+        if axis not in AXES:
+            raise UnknownNameError("axis", axis, AXES)
+    if ask.tune_lr and "peak_lr" not in axes:
+        axes["peak_lr"] = ("1x", *(f"{factor:g}x" for factor in LR_FACTORS))
+    return axes
+
+
+def _fields(task: Task, ask: Ask) -> dict[str, Any]:
+    """Fields of the base run: what was given, with the first value of every axis."""
+    given = task.default_run(dict(ask.run))
+    return {**ask.run, **{axis: _value(axis, values[0], given) for axis, values in _axes(ask).items()}}
+
+
+def _value(axis: str, value: str | float, base: TrainingRun) -> float:
+    """A value of an axis: a number, or a multiple of the base run's."""
+    text = str(value).strip()
+    if not text.endswith("x"):
+        return parse_quantity(text)
+    of = getattr(base, axis)
+    try:
+        factor = float(text[:-1])
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < math.inf or of is None:
+        raise SpecError(
+            f"{axis} = {text[:40]!r}: pass a number, or a multiple such as 4x of what {flag(TrainingRun, axis)} is"
+        )
+    return float(of) * factor

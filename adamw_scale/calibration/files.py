@@ -1,0 +1,65 @@
+"""The folder of a calibration: what its files are called, and how they are read and written."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from adamw_scale.errors import CalibrationError, SpecError
+from adamw_scale.spec import Calibration
+
+PROBES_FILE = "probes.jsonl"
+CALIBRATION_FILE = "calibration.json"
+MAX_CALIBRATION_BYTES = 1 << 24
+
+
+def folder_of(out: str | Path) -> Path:
+    """The folder of a calibration, which need not be there yet.
+
+    Raises:
+        CalibrationError: it has no name, or is a file.
+    """
+    folder = Path(out)
+    if not str(out):
+        raise CalibrationError("--out '' names no folder: pass one, such as --out my-calibration")
+    if folder.exists() and not folder.is_dir():
+        raise CalibrationError(f"--out {out} is a file: pass a folder")
+    return folder
+
+
+def load_calibration(path: str | Path) -> Calibration:
+    """Read calibration.json, or the folder that holds it.
+
+    Raises:
+        CalibrationError: missing, not a calibration, or written by another version.
+    """
+    file = Path(path)
+    file = file / CALIBRATION_FILE if file.is_dir() else file
+    if not str(path) or not file.is_file():
+        raise CalibrationError(f"no calibration at {str(path)!r}: pass the calibration.json that calibrate wrote")
+    try:
+        if file.stat().st_size > MAX_CALIBRATION_BYTES:
+            raise CalibrationError(f"{file} is too large to be a calibration: pass the one that calibrate wrote")
+        return Calibration.from_json(file.read_bytes())
+    except OSError as error:
+        raise CalibrationError(f"{file}: {error.strerror or error}. Pass a readable calibration.json") from None
+    except SpecError as error:
+        raise CalibrationError(f"{file} is not a calibration: {error}") from None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that it is either the old one or the whole new one, whenever the process dies."""
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None:
+            os.unlink(temporary)
+        if isinstance(error, OSError):  # its name is that of the temporary file, which nobody knows
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise

@@ -1,0 +1,205 @@
+"""Sweeps are trained, stage by stage, until nothing is missing or the budget is spent."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adamw_scale.calibration.design import NOTHING, Ask, Budget, at_lr, designs, further_lr
+from adamw_scale.calibration.files import (
+    CALIBRATION_FILE,
+    PROBES_FILE,
+    folder_of,
+    load_calibration,
+    write_atomically,
+)
+from adamw_scale.calibration.fit import fit, optimum_of
+from adamw_scale.calibration.validate import prediction_for, validation_of
+from adamw_scale.errors import CalibrationError, ProbeError
+from adamw_scale.probe import ENGINES, load_task
+from adamw_scale.probe.engines.engine import Engine, in_batches
+from adamw_scale.probe.engines.machine import default_jobs
+from adamw_scale.probe.plan import ProbeConfig, ProbeResult, Sweep
+from adamw_scale.probe.store import FolderLock, ProbeStore
+from adamw_scale.probe.tasks.task import Listener, Task, TaskSource
+from adamw_scale.probe.trackers import open_tracker
+from adamw_scale.probe.trackers.quietly import Quietly
+from adamw_scale.spec import Calibration
+
+MOST_FURTHER_LRS = 3
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """What a caller may want to hear while probes run; every part is optional."""
+
+    stage: Callable[[list[ProbeConfig], int, int], None] = lambda configs, done, likely: None
+    progress: Listener = lambda progress: None
+    result: Callable[[ProbeResult], None] = lambda result: None
+    notice: Callable[[str], None] = lambda text: None
+
+
+def calibrate(
+    out: str | Path,
+    task: str = "char-lm",
+    data: str | None = None,
+    *,
+    task_options: Mapping[str, str] = NOTHING,
+    jobs: int | None = None,
+    engine: str | type[Engine] = "processes",
+    engine_options: Mapping[str, str] = NOTHING,
+    trackers: Sequence[str] = (),
+    wait: bool = False,
+    retry_failed: bool = False,
+    validate: Mapping[str, str | float] = NOTHING,
+    watcher: Watcher = Watcher(),
+    **asked: Any,
+) -> Calibration:
+    """Sweep the timescale with short probe trainings, locate its optimum, write it into a folder.
+
+    Args:
+        out: Folder for `probes.jsonl` and `calibration.json`; created if missing, resumed if not.
+        task: Name of a probe task, or the user's own, package.module:attribute.
+        data: Path of the user's data; None for the task's default.
+        task_options: What else the task takes, by name.
+        jobs: Batches of probes at a time; by default one per usable core, on CUDA one per GPU, on a cluster 8; one for a command here.
+        engine: Where probes run: a name from `ENGINES`, or an engine class.
+        engine_options: What the engine takes, by name.
+        trackers: Names from `TRACKERS`, to which results are also logged.
+        wait: Wait for another calibration that holds the folder, rather than refuse.
+        retry_failed: Run probes again that failed for a reason of their own.
+        validate: Values of axes, as in `Ask`, of a larger run at which the prediction is checked by training there.
+        watcher: Told about stages, progress and results.
+        asked: Fields of `Ask`: run, axes, tune_lr, metric, maximize, device, precision, seeds, budget.
+
+    Returns:
+        The calibration, as written. Its optimum may be "flat" or "edge": then it has no constants.
+
+    Raises:
+        CalibrationError: the folder cannot be used.
+        ProbeError: a probe could not be run, or every first one failed; what was finished is kept.
+    """
+    folder, ask = folder_of(out), Ask(**asked)
+    source = TaskSource(task, data, dict(task_options), str(folder.absolute()))
+    trained = load_task(source)
+    sweeps = designs(trained, ask)
+    start = ENGINES[engine] if isinstance(engine, str) else engine
+    if not (elsewhere := start.elsewhere(engine_options)):
+        trained.require_device(ask.device)
+    jobs = jobs or default_jobs(source, ask.device, elsewhere=elsewhere)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(FolderLock(folder, wait=wait, notice=watcher.notice))
+            store = stack.enter_context(ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed))
+            tracking = [stack.enter_context(open_tracker(name, folder, watcher.notice)) for name in trackers]
+            running = stack.enter_context(start(source, jobs, engine_options))
+            for notice in (sweeps[0].data, *store.notices):
+                watcher.notice(notice)
+            trainer = _Trainer(trained, running, jobs, store, tracking, watcher, ask.budget)
+            trainer.finish(sweeps)
+            if ask.tune_lr:
+                sweeps = _followed(trainer, trained, ask, sweeps)
+            calibration = fit(sweeps, store.results, tune_lr=ask.tune_lr)
+            if validate and calibration.constants:
+                calibration = _validated(trainer, trained, ask, calibration, validate)
+            if _is_of_another_run(folder / CALIBRATION_FILE, sweeps[0]):
+                watcher.notice(f"{CALIBRATION_FILE} was of another run and is replaced; its probes are kept")
+            write_atomically(folder / CALIBRATION_FILE, calibration.to_json())
+    except OSError as error:
+        raise CalibrationError(
+            f"--out {out}: {error.strerror or error}. Pass a folder that can be written, on a disk with space"
+        ) from None
+    return calibration
+
+
+@dataclass
+class _Trainer:
+    """Trains what sweeps lack, as long as there is time."""
+
+    task: Task
+    engine: Engine
+    jobs: int
+    store: ProbeStore
+    trackers: Sequence[Quietly]
+    watcher: Watcher
+    budget: Budget
+    started: float = field(default_factory=time.monotonic)
+    steps: float = 0.0  # of all probes trained here
+
+    def finish(self, sweeps: Sequence[Sweep]) -> None:
+        """Train stage after stage, of all sweeps at once, until nothing is missing or the time would run out."""
+        while missing := [config for sweep in sweeps for config in sweep.missing(self.store.results)]:
+            if self._too_long(missing):
+                self.watcher.notice(
+                    f"the budget of time ends here, before {len(missing)} more probes; fitted is what there is"
+                )
+                return
+            seen = [result for sweep in sweeps for result in sweep.seen(self.store.results).values()]
+            self.watcher.stage(missing, len(seen), sum(sweep.search.likely for sweep in sweeps))
+            batches = in_batches(missing, lambda run: self.task.batch_limit(run, missing[0].device), self.jobs)
+            for results in self.engine.run(batches, self.watcher.progress):
+                self.store.append(*results)
+                self._tell(results)
+            self.steps += sum(config.run.total_steps for config in missing)
+            _refuse_if_all_failed([self.store.results[config.key] for config in missing], seen)
+
+    def _tell(self, results: Sequence[ProbeResult]) -> None:
+        for result in results:
+            self.watcher.result(result)
+            for tracker in self.trackers:
+                tracker.result(result)
+
+    def _too_long(self, missing: Sequence[ProbeConfig]) -> bool:
+        """Whether the next stage would end after the budget, at the pace so far."""
+        if self.budget.seconds is None or not self.steps:
+            return False
+        taken = time.monotonic() - self.started
+        return taken * (1 + sum(config.run.total_steps for config in missing) / self.steps) > self.budget.seconds
+
+
+def _followed(trainer: _Trainer, task: Task, ask: Ask, sweeps: list[Sweep]) -> list[Sweep]:
+    """The sweeps, and more at further learning rates while the best one lies at an end."""
+    base = sweeps[0]
+    for _ in range(MOST_FURTHER_LRS):
+        of_lr = [s for s in sweeps if s.run.model_copy(update={"peak_lr": base.run.peak_lr}) == base.run]
+        optima = [optimum_of(s.run, list(s.seen(trainer.store.results).values()), s.value) for s in of_lr]
+        lr = further_lr(of_lr, [math.inf if o.loss is None else o.loss for o in optima])
+        if lr is None:
+            break
+        sweeps = [*sweeps, at_lr(task, ask, lr, base.most)]
+        trainer.finish(sweeps)
+    return sweeps
+
+
+def _validated(
+    trainer: _Trainer, task: Task, ask: Ask, calibration: Calibration, larger: Mapping[str, str | float]
+) -> Calibration:
+    """The calibration with its prediction for a larger run checked there."""
+    sweep, predicted = prediction_for(task, ask, calibration, larger)
+    trainer.finish([sweep])
+    checked = validation_of(sweep, predicted, trainer.store.results)
+    return calibration.model_copy(update={"validation": checked})
+
+
+def _refuse_if_all_failed(results: Sequence[ProbeResult], before: Sequence[ProbeResult]) -> None:
+    """ProbeError where nothing but failed so far: then it is the training that is at fault, not a weight decay."""
+    every = [*before, *results]
+    if len(every) > 1 and all(result.status == "failed" for result in every):
+        raise ProbeError(
+            f"all {len(every)} probes failed, the first one so: {every[0].reason}. Mend that and run the same command "
+            "again with --retry-failed"
+        )
+
+
+def _is_of_another_run(file: Path, sweep: Sweep) -> bool:
+    """Whether a calibration that is about to be replaced was measured on another run."""
+    if not file.exists():
+        return False
+    try:
+        return load_calibration(file).optima[0].run != sweep.run
+    except CalibrationError:
+        return True

@@ -1,0 +1,66 @@
+"""Is the calibration right? What it predicts for a larger run, and what was measured there."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from adamw_scale.advisor import recommend
+from adamw_scale.calibration.design import Ask, run_at, sweep_of
+from adamw_scale.calibration.fit import optimum_of
+from adamw_scale.errors import SpecError
+from adamw_scale.probe.plan import ProbeResult, Sweep
+from adamw_scale.probe.tasks.task import Task
+from adamw_scale.spec import Calibration, Validation
+
+OFFSETS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)  # octaves around the prediction that are trained
+
+
+class Predicted(NamedTuple):
+    """log2(tau_run) of a run that was not measured, and what holds it at 80 %."""
+
+    log2_tau: float
+    log2_interval: tuple[float, float]
+
+
+def prediction_for(
+    task: Task, ask: Ask, calibration: Calibration, larger: Mapping[str, str | float]
+) -> tuple[Sweep, Predicted]:
+    """The sweep that checks a prediction: the recommended timescale and its neighbours, on every seed.
+
+    Raises:
+        SpecError: the run is one of those that were calibrated.
+    """
+    run = run_at(task, ask, larger)
+    if any(run == optimum.run for optimum in calibration.optima):
+        raise SpecError("--validate names a run that was calibrated: pass a larger one, which was not used")
+    advice = recommend(run, calibration=calibration)
+    center = math.log2(advice.timescale.run)
+    fast, slow = (advice.weight_decay_range[1], advice.weight_decay_range[0])
+    interval = (math.log2(run.timescale_of(fast).run), math.log2(run.timescale_of(slow).run))
+    probe = sweep_of(task, run, ask, None, grid=tuple(center + offset for offset in OFFSETS))
+    return probe, Predicted(center, interval)
+
+
+def validation_of(sweep: Sweep, predicted: Predicted, results: Mapping[str, ProbeResult]) -> Validation:
+    """What the prediction cost against the best of its neighbours: on the same seeds, so that the difference is paired."""
+    seen = list(sweep.seen(results).values())
+    optimum = optimum_of(sweep.run, seen, sweep.value)
+    by_offset = {
+        x: np.array([sweep.value(result) for result in seen if math.isclose(result.config.log2_tau, x, abs_tol=1e-6)])
+        for x in sweep.grid or ()
+    }
+    means = {x: float(losses.mean()) for x, losses in by_offset.items()}
+    best = min(means, key=lambda x: means[x])
+    center = min(means, key=lambda x: abs(x - predicted.log2_tau))
+    paired = by_offset[center] - by_offset[best]
+    return Validation(
+        run=sweep.run,
+        predicted=predicted.log2_tau,
+        log2_interval=predicted.log2_interval,
+        optimum=optimum,
+        losses=tuple(means.items()),
+        regret=float(paired.mean()),
+        regret_deviation=float(paired.std(ddof=1) / math.sqrt(len(paired))) if len(paired) > 1 else 0.0,
+    )

@@ -1,0 +1,117 @@
+"""A calibration as text, for people."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from adamw_scale.timescale import weight_decay
+from adamw_scale.units import format_percent, format_share, format_significant, printable
+
+if TYPE_CHECKING:
+    from adamw_scale.spec import Calibration, Optimum, TrainingRun
+
+
+def render(calibration: "Calibration", out: str) -> None:
+    """A calibration as text: what was located goes to stdout, what was not to stderr."""
+    from adamw_scale.calibration import CALIBRATION_FILE
+
+    probes = calibration.probes
+    if failed := probes.get("failed"):
+        say(f"{failed} probes failed and say nothing about their timescale; run the same command with --retry-failed")
+    print(f"{probes['count']} probes, {probes['seeds']} seeds; metric: {probes.get('metric', 'loss')}")
+    for optimum in calibration.optima:
+        _show_optimum(optimum, alone=len(calibration.optima) == 1)
+    if not calibration.constants:
+        return
+    _show_scales(calibration)
+    print(f"\nUse it: adamw-scale recommend --calibration {out}/{CALIBRATION_FILE} [run options]")
+    print("It holds for runs like the probed one; the further away a run is, the wider its range.")
+
+
+def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
+    tau, run = optimum.timescale, optimum.run
+    size = f"{parameters(run)}{run.dataset_size:g} {run.unit} x {run.epochs:g} epochs, lr {run.peak_lr:g}"
+    print(f"optimum {optimum.status}: {size}")
+    if optimum.loss is None:
+        say(f"every probe diverged, at any weight decay, at lr {run.peak_lr:g}. Lower --lr, or warm up for longer")
+        return
+    if optimum.status != "located":
+        say(_why_nothing_was_fitted(optimum))
+        if alone:
+            say("To locate one, train the probes longer on fewer data (--epochs, --dataset-size), or add --seeds.")
+        return
+    low, high = (2.0**end for end in optimum.log2_interval)
+    print(
+        f"  timescale  {format_percent(tau.run)} of the run (80 % interval {format_percent(low)} to {format_percent(high)}) = {tau.epochs:.3g} epochs"
+    )
+    if optimum.log2_band is not None:
+        ends = [format_significant(_weight_decay(run, 2.0**end)) for end in reversed(optimum.log2_band)]
+        print(
+            f"  λ          {format_significant(optimum.weight_decay)}; from {ends[0]} to {ends[1]} costs no more than 0.2 % of the loss"
+        )
+    print(f"  loss       {optimum.loss:.4f} held out")
+
+
+def _show_scales(calibration: "Calibration") -> None:
+    """The rule's constants, and what several scales say about it."""
+    from adamw_scale.rules import RULES
+
+    published, parametrization = vars(RULES[calibration.rule]()), calibration.optima[0].run.parametrization
+    print(f"rule {calibration.rule}, fitted under {parametrization} parametrization")
+    for name, value in calibration.constants.items():
+        print(f"  {name} = {value:.3g} (published {published[name]:g})")
+    for quantity, slope in calibration.slopes.items():
+        print(
+            f"  for 4 x the {quantity} the timescale moves {slope.octaves_per_factor_4:+.2f} ± {slope.deviation:.2f} octaves against the rule"
+        )
+    for check in calibration.left_out:
+        low, high = (format_percent(2.0**end) for end in check.log2_interval)
+        print(
+            f"  left out, {check.run.dataset_size:g} {check.run.unit}, width {check.run.width or '?'}: predicted {format_percent(2.0**check.predicted)} "
+            f"({low} to {high}), measured {format_percent(2.0**check.measured)}"
+        )
+    if (lr := calibration.lr) is not None:
+        end = (
+            "the lowest loss lies at the end of what was tried" if lr.status == "edge" else "at its own best timescale"
+        )
+        print(f"learning rate  {lr.peak_lr:.3g} is best, {end}")
+        if lr.timescale_slope is not None and lr.steadier is not None:
+            steady = "λ" if lr.steadier == "weight_decay" else "the timescale"
+            print(
+                f"  for twice the lr the timescale moves {lr.timescale_slope:+.2f} octaves: {steady} is the steadier one"
+            )
+        if not 0.5 <= lr.peak_lr / calibration.optima[0].run.lr <= 2:
+            say(
+                f"lr {calibration.optima[0].run.lr:g} is far from the best, {lr.peak_lr:.3g}: tune it before its weight decay"
+            )
+    if (checked := calibration.validation) is not None:
+        low, high = (format_percent(2.0**end) for end in checked.log2_interval)
+        print(
+            f"validated at {checked.run.dataset_size:g} {checked.run.unit} x {checked.run.epochs:g} epochs: predicted {format_percent(2.0**checked.predicted)} "
+            f"({low} to {high}), measured {format_percent(checked.optimum.timescale_run)} ({checked.optimum.status}); "
+            f"regret {checked.regret:.4f} ± {checked.regret_deviation:.4f}"
+        )
+
+
+def _weight_decay(run: "TrainingRun", tau_run: float) -> float:
+    """λ (PyTorch convention) of a timescale as a fraction of the run."""
+    return weight_decay(run.lr, run.timescale(run=tau_run).iters)
+
+
+def _why_nothing_was_fitted(optimum: "Optimum") -> str:
+    if optimum.status == "flat":
+        return "flat: the losses do not tell timescales apart within an octave of the lowest; in this range λ hardly matters"
+    tau = optimum.timescale
+    end = f"{format_share(tau.run, 'the run')}, λ = {format_significant(optimum.weight_decay)}"
+    if tau.run > 1:
+        return f"edge: the longest timescale probed was best ({end}); here decay only costs, use none or less than that"
+    return f"edge: the shortest timescale probed was best ({end}); the optimum lies at more decay than may be probed"
+
+
+def parameters(run: "TrainingRun") -> str:
+    """How many there are, where that is known."""
+    return f"{run.num_params:,.0f} parameters, " if run.num_params else ""
+
+
+def say(notice: str) -> None:
+    """A line on stderr."""
+    print(printable(notice), file=sys.stderr)
