@@ -152,7 +152,7 @@ def _calibration(
 ) -> Calibration:
     """What is written: optima, the rule's constants, and what they say across scales."""
     rule = calibrated_rule(optima[0].run)
-    located = [o for o in optima if o.status == "located" and calibrated_rule(o.run).name == rule.name]
+    located = [optimum for optimum in optima if optimum.status == "located"]
     scaling = ScalingFit.of(rule, located) if located else None
     return Calibration(
         task=seen[0].config.task,

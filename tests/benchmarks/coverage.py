@@ -32,7 +32,7 @@ from adamw_scale.probe.search import Point, Search
 
 Floats = NDArray[np.float64]
 FILE = Path(__file__).with_name("surfaces.csv")
-PLATEAUS = ("bytes 64K, 4 epochs", "text 128K, 1 epoch")
+PLATEAUS = ("text 128K, 1 epoch", "images 640, resnet")
 COARSE = (-6.0, -4.0, -2.0, 0.0, 2.0)
 HIGHEST = 4.0
 
@@ -58,7 +58,7 @@ class Surface:
         levels = table[:, near].mean(1, keepdims=True) - mean[near].mean()
         deviations = table - levels - mean
         noise = deviations.std(0, ddof=1) / np.sqrt(len(seeds))
-        smooth = make_smoothing_spline(x, mean, w=1 / np.maximum(noise, 1e-4) ** 2 / len(x), lam=1.0)(x)
+        smooth = make_smoothing_spline(x, mean, w=1 / np.maximum(noise, 1e-4) ** 2)(x)
         return cls(name, x, smooth, deviations)
 
     def seed(self, rng: np.random.Generator) -> Floats:

@@ -1,0 +1,231 @@
+"""Several scales, learning rates, metrics and budgets in one calibration, on planted basins."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from conftest import Command, PlantedEngine
+
+from adamw_scale import TrainingRun, calibrate, recommend
+from adamw_scale.calibration import load_calibration
+from adamw_scale.calibration.design import Ask, Budget, designs
+from adamw_scale.errors import SpecError
+from adamw_scale.probe import load_task
+from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.tasks.task import Listener, TaskSource
+
+
+class Moving(PlantedEngine):
+    """A planted basin that moves with the data, the width and the learning rate, and is lowest at lr 4e-3."""
+
+    data_slope: ClassVar[float] = -0.4  # octaves of the timescale in epochs for 4 times the data
+    lr_slope: ClassVar[float] = -1.0  # octaves of the timescale per octave of lr
+    trained: ClassVar[list[str]] = []
+
+    def result(self, config: ProbeConfig, listener: Listener) -> ProbeResult:
+        """The planted loss, an accuracy beside it, and what the learning rate costs."""
+        run = config.run
+        moved = self.data_slope * math.log(run.dataset_size / 16384, 4) + self.lr_slope * math.log2(run.lr / 2e-3)
+        self.trained.append(config.key)
+        loss = self.loss(config.log2_tau - moved, config.seed) + 0.02 * math.log2(run.lr / 4e-3) ** 2
+        accuracy = 1 - 0.02 * (config.log2_tau - 1.0) ** 2
+        return ProbeResult(
+            key=config.key, config=config, status="done", loss=loss, seconds=0.1, metrics={"accuracy": accuracy}
+        )
+
+
+@pytest.fixture
+def moving() -> type[Moving]:
+    """A fresh engine class."""
+
+    class Fresh(Moving):
+        trained: ClassVar[list[str]] = []
+
+    return Fresh
+
+
+def test_scales_tell_how_the_optimum_moves(tmp_path: Path, moving: type[Moving]) -> None:
+    """Three data sizes: each has its optimum, their slope is measured, a larger run's λ follows it."""
+    calibration = calibrate(tmp_path, engine=moving, axes={"dataset_size": ["1x", "4x", "16x"]})
+    assert [o.run.dataset_size for o in calibration.optima] == [16384, 65536, 262144]
+    assert all(o.status == "located" for o in calibration.optima)
+    slope = calibration.slopes["data set"]
+    assert slope.octaves_per_factor_4 == pytest.approx(-0.4, abs=0.15)
+    assert len(calibration.left_out) == 3
+    for check in calibration.left_out:
+        assert check.log2_interval[0] <= check.measured <= check.log2_interval[1]
+    target = TrainingRun.model_validate({**calibration.optima[0].run.model_dump(), "dataset_size": 16384 * 64})
+    advice = recommend(target, calibration=calibration)
+    assert math.log2(advice.timescale.run) == pytest.approx(moving.minimum - 3 * 0.4, abs=0.3)
+    assert "octaves against it for 4 x the data set" in advice.companions.derivation
+    assert load_calibration(tmp_path) == calibration
+
+
+def test_far_away_is_less_sure(tmp_path: Path, moving: type[Moving]) -> None:
+    """The range of λ widens with the distance, and far away is called extrapolation."""
+    calibration = calibrate(tmp_path, engine=moving, axes={"dataset_size": ["1x", "4x"]})
+    base = calibration.optima[0].run.model_dump()
+    spans = []
+    for factor in (4, 64, 4096):
+        advice = recommend(
+            TrainingRun.model_validate({**base, "dataset_size": 16384 * factor}), calibration=calibration
+        )
+        low, high = advice.weight_decay_range
+        spans.append(high / low)
+    assert spans == sorted(spans)
+    assert spans[-1] > 2 * spans[0]
+    assert "extrapolated" in {caution.code for caution in advice.cautions}
+
+
+def test_the_sweeps_are_a_star(moving: type[Moving]) -> None:
+    """The first values are the base; every other value moves one thing."""
+    task = load_task(TaskSource("byte-mlp"))
+    sweeps = designs(task, Ask(axes={"dataset_size": ["1x", "2x"], "width": [64, 128, 256]}))
+    assert [(s.run.dataset_size, s.run.width) for s in sweeps] == [
+        (16384, 64), (32768, 64), (16384, 128), (16384, 256)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("axes", "says"),
+    [
+        ({"depth": [1, 2]}, "unknown axis 'depth'"),
+        ({"dataset_size": ["1x", "-4x"]}, "or a multiple such as 4x"),
+        ({"dataset_size": ["1x", "manyx"]}, "or a multiple such as 4x"),
+        ({"dataset_size": ["1x", "1x"]}, "asked for twice"),
+        ({"dataset_size": ["1x", "1e9x"]}, "lower --dataset-size"),
+        ({"width": ["wide"]}, "'wide'"),
+    ],
+)
+def test_axes_that_cannot_be(axes: dict[str, Any], says: str) -> None:
+    """One line each."""
+    with pytest.raises(SpecError, match=says):
+        designs(load_task(TaskSource("byte-mlp")), Ask(axes=axes))
+
+
+def test_the_learning_rate_is_tuned_too(tmp_path: Path, moving: type[Moving]) -> None:
+    """Its optimum is found beyond the values first tried, and that λ is what stays as it moves."""
+    calibration = calibrate(tmp_path, engine=moving, tune_lr=True)
+    lr = calibration.lr
+    assert lr is not None
+    assert lr.peak_lr == pytest.approx(4e-3, rel=0.15)
+    assert lr.status == "located"
+    assert max(rate for rate, _ in lr.losses) == pytest.approx(8e-3)
+    assert lr.timescale_slope == pytest.approx(-1.0, abs=0.1)
+    assert lr.steadier == "weight_decay"
+
+
+def test_the_timescale_may_be_the_steadier(tmp_path: Path, moving: type[Moving]) -> None:
+    """Where the optimum in timescale does not move with lr, that is said."""
+    moving.lr_slope = 0.0
+    calibration = calibrate(tmp_path, engine=moving, tune_lr=True)
+    assert calibration.lr is not None
+    assert calibration.lr.steadier == "timescale"
+
+
+def test_another_metric_has_another_optimum(tmp_path: Path, moving: type[Moving]) -> None:
+    """Accuracy, maximised: its own optimum, in its own folder entry."""
+    calibration = calibrate(tmp_path, engine=moving, metric="accuracy", maximize=True)
+    assert math.log2(calibration.optima[0].timescale_run) == pytest.approx(1.0, abs=0.1)
+    assert calibration.probes["metric"] == "accuracy"
+
+
+@pytest.mark.parametrize("budget", ["12", "12 probes"])
+def test_a_budget_in_probes_is_kept(tmp_path: Path, moving: type[Moving], budget: str) -> None:
+    """No more are trained."""
+    moving.noise = 0.05
+    calibrate(tmp_path, engine=moving, budget=Budget.parse(budget))
+    assert len(moving.trained) == 12
+
+
+def test_a_budget_in_operations_is_kept(tmp_path: Path, moving: type[Moving]) -> None:
+    """6·N·D each, over all scales."""
+    moving.noise = 0.05
+    calibration = calibrate(
+        tmp_path, engine=moving, axes={"dataset_size": ["1x", "2x"]}, budget=Budget.parse("4e12flops")
+    )
+    spent = sum(6 * (o.run.num_params or 0) * o.run.total_units * len(moving.trained) / 2 for o in calibration.optima)
+    assert 3e12 < spent <= 4e12
+
+
+def test_a_budget_of_time_ends_the_search(tmp_path: Path, moving: type[Moving]) -> None:
+    """The first stage is trained, and what there is gets fitted."""
+    notices: list[str] = []
+    from adamw_scale.calibration import Watcher
+
+    calibrate(tmp_path, engine=moving, budget=Budget(seconds=1e-9), watcher=Watcher(notice=notices.append))
+    assert len(moving.trained) == 5
+    assert any("budget of time ends here" in notice for notice in notices)
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("20", Budget(probes=20)),
+        ("20 probes", Budget(probes=20)),
+        ("90s", Budget(seconds=90)),
+        ("30min", Budget(seconds=1800)),
+        ("2h", Budget(seconds=7200)),
+        ("1e15flops", Budget(flops=1e15)),
+    ],
+)
+def test_budgets_are_read(text: str, budget: Budget) -> None:
+    """In probes, time, or operations."""
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "much", "-3", "0", "3 weeks", "h"])
+def test_budgets_that_are_none(text: str) -> None:
+    """One line that shows how to write one."""
+    with pytest.raises(SpecError, match="--budget"):
+        Budget.parse(text)
+
+
+def test_a_prediction_is_checked_where_nothing_was_measured(tmp_path: Path, moving: type[Moving]) -> None:
+    """The larger run is trained around the prediction: its optimum, and what the prediction costs."""
+    calibration = calibrate(
+        tmp_path, engine=moving, axes={"dataset_size": ["1x", "4x"]}, validate={"dataset_size": "16x"}
+    )
+    checked = calibration.validation
+    assert checked is not None
+    assert checked.run.dataset_size == 16 * 16384
+    assert checked.predicted == pytest.approx(moving.minimum - 0.8, abs=0.4)
+    assert math.log2(checked.optimum.timescale_run) == pytest.approx(moving.minimum - 0.8, abs=0.15)
+    assert 0 <= checked.regret < 0.02
+    assert len(checked.losses) == 7
+    with pytest.raises(SpecError, match="was calibrated: pass a larger one"):
+        calibrate(tmp_path, engine=moving, axes={"dataset_size": ["1x", "4x"]}, validate={"dataset_size": "4x"})
+
+
+def test_on_the_command_line(tmp_path: Path, adamw_scale: Command) -> None:
+    """Real probes at two sizes: both optima, their slope, the larger run's λ, as text and as JSON."""
+    options = ["--task", "byte-mlp", "--sizes", "4k,8k", "--epochs", "8", "--seeds", "2", "--out", str(tmp_path)]
+    plan = adamw_scale("calibrate", *options, "--plan", "--json")
+    assert json.loads(plan.out)["probes_likely"] == 25
+    assert len(json.loads(plan.out)["scales"]) == 1
+    text = adamw_scale("calibrate", *options)
+    assert text.code == 0, text.err
+    assert text.out.count("optimum located") == 2
+    assert "for 4 x the data set the timescale moves" in text.out
+    document = json.loads(adamw_scale("calibrate", *options, "--json").out)
+    assert set(document["slopes"]) == {"data set"}
+    assert json.loads(adamw_scale("calibrate", "--fit-only", "--out", str(tmp_path), "--json").out)["slopes"]
+    larger = [
+        "--tokens",
+        "1M",
+        "--batch-size",
+        "128",
+        "--epochs",
+        "8",
+        "--lr",
+        "4e-3",
+        "--params",
+        "33k",
+        "--width",
+        "64",
+    ]
+    advice = adamw_scale("recommend", "--calibration", str(tmp_path), *larger, "--json")
+    assert advice.code == 0, advice.err
+    assert "extrapolated" in advice.out
