@@ -79,6 +79,19 @@ def test_far_away_is_less_sure(tmp_path: Path, moving: type[Moving]) -> None:
     assert "extrapolated" in {caution.code for caution in advice.cautions}
 
 
+def test_the_more_informative_wins(tmp_path: Path, moving: type[Moving]) -> None:
+    """Near the probes the calibration decides; far away, inside a published law's domain, the law does, and says so."""
+    calibration = calibrate(tmp_path, engine=moving, run={"epochs": 2, "dataset_size": 262144})
+    assert calibration.rule == "power-lines"
+    near = recommend(calibration.optima[0].run, calibration=calibration)
+    assert near.companions.source.startswith("calibration")
+    far = TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B", width=2048)
+    advice = recommend(far, calibration=calibration)
+    assert advice.weight_decay == pytest.approx(recommend(far).weight_decay)
+    assert "calibration-outweighed" in {caution.code for caution in advice.cautions}
+    assert any(other.source.startswith("calibration") for other in advice.alternatives)
+
+
 def test_the_sweeps_are_a_star(moving: type[Moving]) -> None:
     """The first values are the base; every other value moves one thing."""
     task = load_task(TaskSource("byte-mlp"))

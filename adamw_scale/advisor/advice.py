@@ -17,6 +17,7 @@ from adamw_scale.rules.regimes import BASELINE, TRANSFERS, Regime
 from adamw_scale.spec import (
     Alternative,
     Calibration,
+    Caution,
     Companions,
     Current,
     DecayPerStep,
@@ -136,12 +137,46 @@ def _verdict(
         if rule not in (None, calibration.rule):
             raise SpecError(f"--rule {rule} contradicts a calibration of {calibration.rule!r}: drop one of the two")
         answer = measured(run, calibration, kind)
+        if kind is not None and (surer := _surer(run, answer, kind)) is not None:
+            others = _alternatives(run, (*kind.competitors, BASELINE))
+            return Verdict(surer, (_as_alternative(run, answer), *others), kind)
     else:
         answer = published(run, RULES[competitors[0] if rule is None else rule]())
         competitors = tuple(name for name in competitors if name != answer.rule.name)
     baseline = () if answer.rule.name == BASELINE else (BASELINE,)
     default_of = kind if kind and rule in (None, kind.default) and calibration is None else None
     return Verdict(answer, tuple(_alternatives(run, (*competitors, *baseline))), default_of)
+
+
+def _surer(run: TrainingRun, calibrated: Answer, kind: Regime) -> Answer | None:
+    """The published rule of the regime, where it says more about a run than a calibration that was made far from it."""
+    if kind.calibrate:
+        return None
+    try:
+        rule = published(run, RULES[kind.default]())
+    except MissingInputError:
+        return None
+    theirs, ours = (high - low for low, high in (calibrated.octaves, rule.octaves))
+    if rule.outside or ours >= theirs:
+        return None
+    caution = Caution(
+        code="calibration-outweighed",
+        message=f"the calibration was made so far from this run that its range spans a factor {2**theirs:.2g}, the published "
+        f"rule's {2**ours:.2g}: the rule is used",
+        fix="calibrate nearer to the run (--data, --sizes, --widths), or pass --rule to choose",
+    )
+    return rule._replace(cautions=(caution, *rule.cautions))
+
+
+def _as_alternative(run: TrainingRun, answer: Answer) -> Alternative:
+    """What a calibration would have said."""
+    return Alternative(
+        rule=answer.rule.name,
+        weight_decay=_weight_decay(run, answer.timescale),
+        timescale=answer.timescale,
+        in_domain=not answer.outside,
+        source=answer.source,
+    )
 
 
 def _transfer_rule(run: TrainingRun, reference: TrainingRun, kind: Regime | None) -> str:

