@@ -60,13 +60,15 @@ class Basin:
     status: Literal["located", "flat", "edge"]
 
 
-def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
+def fit_basin(x: Floats, seed: Ints, loss: Floats, limits: tuple[float, float] | None = None) -> Basin:
     """Locate the minimum of loss(x) from probes on common seeds.
 
     Args:
         x: Position of each probe in octaves, shape (n,).
         seed: Seed of each probe, shape (n,).
         loss: Loss of each probe, shape (n,); probes that are not finite are left out.
+        limits: What might have been probed: an interval that touches the end of what was reaches as far. None where
+            that is the same.
 
     Returns:
         The basin; `flat` also where too few finite probes are left to fit.
@@ -78,6 +80,7 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     x, seed, loss = x[finite], seed[finite], loss[finite]
     if not _tell_enough(x, seed) or np.ptp(loss) == 0:
         return _nothing(x, loss)
+    probed = float(x.min()), float(x.max())
     near = _is_near(x, seed, loss)
     if _tell_enough(x[near], seed[near]):
         x, seed, loss = x[near], seed[near], loss[near]
@@ -87,13 +90,16 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     mean, draws = posterior.curves(grid)
     lowest = float(_vertices(grid, mean[None])[0])
     minima = np.clip(lowest + STRETCH * (_vertices(grid, draws) - lowest), low, high)
-    interval, wide = (tuple(np.percentile(minima, ends).tolist()) for ends in (INTERVAL, WIDE_INTERVAL))
+    interval, wide = (
+        _reaching(tuple(np.percentile(minima, ends).tolist()), probed, limits or probed)
+        for ends in (INTERVAL, WIDE_INTERVAL)
+    )
     value = float(mean.min()) + posterior.level(mean, grid)
     inside = np.flatnonzero(mean - mean.min() <= NEGLIGIBLE * abs(value))
-    at_end = max(np.mean(minima < low + AT_THE_END), np.mean(minima > high - AT_THE_END))
+    at_end = max(np.mean(minima < probed[0] + AT_THE_END), np.mean(minima > probed[1] - AT_THE_END))
     status: Literal["located", "flat", "edge"] = "flat"
     if interval[1] - interval[0] <= TELLING:
-        status = "edge" if at_end > SURELY else "located" if low < wide[0] and wide[1] < high else "flat"
+        status = "edge" if at_end > SURELY else "located" if probed[0] < wide[0] and wide[1] < probed[1] else "flat"
     return Basin(
         minimum=lowest,
         interval=(min(interval[0], lowest), max(interval[1], lowest)),
@@ -205,6 +211,16 @@ def _smooth(x: Floats, other: Floats, length: float) -> Floats:
     """Covariance of a smooth function's values: near points are alike."""
     kernel: Floats = np.exp(-0.5 * ((x[:, None] - other) / length) ** 2)
     return kernel
+
+
+def _reaching(
+    interval: tuple[float, float], probed: tuple[float, float], limits: tuple[float, float]
+) -> tuple[float, float]:
+    """An interval that goes on to the limits where it touches an end of what was probed: nothing is known beyond."""
+    return (
+        min(interval[0], limits[0]) if interval[0] <= probed[0] else interval[0],
+        max(interval[1], limits[1]) if interval[1] >= probed[1] else interval[1],
+    )
 
 
 def _vertices(grid: Floats, curves: Floats) -> Floats:

@@ -30,7 +30,7 @@ def test_finds_a_noiseless_minimum(minimum: float, curvature: float, skew: float
     """Whatever the level of each seed and the lopsidedness, the minimum is found to a few hundredths of an octave."""
     basin = fit(minimum, curvature, skew * curvature, 0.0, seeds, np.random.default_rng(0))
     assert basin.status == "located"
-    assert basin.minimum == pytest.approx(minimum, abs=0.03)
+    assert basin.minimum == pytest.approx(minimum, abs=0.05)
 
 
 @pytest.mark.parametrize(("skew", "drift"), [(0.0, 0.0), (0.5, 0.0), (0.5, 0.1), (-0.5, 0.2)], ids=str)

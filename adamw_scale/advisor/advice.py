@@ -149,8 +149,11 @@ def _verdict(
 
 
 def _surer(run: TrainingRun, calibrated: Answer, kind: Regime) -> Answer | None:
-    """The published rule of the regime, where it says more about a run than a calibration that was made far from it."""
-    if kind.calibrate:
+    """The published rule of the regime, where it says more about a run than a calibration that was made far from it.
+
+    Near the probes they decide, however wide their range: a published one is narrow about other trainings than these.
+    """
+    if kind.calibrate or not calibrated.outside:
         return None
     try:
         rule = published(run, RULES[kind.default]())

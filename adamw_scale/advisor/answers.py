@@ -133,7 +133,7 @@ def measured(run: TrainingRun, calibration: Calibration, kind: Regime | None) ->
         rule,
         nearest,
         unlike,
-        scaling=scaling if scaling.quantities else None,
+        scaling=scaling if scaling.measured else None,
         verb="calibrated",
         source=f"calibration: {len(located)} measured {'optima' if many else 'optimum'} of task {name!r}",
         certainty="measured, 80 % interval",
@@ -206,8 +206,7 @@ def _fitted(
 ) -> Answer:
     """A fitted rule: the range is the optimum's interval, widened by how far the run has moved from it.
 
-    Where slopes were measured, they move the answer, and its range is what they predict; the range is then widened
-    for the other quantities only.
+    Where slopes were measured, they move the answer, and its range is what they predict.
     """
     measured_run, moves = optimum.run, fours_between(run, optimum.run)
     target, derivation = rule.target_timescale(run), rule.derivation(run)
@@ -219,9 +218,7 @@ def _fitted(
         derivation += f"; times {factor:.3g}, as {_slopes(scaling)}"
         target = run.timescale(run=2.0**predicted.log2_tau)
     timescale, cautions = _matched_to_schedule(run, target, measured_run.decay_schedule.mean(), f"the {verb} schedule")
-    for quantity, fours in moves.items():
-        if scaling is not None and quantity in scaling.quantities:
-            continue
+    for quantity, fours in moves.items() if scaling is None else ():
         drift = sorted(fours * octaves for octaves in rule.drift[quantity])
         low, high = low + min(0.0, drift[0]), high + max(0.0, drift[1])
     factors = {quantity: 4.0**fours for quantity, fours in moves.items() if abs(fours) > 0.02}

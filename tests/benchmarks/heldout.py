@@ -37,7 +37,7 @@ from adamw_scale.probe.store import ProbeStore
 from adamw_scale.probe.tasks.task import TaskSource
 from adamw_scale.spec import Calibration
 
-SEEDS = 3
+SEEDS, MOST_SEEDS = 3, 5  # of the dense grid, and of a calibration at most
 NEAR, FAR = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5), (-5.0, -4.0, -3.0, -2.0, 2.0, 3.0, 4.0, 5.0)
 LONGEST, SHORTEST = 6.0, -8.0  # octaves of the run; λ = 0.01 may mean more, and is then taken as this
 
@@ -54,7 +54,7 @@ class Study:
 
 STUDIES = (
     Study("bytes", "byte-mlp", {"dataset_size": 8192, "peak_lr": 4e-3, "width": 64, "epochs": 16}),
-    Study("images", "vit", {"dataset_size": 80, "epochs": 60}),
+    Study("images", "mlp", {"dataset_size": 80}),
     Study(
         "table",
         "mlp",
@@ -79,7 +79,7 @@ def flights(folder: Path) -> Path:
             writer = csv.writer(out)
             writer.writerow([*known[:-1], "late"])
             for row in rows[:: len(rows) // 40_000]:
-                if row["arr_delay"]:
+                if row["arr_delay"] not in ("", "NA"):
                     writer.writerow([*(row[each] for each in known[:-1]), int(float(row["arr_delay"]) > 15)])
     return file
 
@@ -125,17 +125,20 @@ def choices(run: TrainingRun, calibration: Calibration) -> dict[str, float]:
 def study(study: Study, folder: Path) -> list[dict[str, float]]:
     """Calibrate, predict, train there, print; the regrets of every way, at each target."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = str(flights(folder)) if study.task == "mlp" else None
+    data = str(flights(folder)) if study.name == "table" else None
     calibration = calibrate(
         folder / "small",
         study.task,
         data,
         task_options=study.options,
         run=study.run,
-        seeds=SEEDS,
+        seeds=MOST_SEEDS,
         axes={"dataset_size": ["1x", "4x"]},
     )
     base = calibration.optima[0].run
+    if not calibration.constants:
+        print(f"{study.name}: nothing located, {[(o.run.dataset_size, o.status) for o in calibration.optima]}")
+        return []
     source = TaskSource(study.task, data, dict(study.options), str(folder))
     print(
         f"\n{study.name}: {[(o.run.dataset_size, o.status, round(math.log2(o.timescale_run), 2)) for o in calibration.optima]}"
