@@ -32,7 +32,7 @@ DRIFT_LENGTH = 1.0
 # Two or three seeds show too little of how seeds differ: so much further than drawn lie real minima. Chosen on the
 # surfaces of bytes, digits and text of the benchmark; those of images were not used.
 STRETCH = 1.3
-STEP = 0.05  # octaves between the points at which basins are drawn
+STEP = 0.1  # octaves between the points at which basins are drawn
 NEAR = 1.5  # octaves around the lowest loss that are always fitted
 AT_THE_END = 0.5  # octaves from the end of what was probed where a minimum may as well lie beyond
 SURELY = 0.9  # share of the distribution at an end of what was probed from which the minimum is said to be there

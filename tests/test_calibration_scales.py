@@ -212,6 +212,14 @@ def test_a_prediction_is_checked_where_nothing_was_measured(tmp_path: Path, movi
         calibrate(tmp_path, engine=moving, axes={"dataset_size": ["1x", "4x"]}, validate={"dataset_size": "4x"})
 
 
+def test_what_cannot_be_validated_is_said_before_training(tmp_path: Path, moving: type[Moving]) -> None:
+    """An axis that is none, or more data than there are."""
+    for larger, says in (({"depth": "3"}, "unknown axis 'depth'"), ({"dataset_size": "1e9x"}, "lower --dataset-size")):
+        with pytest.raises(SpecError, match=says):
+            calibrate(tmp_path, engine=moving, validate=larger)
+    assert moving.trained == []
+
+
 def test_on_the_command_line(tmp_path: Path, adamw_scale: Command) -> None:
     """Real probes at two sizes: both optima, their slope, the larger run's λ, as text and as JSON."""
     options = ["--task", "byte-mlp", "--sizes", "4k,8k", "--epochs", "8", "--seeds", "2", "--out", str(tmp_path)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adamw_scale.calibration.design import NOTHING, Ask, Budget, at_lr, designs, further_lr
+from adamw_scale.calibration.design import NOTHING, Ask, Budget, at_lr, designs, further_lr, run_at
 from adamw_scale.calibration.files import (
     CALIBRATION_FILE,
     PROBES_FILE,
@@ -86,6 +86,8 @@ def calibrate(
     source = TaskSource(task, data, dict(task_options), str(folder.absolute()))
     trained = load_task(source)
     sweeps = designs(trained, ask)
+    if validate:
+        run_at(trained, ask, validate)  # refused now rather than when the probes are trained
     start = ENGINES[engine] if isinstance(engine, str) else engine
     if not (elsewhere := start.elsewhere(engine_options)):
         trained.require_device(ask.device)

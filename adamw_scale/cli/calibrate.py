@@ -70,9 +70,11 @@ def calibrate(
         bool, typer.Option("--json", help="The calibration (or the plan) as one JSON document on stdout.")
     ] = False,
 ) -> None:
-    """Measure the optimal timescale with short trainings on this machine, about 20 of them by default.
+    """Measure the optimal timescale with short trainings on this machine, 14 to 19 of them by default.
 
     adamw-scale calibrate --out my-calibration
+
+    adamw-scale calibrate --out scales --task byte-mlp --sizes 8k,32k --validate 16x
 
     adamw-scale calibrate --out mine --samples 50k --batch-size 128 --epochs 4 --lr 1e-3
     --command "python train.py --lr {lr} --wd {weight_decay} --max-steps {steps} --seed {seed}"
