@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from adamw_scale.errors import SpecError
-from adamw_scale.fitting import fit_basin
+from adamw_scale.fitting import Basin, fit_basin
 
 Point = tuple[int, float]  # seed, log2(tau_run)
 
 HALF_WINDOW = (0.0, -0.5, 0.5, -1.0, 1.0)  # octaves around the minimum, what tells most first
 SURE = 0.5  # octaves: an 80 % interval that needs no further seed
+WIDE = 2.0  # octaves: the 80 % interval that a window of half octaves resolves
 
 
 # How often the minimum is within half an octave on measured basins, and the median width of an 80 % interval: by
@@ -39,8 +40,9 @@ class Search:
     1. The first seed probes `coarse`. If none has a loss, that is all. While the lowest loss lies at an end, that end
        moves out by two octaves, as far as `limits`.
     2. The neighbours of the lowest loss, one octave away, until both are known; then half an octave away.
-    3. Each further seed: the window of half octaves from one octave below the fitted minimum to one above. It ends
-       when the minimum is located to within `SURE`, or there are no more seeds.
+    3. Each further seed: half octaves from one octave below the fitted minimum to one above, or twice or three times as
+       far where the interval is that wide. It ends when the minimum is located to within `SURE`, or there are no more
+       seeds.
 
     A stage is looked at only when all of it is measured, so it makes no difference in which order its probes end, or
     whether the process died between them.
@@ -91,11 +93,13 @@ class Search:
         """The first further seed that is not measured, around where those before it lie lowest."""
         known = {point: loss for point, loss in seen.items() if point[0] == self.seeds[0]}
         for used, seed in enumerate(self.seeds[1:], start=1):
-            center, width = _fitted(known)
-            if used > 1 and width <= SURE:
+            basin = _fitted(known, self.limits)
+            width = basin.interval[1] - basin.interval[0]
+            if used > 1 and basin.status == "located" and width <= SURE:
                 return []
-            center = min(max(round(2 * center) / 2, self.limits[0]), self.limits[1])
-            window = [center + half for half in HALF_WINDOW]
+            center = min(max(round(2 * basin.minimum) / 2, self.limits[0]), self.limits[1])
+            stretch = min(max(1, round(width / WIDE)), 3)
+            window = [center + stretch * half for half in HALF_WINDOW]
             stage = [(seed, x) for x in window if self.limits[0] <= x <= self.limits[1]]
             if missing := [point for point in stage if point not in seen]:
                 return missing
@@ -120,8 +124,7 @@ class Grid:
         return len(self.seeds) * len(self.coarse)
 
 
-def _fitted(losses: Mapping[Point, float]) -> tuple[float, float]:
-    """Where the minimum is, and the width of its 80 % interval; infinite unless it is located."""
+def _fitted(losses: Mapping[Point, float], limits: tuple[float, float]) -> Basin:
+    """What is known of the basin."""
     seeds, x = zip(*losses, strict=True)
-    basin = fit_basin(np.array(x, float), np.array(seeds), np.array(list(losses.values()), float))
-    return basin.minimum, basin.interval[1] - basin.interval[0] if basin.status == "located" else math.inf
+    return fit_basin(np.array(x, float), np.array(seeds), np.array(list(losses.values()), float), limits)

@@ -35,7 +35,7 @@ def searched(surface: Surface, most: int, rng: np.random.Generator, number: int)
     while stage := search.next(seen):
         seen |= {(seed, x): table[seed].get(x, math.inf) for seed, x in stage}
     seed, x = (np.array(column) for column in zip(*seen, strict=True))
-    return fit_basin(x.astype(float), seed, np.array(list(seen.values()))).minimum
+    return fit_basin(x.astype(float), seed, np.array(list(seen.values())), search.limits).minimum
 
 
 def sampled(make: Callable[[int], Any]) -> Callable[[Surface, int, np.random.Generator, int], float]:
@@ -78,10 +78,11 @@ def main() -> None:
     parser.add_argument(
         "--repeats", type=int, default=20, help="of each surface; of the GP sampler, which is slow, a quarter"
     )
+    parser.add_argument("--kind", choices=("basins", "plateaus"), help="these only")
     options = parser.parse_args()
     surfaces = read()
     with Pool(2) as pool:
-        for kind in ("basins", "plateaus"):
+        for kind in (options.kind,) if options.kind else ("basins", "plateaus"):
             chosen = [surface for surface in surfaces if (surface.name in PLATEAUS) == (kind == "plateaus")]
             print(f"{len(chosen)} {kind}: within half an octave, mean regret (standard error)")
             for most in PROBES:
