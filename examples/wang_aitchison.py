@@ -30,7 +30,7 @@ from adamw_scale.spec import Optimum
 TASK = "byte-mlp"
 SIZES = ("4k", "8k", "16k", "32k", "64k")
 MOVES = {"dataset_size": "4x", "epochs": "2x", "width": "4x", "batch_size": "2x", "peak_lr": "2x"}
-LRS = tuple(1e-3 * 2.0**i for i in range(6))
+LRS = tuple(4e-3 * 2.0**i for i in range(7))
 BASE_WIDTH, WIDE = 64, 256
 SEEDS = (0, 1, 2)
 

@@ -9,9 +9,9 @@ import pytest
 from conftest import Command, PlantedEngine
 
 from adamw_scale import TrainingRun, calibrate, recommend
-from adamw_scale.calibration import load_calibration
+from adamw_scale.calibration import Watcher, fit_stored, load_calibration
 from adamw_scale.calibration.design import Ask, Budget, designs
-from adamw_scale.errors import SpecError
+from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.probe import load_task
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
 from adamw_scale.probe.tasks.task import Listener, TaskSource
@@ -143,6 +143,10 @@ def test_another_metric_has_another_optimum(tmp_path: Path, moving: type[Moving]
     calibration = calibrate(tmp_path, engine=moving, metric="accuracy", maximize=True)
     assert math.log2(calibration.optima[0].timescale_run) == pytest.approx(1.0, abs=0.1)
     assert calibration.probes["metric"] == "accuracy"
+    again = fit_stored(tmp_path, metric="accuracy", maximize=True)
+    assert again.optima[0].timescale_run == pytest.approx(calibration.optima[0].timescale_run)
+    with pytest.raises(CalibrationError, match="measured no 'f1', only loss, accuracy"):
+        fit_stored(tmp_path, metric="f1")
 
 
 @pytest.mark.parametrize("budget", ["12", "12 probes"])
@@ -166,8 +170,6 @@ def test_a_budget_in_operations_is_kept(tmp_path: Path, moving: type[Moving]) ->
 def test_a_budget_of_time_ends_the_search(tmp_path: Path, moving: type[Moving]) -> None:
     """The first stage is trained, and what there is gets fitted."""
     notices: list[str] = []
-    from adamw_scale.calibration import Watcher
-
     calibrate(tmp_path, engine=moving, budget=Budget(seconds=1e-9), watcher=Watcher(notice=notices.append))
     assert len(moving.trained) == 5
     assert any("budget of time ends here" in notice for notice in notices)

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from adamw_scale.calibration.design import calibrated_rule
 from adamw_scale.calibration.files import CALIBRATION_FILE, PROBES_FILE, folder_of, write_atomically
 from adamw_scale.errors import CalibrationError
 from adamw_scale.fitting import fit_basin
-from adamw_scale.probe.plan import ProbeResult, Sweep
+from adamw_scale.probe.plan import ProbeResult, Sweep, value_of
 from adamw_scale.probe.store import ProbeStore
 from adamw_scale.spec import Calibration, LeftOut, Optimum, Slope, TrainingRun, TunedLr
 
@@ -29,7 +30,13 @@ def fit(sweeps: Sequence[Sweep], results: Mapping[str, ProbeResult], *, tune_lr:
     return _calibration(optima, [result for each in seen for result in each], sweeps[0].metric, lr)
 
 
-def fit_stored(folder: str | Path, notice: Callable[[str], None] = lambda text: None) -> Calibration:
+def fit_stored(
+    folder: str | Path,
+    notice: Callable[[str], None] = lambda text: None,
+    *,
+    metric: str = "loss",
+    maximize: bool = False,
+) -> Calibration:
     """Fit what a folder holds, whoever trained it, and write it there: every run with 4 timescales or more, of any design.
 
     The run with most probes is the base. Probes that failed say nothing about their timescale and are left out; so are
@@ -38,9 +45,11 @@ def fit_stored(folder: str | Path, notice: Callable[[str], None] = lambda text: 
     Args:
         folder: Of a calibration or an import.
         notice: Told what was skipped.
+        metric: What is optimised: "loss", or any other number that the probes measured.
+        maximize: The metric is better the higher it is.
 
     Raises:
-        CalibrationError: no probes there, or fewer than 4 timescales of any one run.
+        CalibrationError: no probes there, or fewer than 4 timescales of any one run, or no such metric.
     """
     file = folder_of(folder) / PROBES_FILE
     if not file.is_file():
@@ -63,8 +72,9 @@ def fit_stored(folder: str | Path, notice: Callable[[str], None] = lambda text: 
     fitted = [run for run in runs if _timescales(run) >= 4 and _kin(run[0]) == _kin(runs[0][0])]
     if left := sum(map(len, runs)) - sum(map(len, fitted)):
         notice(f"{left} probes are of runs with fewer than 4 timescales, or of another task: left out")
-    optima = [optimum_of(without_decay(run[0].config.run), run, lambda result: result.value) for run in fitted]
-    calibration = _calibration(optima, [result for run in fitted for result in run], "loss", None)
+    value = partial(value_of, metric=metric, maximize=maximize)
+    optima = [optimum_of(without_decay(run[0].config.run), run, value) for run in fitted]
+    calibration = _calibration(optima, [result for run in fitted for result in run], metric, None)
     write_atomically(Path(folder) / CALIBRATION_FILE, calibration.to_json())
     return calibration
 

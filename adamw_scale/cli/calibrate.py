@@ -103,7 +103,7 @@ def calibrate(
     from adamw_scale.cli.progress import Display
 
     if fit_only:
-        result = fit_stored(out, notice=say)
+        result = fit_stored(out, say, metric=probing.asked["metric"], maximize=probing.asked["maximize"])
     else:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # preempted or interrupted, it ends in order
         with Display() as display:

@@ -88,6 +88,21 @@ class ProbeResult(Noun):
         return math.inf if self.loss is None else self.loss
 
 
+def value_of(result: ProbeResult, metric: str = "loss", *, maximize: bool = False) -> float:
+    """What is minimised of a result: a metric, or its negative; infinite where the probe diverged, NaN where it failed.
+
+    Raises:
+        CalibrationError: the probe measured no such metric.
+    """
+    if result.loss is None:
+        return math.nan if result.status == "failed" else math.inf
+    value = result.loss if metric == "loss" else result.metrics.get(metric)
+    if value is None:
+        known = ", ".join(["loss", *sorted(result.metrics)])
+        raise CalibrationError(f"probes measured no {metric[:60]!r}, only {known}: change --metric")
+    return -value if maximize else value
+
+
 class Sweep(Noun):
     """One run whose timescale is searched (see `search`), and how its probes are told apart from others.
 
@@ -145,18 +160,8 @@ class Sweep(Noun):
         return ProbeConfig(task=self.task, run=run, seed=seed, device=self.device, precision=self.precision)
 
     def value(self, result: ProbeResult) -> float:
-        """What is minimised: infinite where the probe diverged, NaN where it failed.
-
-        Raises:
-            CalibrationError: the probe measured no such metric.
-        """
-        if result.loss is None:
-            return math.nan if result.status == "failed" else math.inf
-        value = result.loss if self.metric == "loss" else result.metrics.get(self.metric)
-        if value is None:
-            known = ", ".join(["loss", *sorted(result.metrics)])
-            raise CalibrationError(f"probes measured no {self.metric[:60]!r}, only {known}: change --metric")
-        return -value if self.maximize else value
+        """What is minimised: infinite where the probe diverged, NaN where it failed."""
+        return value_of(result, self.metric, maximize=self.maximize)
 
     def missing(self, results: Mapping[str, ProbeResult]) -> list[ProbeConfig]:
         """The next probes to run, given all results by key; empty when the sweep is complete."""
