@@ -22,7 +22,7 @@ VERSION = "3"  # raise it when a change to models, data order or optimizer chang
 MAX_STEPS = 10_000_000
 # On one CPU core, more probes at once pay while the kernels of one are too small to keep the core busy: measured
 # in tests/benchmarks/probes.py. On CUDA free memory decides, up to where an H100 should be full.
-CPU_BATCHES = ((50_000, 16), (90_000, 4))  # (parameters, probes at once)
+CPU_BATCHES = ((50_000, 16), (90_000, 4), (1_000_000, 8))  # (parameters, probes at once)
 CUDA_BATCH = 64
 
 LossOf = Callable[[Weights, Batch], Tensor]
