@@ -98,14 +98,16 @@ class Probes:
         return PlainMLP(scaling, 64, width, depth, 10)
 
     def batched(self, count: int) -> float:
-        """Steps a second of `count` probes at once, between the first report and the last."""
+        """Steps a second of `count` probes at once, between the report after the warm-up steps and the last."""
         seen: list[tuple[float, int]] = []
 
         def listener(news: Progress) -> None:
             seen.append((time.perf_counter(), news.step))
 
         self.task.train(self.configs(count), listener)
-        (start, first), (stop, last) = seen[count - 1], seen[-1]
+        warm = _warm_up(round(self.run.total_steps))
+        (start, first) = [report for report in seen if report[1] == next(s for _, s in seen if s >= warm)][-1]
+        (stop, last) = seen[-1]
         return count * (last - first) / (stop - start)
 
     def serial(self, implementation: str, threads: int) -> float:
@@ -119,7 +121,7 @@ class Probes:
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
         examples = problem.training.to(self.device)
         order = torch.randint(len(examples), (steps, problem.examples_per_step), device=self.device)
-        warm, start = min(20, steps // 4), 0.0
+        warm, start = _warm_up(steps), 0.0
         for step in range(steps):
             if step == warm:
                 _finish(self.device)
@@ -148,6 +150,11 @@ class Probes:
 
         study.optimize(objective, n_trials=1)
         return rates[0]
+
+
+def _warm_up(steps: int) -> int:
+    """Steps that are not timed, whatever the way: the first ones find memory and kernels cold."""
+    return min(20, steps // 4)
 
 
 def _finish(device: str) -> None:
