@@ -172,10 +172,10 @@ def _surer(run: TrainingRun, calibrated: Answer, kind: Regime) -> Answer | None:
 
 
 def _as_alternative(run: TrainingRun, answer: Answer) -> Alternative:
-    """What a calibration would have said."""
+    """An answer that was not taken."""
     return Alternative(
         rule=answer.rule.name,
-        weight_decay=_weight_decay(run, answer.timescale),
+        weight_decay=None if run.peak_lr is None else _weight_decay(run, answer.timescale),
         timescale=answer.timescale,
         in_domain=not answer.outside,
         source=answer.source,
@@ -252,13 +252,7 @@ def _alternatives(run: TrainingRun, names: tuple[str, ...]) -> Iterator[Alternat
         except MissingInputError:
             continue
         if answer.timescale.iters > 1:
-            yield Alternative(
-                rule=name,
-                weight_decay=None if run.peak_lr is None else _weight_decay(run, answer.timescale),
-                timescale=answer.timescale,
-                in_domain=not answer.outside,
-                source=answer.source,
-            )
+            yield _as_alternative(run, answer)
 
 
 def _range(value: float, answer: Answer, rivals: list[float], kind: Regime | None) -> tuple[float, float]:

@@ -210,17 +210,18 @@ def _fitted(
     """
     measured_run, moves = optimum.run, fours_between(run, optimum.run)
     target, derivation = rule.target_timescale(run), rule.derivation(run)
-    low, high = optimum.octaves
     if scaling is not None:
         predicted = scaling.predict(run)
         low, high = -EIGHTY * predicted.deviation, EIGHTY * predicted.deviation
         factor = 2.0**predicted.log2_tau / target.run
         derivation += f"; times {factor:.3g}, as {_slopes(scaling)}"
         target = run.timescale(run=2.0**predicted.log2_tau)
+    else:
+        low, high = optimum.octaves
+        for quantity, fours in moves.items():
+            drift = sorted(fours * octaves for octaves in rule.drift[quantity])
+            low, high = low + min(0.0, drift[0]), high + max(0.0, drift[1])
     timescale, cautions = _matched_to_schedule(run, target, measured_run.decay_schedule.mean(), f"the {verb} schedule")
-    for quantity, fours in moves.items() if scaling is None else ():
-        drift = sorted(fours * octaves for octaves in rule.drift[quantity])
-        low, high = low + min(0.0, drift[0]), high + max(0.0, drift[1])
     factors = {quantity: 4.0**fours for quantity, fours in moves.items() if abs(fours) > 0.02}
     outside = (*_far_from(run, measured_run, factors), *unlike)
     if factors or outside:
@@ -263,7 +264,8 @@ def _calibrated_rule(calibration: Calibration) -> CalibratableRule:
 def _refuse_other_constants(rule: CalibratableRule, located: list[Optimum]) -> None:
     """Constants that the optima do not give were not fitted to them."""
     try:
-        pairs = [(rule.target_timescale(o.run).run, rule.fit(located).target_timescale(o.run).run) for o in located]
+        fitted = rule.fit(located)
+        pairs = [(rule.target_timescale(o.run).run, fitted.target_timescale(o.run).run) for o in located]
     except (ArithmeticError, ValueError, SpecError):
         pairs = [(math.inf, 1.0)]
     if not all(math.isclose(claimed, fitted, rel_tol=1e-3) for claimed, fitted in pairs):

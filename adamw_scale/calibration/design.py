@@ -2,15 +2,15 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.noun import flag
 from adamw_scale.probe import load_task
-from adamw_scale.probe.plan import Sweep
+from adamw_scale.probe.plan import Sweep, flops_of
 from adamw_scale.probe.tasks.task import Task, TaskSource
 from adamw_scale.rules import RULES, CalibratableRule, regime
 from adamw_scale.spec import TrainingRun
@@ -61,11 +61,6 @@ class Budget:
                 "--budget in flops needs the number of parameters: pass --params, or a budget in probes or time"
             )
         return int(self.flops / cost)
-
-
-def flops_of(run: TrainingRun) -> float:
-    """Floating-point operations of one probe: 6·N·D (arXiv:2001.08361); 0 where N is not known."""
-    return 6.0 * (run.num_params or 0.0) * run.total_units
 
 
 @dataclass(frozen=True)
@@ -161,9 +156,7 @@ def further_lr(sweeps: Sequence[Sweep], losses: Sequence[float]) -> float | None
 
 def run_at(task: Task, ask: Ask, values: Mapping[str, str | float]) -> TrainingRun:
     """The base run at other values of some axes, as numbers or as multiples of it."""
-    for axis in values:
-        if axis not in AXES:
-            raise UnknownNameError("axis", axis, AXES)
+    _refuse_other_axes(values)
     fields = _fields(task, ask)
     base = task.default_run(fields)
     return task.default_run({**fields, **{axis: _value(axis, value, base) for axis, value in values.items()}})
@@ -180,7 +173,7 @@ def calibrated_rule(run: TrainingRun) -> CalibratableRule:
     rule = RULES[name]()
     if not hasattr(rule, "fit"):
         raise SpecError(f"rule {name!r} of such a run has nothing to calibrate: probe a pretraining run")
-    return rule  # type: ignore[return-value]
+    return cast(CalibratableRule, rule)
 
 
 def _runs(task: Task, ask: Ask) -> list[TrainingRun]:
@@ -200,12 +193,16 @@ def _runs(task: Task, ask: Ask) -> list[TrainingRun]:
 
 def _axes(ask: Ask) -> dict[str, tuple[str | float, ...]]:
     axes = {axis: tuple(values) for axis, values in ask.axes.items() if values}
-    for axis in axes:
-        if axis not in AXES:
-            raise UnknownNameError("axis", axis, AXES)
+    _refuse_other_axes(axes)
     if ask.tune_lr and "peak_lr" not in axes:
         axes["peak_lr"] = ("1x", *(f"{factor:g}x" for factor in LR_FACTORS))
     return axes
+
+
+def _refuse_other_axes(axes: Iterable[str]) -> None:
+    for axis in axes:
+        if axis not in AXES:
+            raise UnknownNameError("axis", axis, AXES)
 
 
 def _fields(task: Task, ask: Ask) -> dict[str, Any]:

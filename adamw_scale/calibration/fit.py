@@ -113,7 +113,7 @@ def tuned_lr(optima: Sequence[Optimum], seen: Sequence[Sequence[ProbeResult]], v
     of_lr = [
         (o.run.lr, o, _lowest(results, value))
         for o, results in zip(optima, seen, strict=True)
-        if _same_but_lr(o.run, optima[0].run)
+        if same_but_lr(o.run, optima[0].run)
     ]
     of_lr.sort(key=lambda each: each[0])
     common = set.intersection(*(set(lowest) for _, _, lowest in of_lr))
@@ -144,7 +144,8 @@ def _lowest(results: Sequence[ProbeResult], value: Value) -> dict[int, float]:
     return lowest
 
 
-def _same_but_lr(run: TrainingRun, other: TrainingRun) -> bool:
+def same_but_lr(run: TrainingRun, other: TrainingRun) -> bool:
+    """Whether two runs differ in nothing but their learning rate."""
     return run.model_copy(update={"peak_lr": other.peak_lr}) == other
 
 

@@ -16,7 +16,7 @@ from adamw_scale.calibration.files import (
     load_calibration,
     write_atomically,
 )
-from adamw_scale.calibration.fit import fit, optimum_of
+from adamw_scale.calibration.fit import fit, optimum_of, same_but_lr
 from adamw_scale.calibration.validate import prediction_for, validation_of
 from adamw_scale.errors import CalibrationError, ProbeError
 from adamw_scale.probe import ENGINES, load_task
@@ -167,7 +167,7 @@ def _followed(trainer: _Trainer, task: Task, ask: Ask, sweeps: list[Sweep]) -> l
     """The sweeps, and more at further learning rates while the best one lies at an end."""
     base = sweeps[0]
     for _ in range(MOST_FURTHER_LRS):
-        of_lr = [s for s in sweeps if s.run.model_copy(update={"peak_lr": base.run.peak_lr}) == base.run]
+        of_lr = [s for s in sweeps if same_but_lr(s.run, base.run)]
         optima = [optimum_of(s.run, list(s.seen(trainer.store.results).values()), s.value) for s in of_lr]
         lr = further_lr(of_lr, [math.inf if o.loss is None else o.loss for o in optima])
         if lr is None:

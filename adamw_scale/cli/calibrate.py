@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from adamw_scale.cli.calibration_text import parameters, render, say
+from adamw_scale.cli.calibration_text import parameters, render
 from adamw_scale.cli.probe_options import Probing, named_values, probe_options
+from adamw_scale.cli.text import say
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.units import format_percent
 

@@ -1,10 +1,10 @@
 """A calibration as text, for people."""
 
-import sys
 from typing import TYPE_CHECKING
 
+from adamw_scale.cli.text import say
 from adamw_scale.timescale import weight_decay
-from adamw_scale.units import format_percent, format_share, format_significant, printable
+from adamw_scale.units import format_percent, format_share, format_significant
 
 if TYPE_CHECKING:
     from adamw_scale.spec import Calibration, Optimum, TrainingRun
@@ -110,8 +110,3 @@ def _why_nothing_was_fitted(optimum: "Optimum") -> str:
 def parameters(run: "TrainingRun") -> str:
     """How many there are, where that is known."""
     return f"{run.num_params:,.0f} parameters, " if run.num_params else ""
-
-
-def say(notice: str) -> None:
-    """A line on stderr."""
-    print(printable(notice), file=sys.stderr)

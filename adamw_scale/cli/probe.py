@@ -1,6 +1,5 @@
 """adamw-scale probe: the parts of a calibration by hand, for array jobs and for other tools."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,8 +7,8 @@ import typer
 
 from adamw_scale.cli.probe_options import Probing, named_values, probe_options
 from adamw_scale.cli.run_options import Given, fields_from, run_options
+from adamw_scale.cli.text import say
 from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
-from adamw_scale.units import printable
 
 if TYPE_CHECKING:
     from adamw_scale.probe.array import ProbePlan
@@ -62,7 +61,7 @@ def plan(
     sweeps = designs(task, probing.ask)
     folder = _folder(out)
     with FolderLock(folder), ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed) as store:
-        _say(*store.notices)
+        say(*store.notices)
         missing = [config for sweep in sweeps for config in sweep.missing(store.results)]
         written = (
             _written(
@@ -168,10 +167,10 @@ def import_runs(
 
     fields = fields_from({name: value for name, value in given.items() if name != "steps"})
     steps = {"steps": given["steps"]} if "steps" in given else {}
-    results = read_csv(Path(file), {**fields, **steps}, named_values("--column", column), source, _say)
+    results = read_csv(Path(file), {**fields, **steps}, named_values("--column", column), source, say)
     folder = _folder(out)
     with ProbeStore(folder / PROBES_FILE) as store:
-        _say(*store.notices)
+        say(*store.notices)
         refuse_other_losses(results, store.results)
         new = [result for result in results if result.key not in store.results]
         store.append(*new)
@@ -239,7 +238,7 @@ def _stored(out: str) -> "list[ProbeResult]":
     if not file.is_file():
         raise CalibrationError(f"{folder} has no {PROBES_FILE}: pass the --out of a calibration")
     with ProbeStore(file, read_only=True) as store:
-        _say(*store.notices)
+        say(*store.notices)
     return list(store.results.values())
 
 
@@ -254,11 +253,6 @@ def _write_csv(results: "list[ProbeResult]", name: str) -> None:
         raise SpecError(f"--csv {name} is not a file: pass a file, or - for stdout")
     else:
         write_atomically(file, to_csv(results))
-
-
-def _say(*notices: str) -> None:
-    for notice in notices:
-        print(printable(notice), file=sys.stderr)
 
 
 def _print_json(command: str, **content: Any) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.plan import ProbeConfig, ProbeResult, flops_of
 from adamw_scale.probe.tasks.task import Progress
 
 ENOUGH_TO_TELL = 0.1  # probes that must have been trained before the rest is foretold
@@ -66,7 +66,7 @@ class Session:
         self.seconds += result.seconds
         run = result.config.run
         if result.status != "failed":
-            self.operations += 6 * (run.num_params or 0) * run.total_units
+            self.operations += flops_of(run)
         if result.loss is not None and (self.lowest is None or result.loss < self.lowest.value):
             self.lowest = result
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import typer
 
+from adamw_scale.units import printable
+
 MAX_WIDTH = 100
 LABEL_WIDTH = 11
 
@@ -25,6 +27,12 @@ def styled(text: str, *, bold: bool = False, dim: bool = False, color: str | Non
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return typer.style(text, bold=bold, dim=dim, fg=color)
+
+
+def say(*notices: str) -> None:
+    """Lines on stderr, where everything goes that is not the answer."""
+    for notice in notices:
+        print(printable(notice), file=sys.stderr)
 
 
 def labelled(label: str, text: str, color: str | None = None) -> str:

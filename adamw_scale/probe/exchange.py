@@ -245,6 +245,7 @@ def _rows(path: Path, columns: Mapping[str, str], notice: Callable[[str], None])
 def _column_of(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str, str]:
     """The column that each field is read from: the one that was named, or the one of its own name."""
     found: dict[str, str] = {}
+    heading = ", ".join(names)[:200] or "no heading"
     for name in names:
         plain = name.lower().replace("-", "_").replace(" ", "_")
         field = SHORT.get(plain, plain)
@@ -258,13 +259,11 @@ def _column_of(path: Path, names: list[str], columns: Mapping[str, str]) -> dict
             raise SpecError(f"--column {given}={name}: {given!r} is no field. Fields are {', '.join(sorted(READ))}")
         if names.count(name) != 1:
             raise SpecError(
-                f"--column {given}={name}: {path} has {names.count(name) or 'no'} such columns. It has {', '.join(names)[:200] or 'no heading'}"
+                f"--column {given}={name}: {path} has {names.count(name) or 'no'} such columns. It has {heading}"
             )
         found[field] = name
     if "loss" not in found:
-        raise SpecError(
-            f"{path} has no column 'loss': name it with --column loss=NAME. It has {', '.join(names)[:200] or 'no heading'}"
-        )
+        raise SpecError(f"{path} has no column 'loss': name it with --column loss=NAME. It has {heading}")
     return found
 
 

@@ -9,7 +9,7 @@ Loshchilov & Hutter 2017, arXiv:1711.05101, in the order of torch.optim.AdamW. W
 The last line is computed as w - lr * s / (1 - beta1^t) * m / (sqrt(v) + eps * s) with s = sqrt(1 - beta2^t), so
 that all that changes from step to step is a few numbers per probe: `coefficients` of a stretch of steps.
 
-Large models on a CPU, of which one probe at a time is trained, are updated by torch's own fused kernel instead.
+Large models on a CPU are updated by torch's own fused kernel instead, probe by probe.
 """
 
 from collections.abc import Mapping, Sequence

@@ -181,10 +181,15 @@ class Sweep(Noun):
         return {point: self.value(result) for point, result in seen.items()}
 
 
+def flops_of(run: TrainingRun) -> float:
+    """Floating-point operations of a training: 6·N·D (arXiv:2001.08361); 0 where N is not known."""
+    return 6.0 * (run.num_params or 0.0) * run.total_units
+
+
 def describe_cost(sweep: Sweep) -> dict[str, Any]:
     """What a sweep costs before it starts: probes, steps, and floating-point operations (6·N·D)."""
     likely = sweep.search.likely
-    flops = 6.0 * (sweep.run.num_params or 0.0) * sweep.run.total_units
+    flops = flops_of(sweep.run)
     return {
         "probes_likely": likely,
         "steps_per_probe": round(sweep.run.total_steps),

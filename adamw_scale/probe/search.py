@@ -63,9 +63,8 @@ class Search:
 
     def next(self, seen: Mapping[Point, float]) -> list[Point]:
         """The stage after those that were seen, what tells most first; empty at the end."""
-        left = len(seen) if self.most is None else self.most - len(seen)
         stage = self._next(seen)
-        return stage if self.most is None else stage[: max(0, left)]
+        return stage if self.most is None else stage[: max(0, self.most - len(seen))]
 
     @property
     def likely(self) -> int:

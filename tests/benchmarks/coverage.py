@@ -161,22 +161,29 @@ def cases(surfaces: list[Surface]) -> Iterator[Case]:
             yield Case("edge", surface, math.floor(2 * (lowest + beyond)) / 2)
 
 
-def sweep(case: Case, estimator: str, seeds: int, number: int) -> Outcome:
-    """Search and fit on new seeds; the same ones for every estimator."""
-    surface = case.surface
-    rng = np.random.default_rng((number, sum(map(ord, surface.name))))
-    table = {seed: dict(zip(surface.x, surface.seed(rng), strict=True)) for seed in range(seeds)}
-    low = max(math.ceil(surface.x[0]), -10)
-    coarse = tuple(x for x in COARSE if low <= x <= case.high)
-    search = Search(tuple(range(seeds)), coarse, (low, case.high))
+def probed(
+    surface: Surface, high: float, seeds: int, most: int | None, rng: np.random.Generator
+) -> tuple[Floats, NDArray[np.int64], Floats, tuple[float, float]]:
+    """What the search sees of new seeds of a surface: positions, seeds and losses, and what it might have probed."""
+    table = [dict(zip(surface.x, surface.seed(rng), strict=True)) for _ in range(seeds)]
+    limits = (max(math.ceil(surface.x[0]), -10), high)
+    search = Search(tuple(range(seeds)), tuple(x for x in COARSE if limits[0] <= x <= high), limits, most)
     seen: dict[Point, float] = {}
     while stage := search.next(seen):
         seen |= {(seed, x): table[seed].get(x, math.inf) for seed, x in stage}
     seed, x = (np.array(column) for column in zip(*seen, strict=True))
-    estimate = ESTIMATORS[estimator](x.astype(float), seed, np.array(list(seen.values())), (low, case.high))
+    return x.astype(float), seed, np.array(list(seen.values())), limits
+
+
+def sweep(case: Case, estimator: str, seeds: int, number: int) -> Outcome:
+    """Search and fit on new seeds; the same ones for every estimator."""
+    surface = case.surface
+    rng = np.random.default_rng((number, sum(map(ord, surface.name))))
+    x, seed, loss, limits = probed(surface, case.high, seeds, None, rng)
+    estimate = ESTIMATORS[estimator](x, seed, loss, limits)
     truth = surface.truth(case.high)
     regret = float(surface.curve(np.array([estimate.minimum]))[0] - surface.curve(np.array([truth]))[0])
-    return Outcome(estimate, truth, len(seen), regret)
+    return Outcome(estimate, truth, len(x), regret)
 
 
 def read() -> list[Surface]:

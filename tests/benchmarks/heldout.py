@@ -26,14 +26,12 @@ from typing import Any
 
 import numpy as np
 from scipy.interpolate import CubicSpline
+from surfaces import trained
 
 from adamw_scale import TrainingRun, calibrate, recommend
-from adamw_scale.calibration import PROBES_FILE
 from adamw_scale.calibration.design import Ask, sweep_of
 from adamw_scale.calibration.fit import optimum_of
-from adamw_scale.probe import ENGINES, load_task
-from adamw_scale.probe.engines.engine import in_batches
-from adamw_scale.probe.store import ProbeStore
+from adamw_scale.probe import load_task
 from adamw_scale.probe.tasks.task import TaskSource
 from adamw_scale.spec import Calibration
 
@@ -94,11 +92,7 @@ def losses_at(
     lowest = max(SHORTEST, math.ceil(math.log2(20 / base.total_steps)))
     grid = tuple(sorted(x for x in {center + each for each in (*NEAR, *FAR)} | {LONGEST} if lowest <= x <= LONGEST))
     sweep = sweep_of(task, base, Ask(seeds=SEEDS), None, grid=grid)
-    with ProbeStore(folder / PROBES_FILE) as store, ENGINES["processes"](source, 2, {}) as engine:
-        batches = in_batches(sweep.missing(store.results), lambda run: task.batch_limit(run, "cpu"), 2)
-        for results in engine.run(batches, lambda progress: None):
-            store.append(*results)
-        seen = sweep.seen(store.results)
+    seen = trained(source, task, sweep, folder)
     table = {x: np.array([sweep.value(seen[seed, x]) for seed in range(SEEDS)]) for x in grid}
     return base, table, optimum_of(base, list(seen.values()), sweep.value)
 

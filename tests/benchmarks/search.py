@@ -17,25 +17,18 @@ from typing import Any
 
 import numpy as np
 import optuna
-from coverage import COARSE, HIGHEST, PLATEAUS, Surface, read
+from coverage import HIGHEST, PLATEAUS, Surface, probed, read
 from scipy.interpolate import CubicSpline
 
 from adamw_scale.fitting import fit_basin
-from adamw_scale.probe.search import Point, Search
 
 PROBES = (7, 9, 13, 18)
 
 
 def searched(surface: Surface, most: int, rng: np.random.Generator, number: int) -> float:
     """The package's search, on as many seeds as it uses."""
-    low = max(math.ceil(surface.x[0]), -10)
-    search = Search((0, 1, 2), tuple(x for x in COARSE if x >= low), (low, HIGHEST), most)
-    table = [dict(zip(surface.x, surface.seed(rng), strict=True)) for _ in range(3)]
-    seen: dict[Point, float] = {}
-    while stage := search.next(seen):
-        seen |= {(seed, x): table[seed].get(x, math.inf) for seed, x in stage}
-    seed, x = (np.array(column) for column in zip(*seen, strict=True))
-    return fit_basin(x.astype(float), seed, np.array(list(seen.values())), search.limits).minimum
+    x, seed, loss, limits = probed(surface, HIGHEST, 3, most, rng)
+    return fit_basin(x, seed, loss, limits).minimum
 
 
 def sampled(make: Callable[[int], Any]) -> Callable[[Surface, int, np.random.Generator, int], float]:

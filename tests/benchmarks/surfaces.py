@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from adamw_scale.calibration import PROBES_FILE, write_atomically
+from adamw_scale.calibration.design import Ask, sweep_of
 from adamw_scale.probe import ENGINES, load_task
 from adamw_scale.probe.engines.engine import in_batches
-from adamw_scale.probe.plan import ProbeConfig, Sweep
+from adamw_scale.probe.plan import ProbeResult, Sweep
+from adamw_scale.probe.search import Point
 from adamw_scale.probe.store import ProbeStore
-from adamw_scale.probe.tasks.task import TaskSource
+from adamw_scale.probe.tasks.task import Task, TaskSource
 
 FILE = Path(__file__).with_suffix(".csv")
 FIELDS = ("surface", "unit", "dataset_size", "epochs", "steps", "width", "lr", "seed", "log2_tau", "loss")
@@ -53,19 +55,23 @@ SURFACES = (
 )
 
 
+def trained(source: TaskSource, task: Task, sweep: Sweep, folder: Path) -> dict[Point, ProbeResult]:
+    """The results of a sweep over a grid; trains what the folder does not hold yet, on two cores."""
+    with ProbeStore(folder / PROBES_FILE) as store, ENGINES["processes"](source, 2, {}) as engine:
+        batches = in_batches(sweep.missing(store.results), lambda run: task.batch_limit(run, "cpu"), 2)
+        for results in engine.run(batches, lambda progress: None):
+            store.append(*results)
+        return sweep.seen(store.results)
+
+
 def measured(surface: Surface, folder: Path) -> list[dict[str, Any]]:
-    """The rows of a surface; trains what the folder does not hold yet."""
+    """The rows of a surface."""
     source = TaskSource(surface.task, folder=str(folder))
     task = load_task(source)
     run = task.default_run(surface.run)
-    sweep = Sweep(task=task.identity(run), run=run, seeds=tuple(range(surface.seeds)), limits=(-8.0, 4.0))
-    grid = [x for x in HALF_OCTAVES if x >= sweep.low]
-    configs = {(seed, x): sweep.config(seed, x) for seed in sweep.seeds for x in grid}
-    with ProbeStore(folder / PROBES_FILE) as store, ENGINES["processes"](source, 2, {}) as engine:
-        missing: list[ProbeConfig] = [config for config in configs.values() if config.key not in store.results]
-        for results in engine.run(in_batches(missing, task.batch_limit(run, "cpu"), 2), lambda progress: None):
-            store.append(*results)
-        results_of = {point: store.results[config.key] for point, config in configs.items()}
+    whole = sweep_of(task, run, Ask(seeds=surface.seeds), None)
+    grid = tuple(x for x in HALF_OCTAVES if x >= whole.low)
+    results_of = trained(source, task, whole.model_copy(update={"grid": grid}), folder)
     about = (surface.name, run.unit, f"{run.dataset_size:g}", f"{run.epochs:g}", round(run.total_steps))
     return [
         dict(zip(FIELDS, (*about, f"{run.width:g}", f"{run.lr:g}", seed, x, f"{result.value:.6f}"), strict=True))
