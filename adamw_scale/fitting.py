@@ -7,12 +7,14 @@ A probe of seed s at x octaves is modelled as
 where basin and drift_s, by which a seed's basin differs from the mean one, are smooth functions: Gaussian
 processes, whose amplitudes and lengths are averaged over with the weight that the losses give them. Only
 differences within a seed say anything, since levels are free: that is what pairing buys. The answer is the
-distribution of where the mean basin is lowest. `tests/benchmarks/coverage.py` compares it with the alternatives.
+distribution of where the mean basin is lowest, also a little beyond what was probed if it still falls there.
+`tests/benchmarks/coverage.py` compares it with the alternatives.
 
 Source: Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, equations 2.25, 2.26 and 5.8; the
 levels are taken out as in restricted maximum likelihood (Patterson & Thompson 1971).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +25,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 DRAWS = 2000
-INTERVAL, WIDE_INTERVAL = (10.0, 90.0), (2.5, 97.5)  # percentiles: 80 and 95 %
+INTERVAL, WIDE_INTERVAL = 0.8, 0.95  # of the distribution; the shortest that holds so much
 # What smoothness real basins have, in octaves, and how much more they vary than noise does: averaged over.
 LENGTHS = np.array([1.0, 1.5, 2.2, 3.2])
 SIGNALS = np.geomspace(0.1, 3000.0, 16)  # amplitude of the basin over that of noise
@@ -35,6 +37,7 @@ STRETCH = 1.3
 STEP = 0.1  # octaves between the points at which basins are drawn
 NEAR = 1.5  # octaves around the lowest loss that are always fitted
 AT_THE_END = 0.5  # octaves from the end of what was probed where a minimum may as well lie beyond
+BEYOND = 2.0  # octaves past such an end, as far as which a minimum is looked for: by then nothing is known of the basin
 SURELY = 0.9  # share of the distribution at an end of what was probed from which the minimum is said to be there
 TELLING = 2.0  # octaves: a wider 80 % interval locates nothing; judgement
 NEGLIGIBLE = 0.002  # of the loss; the band of timescales that cost no more than this
@@ -48,7 +51,8 @@ class Basin:
     lowest. `noise` is the standard deviation of a loss within its seed.
 
     `located`: the wide interval lies inside what was probed, and the interval is narrow enough to be of use. `edge`:
-    the minimum lies at an end of what was probed, or beyond. `flat`: the losses do not tell.
+    the minimum lies at an end of what was probed, or beyond, where the intervals then are; `minimum` is the end.
+    `flat`: the losses do not tell.
     """
 
     minimum: float
@@ -60,15 +64,13 @@ class Basin:
     status: Literal["located", "flat", "edge"]
 
 
-def fit_basin(x: Floats, seed: Ints, loss: Floats, limits: tuple[float, float] | None = None) -> Basin:
+def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     """Locate the minimum of loss(x) from probes on common seeds.
 
     Args:
         x: Position of each probe in octaves, shape (n,).
         seed: Seed of each probe, shape (n,).
         loss: Loss of each probe, shape (n,); probes that are not finite are left out.
-        limits: What might have been probed: an interval that touches the end of what was reaches as far. None where
-            that is the same.
 
     Returns:
         The basin; `flat` also where too few finite probes are left to fit.
@@ -86,25 +88,31 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats, limits: tuple[float, float] |
         x, seed, loss = x[near], seed[near], loss[near]
     posterior = _Posterior(x, seed, loss)
     low, high = float(x.min()), float(x.max())
-    grid = np.linspace(low, high, 1 + round((high - low) / STEP))
+    steps, beyond = round((high - low) / STEP), round(BEYOND / STEP)
+    fitted = slice(beyond, beyond + steps + 1)
+    grid: Floats = np.float64(low) + (high - low) / steps * np.arange(-beyond, steps + beyond + 1, dtype=np.float64)
     mean, draws = posterior.curves(grid)
-    lowest = float(_vertices(grid, mean[None])[0])
-    minima = np.clip(lowest + STRETCH * (_vertices(grid, draws) - lowest), low, high)
-    interval, wide = (
-        _reaching(tuple(np.percentile(minima, ends).tolist()), probed, limits or probed)
-        for ends in (INTERVAL, WIDE_INTERVAL)
-    )
-    value = float(mean.min()) + posterior.level(mean, grid)
-    inside = np.flatnonzero(mean - mean.min() <= NEGLIGIBLE * abs(value))
+    lowest = min(max(float(_minima(grid, mean[None], fitted)[0]), low), high)
+    minima = lowest + STRETCH * (_minima(grid, draws, fitted) - lowest)
     at_end = max(np.mean(minima < probed[0] + AT_THE_END), np.mean(minima > probed[1] - AT_THE_END))
+    minima = np.clip(
+        minima,
+        grid[0] if lowest <= probed[0] + AT_THE_END else low,
+        grid[-1] if lowest >= probed[1] - AT_THE_END else high,
+    )
+    interval, wide = (_shortest(minima, share) for share in (INTERVAL, WIDE_INTERVAL))
+    value = float(mean[fitted].min()) + posterior.level(mean, grid)
+    inside = np.flatnonzero(mean[fitted] - mean[fitted].min() <= NEGLIGIBLE * abs(value))
     status: Literal["located", "flat", "edge"] = "flat"
-    if interval[1] - interval[0] <= TELLING:
-        status = "edge" if at_end > SURELY else "located" if probed[0] < wide[0] and wide[1] < probed[1] else "flat"
+    if interval[1] - interval[0] <= TELLING and probed[0] < wide[0] and wide[1] < probed[1]:
+        status = "located"
+    elif at_end > SURELY:
+        status = "edge"
     return Basin(
         minimum=lowest,
-        interval=(min(interval[0], lowest), max(interval[1], lowest)),
-        wide_interval=(min(wide[0], lowest), max(wide[1], lowest)),
-        band=(float(grid[inside[0]]), float(grid[inside[-1]])),
+        interval=interval if status == "edge" else (min(interval[0], lowest), max(interval[1], lowest)),
+        wide_interval=wide if status == "edge" else (min(wide[0], lowest), max(wide[1], lowest)),
+        band=(float(grid[fitted][inside[0]]), float(grid[fitted][inside[-1]])),
         loss=value,
         noise=posterior.noise,
         status=status,
@@ -213,19 +221,27 @@ def _smooth(x: Floats, other: Floats, length: float) -> Floats:
     return kernel
 
 
-def _reaching(
-    interval: tuple[float, float], probed: tuple[float, float], limits: tuple[float, float]
-) -> tuple[float, float]:
-    """An interval that goes on to the limits where it touches an end of what was probed: nothing is known beyond."""
-    return (
-        min(interval[0], limits[0]) if interval[0] <= probed[0] else interval[0],
-        max(interval[1], limits[1]) if interval[1] >= probed[1] else interval[1],
-    )
+def _shortest(minima: Floats, share: float) -> tuple[float, float]:
+    """The shortest interval that holds a share of the draws; of several, the middle one."""
+    ordered = np.sort(minima)
+    count = math.ceil(share * len(ordered)) - 1
+    widths = ordered[count:] - ordered[: len(ordered) - count]
+    first = np.flatnonzero(widths <= widths.min() + 1e-9)
+    start = int(first[len(first) // 2])
+    return float(ordered[start]), float(ordered[start + count])
 
 
-def _vertices(grid: Floats, curves: Floats) -> Floats:
-    """Where each curve, of shape (curves, points), is lowest: by the parabola through its lowest point and its neighbours."""
-    best = np.argmin(curves, axis=1)
+def _minima(grid: Floats, curves: Floats, fitted: slice) -> Floats:
+    """Where each curve, of shape (curves, points), has its minimum: the lowest within what was fitted, or where it goes on falling from there past an end.
+
+    What lies behind a wall is not the same basin. Between the points the parabola through the lowest three tells.
+    """
+    first, last = fitted.start, fitted.stop - 1
+    best = first + np.argmin(curves[:, fitted], axis=1)
+    for end, step in ((first, -1), (last, 1)):
+        rises = np.diff(curves[:, end::step], axis=1) >= 0
+        falls = np.where(rises.any(axis=1), rises.argmax(axis=1), rises.shape[1])
+        best = np.where(best == end, end + step * falls, best)
     middle = np.clip(best, 1, len(grid) - 2)
     left, lowest, right = (np.take_along_axis(curves, (middle + i)[:, None], axis=1)[:, 0] for i in (-1, 0, 1))
     bend = np.maximum(left - 2 * lowest + right, 1e-300)

@@ -25,7 +25,7 @@ Value = Callable[[ProbeResult], float]  # what is minimised
 def fit(sweeps: Sequence[Sweep], results: Mapping[str, ProbeResult], *, tune_lr: bool = False) -> Calibration:
     """Fit finished sweeps, the first of which is the base run's."""
     seen = [list(sweep.seen(results).values()) for sweep in sweeps]
-    optima = [optimum_of(s.run, each, s.value, (s.low, s.limits[1])) for s, each in zip(sweeps, seen, strict=True)]
+    optima = [optimum_of(s.run, each, s.value) for s, each in zip(sweeps, seen, strict=True)]
     lr = tuned_lr(optima, seen, sweeps[0].value) if tune_lr else None
     return _calibration(optima, [result for each in seen for result in each], sweeps[0].metric, lr)
 
@@ -84,13 +84,11 @@ def without_decay(run: TrainingRun) -> TrainingRun:
     return run.model_copy(update={"weight_decay": None})
 
 
-def optimum_of(
-    run: TrainingRun, seen: Sequence[ProbeResult], value: Value, limits: tuple[float, float] | None = None
-) -> Optimum:
-    """Fit the probes of one run, of which `limits` might have been made."""
+def optimum_of(run: TrainingRun, seen: Sequence[ProbeResult], value: Value) -> Optimum:
+    """Fit the probes of one run."""
     points = [(result.config.log2_tau, result.config.seed, value(result)) for result in seen]
     x, seed, loss = (np.array(column) for column in zip(*points, strict=True))
-    basin = fit_basin(x.astype(float), seed.astype(np.int64), loss.astype(float), limits)
+    basin = fit_basin(x.astype(float), seed.astype(np.int64), loss.astype(float))
     return Optimum(
         run=run,
         timescale_run=2.0**basin.minimum,

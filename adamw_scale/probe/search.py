@@ -16,7 +16,7 @@ Point = tuple[int, float]  # seed, log2(tau_run)
 
 HALF_WINDOW = (0.0, -0.5, 0.5, -1.0, 1.0)  # octaves around the minimum, what tells most first
 SURE = 0.5  # octaves: an 80 % interval that needs no further seed
-WIDE = 2.0  # octaves: the 80 % interval that a window of half octaves resolves
+WIDE = 1.5  # octaves: the 80 % interval that a window of half octaves resolves
 
 
 # How often the minimum is within half an octave on measured basins, and the median width of an 80 % interval: by
@@ -92,7 +92,7 @@ class Search:
         """The first further seed that is not measured, around where those before it lie lowest."""
         known = {point: loss for point, loss in seen.items() if point[0] == self.seeds[0]}
         for used, seed in enumerate(self.seeds[1:], start=1):
-            basin = _fitted(known, self.limits)
+            basin = _fitted(known)
             width = basin.interval[1] - basin.interval[0]
             if used > 1 and basin.status == "located" and width <= SURE:
                 return []
@@ -123,7 +123,7 @@ class Grid:
         return len(self.seeds) * len(self.coarse)
 
 
-def _fitted(losses: Mapping[Point, float], limits: tuple[float, float]) -> Basin:
+def _fitted(losses: Mapping[Point, float]) -> Basin:
     """What is known of the basin."""
     seeds, x = zip(*losses, strict=True)
-    return fit_basin(np.array(x, float), np.array(seeds), np.array(list(losses.values()), float), limits)
+    return fit_basin(np.array(x, float), np.array(seeds), np.array(list(losses.values()), float))

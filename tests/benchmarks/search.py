@@ -27,8 +27,8 @@ PROBES = (7, 9, 13, 18)
 
 def searched(surface: Surface, most: int, rng: np.random.Generator, number: int) -> float:
     """The package's search, on as many seeds as it uses."""
-    x, seed, loss, limits = probed(surface, HIGHEST, 3, most, rng)
-    return fit_basin(x, seed, loss, limits).minimum
+    x, seed, loss = probed(surface, HIGHEST, 3, most, rng)
+    return fit_basin(x, seed, loss).minimum
 
 
 def sampled(make: Callable[[int], Any]) -> Callable[[Surface, int, np.random.Generator, int], float]:
