@@ -645,6 +645,16 @@ class Validation(Noun):
     regret_deviation: float
 
 
+class Target(Noun):
+    """The run that a calibration was made for, and what it says of it."""
+
+    run: TrainingRun
+    weight_decay: float = Field(description="PyTorch convention")
+    weight_decay_range: tuple[float, float]
+    timescale: Timescale
+    rule: str
+
+
 class Calibration(Noun):
     """A rule whose constants were measured, with the optima they were fitted to, the base run's first.
 
@@ -660,6 +670,7 @@ class Calibration(Noun):
     slopes: dict[str, Slope] = Field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
     lr: TunedLr | None = None
+    target: Target | None = None
     validation: Validation | None = None
     probes: dict[str, Any]
 

@@ -9,11 +9,12 @@ import pytest
 from conftest import Command, PlantedEngine
 
 from adamw_scale import TrainingRun, calibrate, recommend
-from adamw_scale.calibration import Watcher, fit_stored, load_calibration
+from adamw_scale.calibration import PROBES_FILE, Watcher, fit_stored, load_calibration
 from adamw_scale.calibration.design import Ask, Budget, designs
 from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.probe import load_task
 from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.store import ProbeStore
 from adamw_scale.probe.tasks.task import Listener, TaskSource
 
 
@@ -228,8 +229,9 @@ def test_on_the_command_line(tmp_path: Path, adamw_scale: Command) -> None:
     plan = adamw_scale("calibrate", *options, "--plan", "--json")
     assert json.loads(plan.out)["probes_likely"] == 25
     assert len(json.loads(plan.out)["scales"]) == 1
-    text = adamw_scale("calibrate", *options)
+    text = adamw_scale("calibrate", *options, "--target", "64x")
     assert text.code == 0, text.err
+    assert "target, 256000 tokens x 8 epochs, width 64, lr 0.004: λ" in text.out
     assert text.out.count("optimum located") == 2
     assert "for 4 x the data set the timescale moves" in text.out
     document = json.loads(adamw_scale("calibrate", *options, "--json").out)
@@ -252,3 +254,58 @@ def test_on_the_command_line(tmp_path: Path, adamw_scale: Command) -> None:
     advice = adamw_scale("recommend", "--calibration", str(tmp_path), *larger, "--json")
     assert advice.code == 0, advice.err
     assert "extrapolated" in advice.out
+
+
+class Noisy(Moving):
+    """So noisy that two seeds leave every optimum vague."""
+
+    noise: ClassVar[float] = 0.03
+    trained: ClassVar[list[str]] = []
+
+
+def seeds_of(calibration_folder: Path) -> dict[float, int]:
+    """How many seeds each size of the data set got."""
+    with ProbeStore(calibration_folder / PROBES_FILE, read_only=True) as store:
+        configs = [result.config for result in store.results.values()]
+    sizes = {config.run.dataset_size for config in configs}
+    return {size: len({c.seed for c in configs if c.run.dataset_size == size}) for size in sizes}
+
+
+def test_seeds_go_where_they_tell_about_the_target(tmp_path: Path) -> None:
+    """Aimed at the probed run itself, a scale 64 times as dear tells little for its cost: its seeds come last, and fewer."""
+    axes = {"dataset_size": ["1x", "64x"]}
+    calibrate(tmp_path / "all", engine=Noisy, axes=axes, seeds=5)
+    calibration = calibrate(tmp_path / "aimed", engine=Noisy, axes=axes, seeds=5, target={"dataset_size": "1x"})
+    everywhere, aimed = seeds_of(tmp_path / "all"), seeds_of(tmp_path / "aimed")
+    large = 64 * 16384.0
+    assert min(everywhere.values()) > 2  # without an aim both were worth it
+    assert 2 <= aimed[large] < min(aimed[16384.0], everywhere[large])
+    with ProbeStore(tmp_path / "aimed" / PROBES_FILE, read_only=True) as store:
+        further = [r.config.run.dataset_size for r in store.results.values() if r.config.seed > 1]
+    assert further == sorted(further)
+    assert calibration.target is not None
+    assert calibration.target.run == calibration.optima[0].run
+    low, high = calibration.target.weight_decay_range
+    assert low <= calibration.target.weight_decay <= high
+
+
+def test_far_away_further_seeds_do_not_pay(tmp_path: Path) -> None:
+    """How the law may be off far outweighs noise there: after two seeds of every scale it ends, and resumes to the same."""
+    asked: dict[str, Any] = {"axes": {"dataset_size": ["1x", "4x"]}, "seeds": 5, "target": {"dataset_size": "4096x"}}
+
+    class Quiet(Moving):
+        noise: ClassVar[float] = 0.012
+        trained: ClassVar[list[str]] = []
+
+    first = calibrate(tmp_path, engine=Quiet, **asked)
+    assert set(seeds_of(tmp_path).values()) == {2}
+    done = len(Quiet.trained)
+    assert calibrate(tmp_path, engine=Quiet, **asked) == first
+    assert len(Quiet.trained) == done
+
+
+def test_a_target_that_cannot_be_is_refused_before_training(tmp_path: Path, moving: type[Moving]) -> None:
+    """A multiple of what is not known, or no multiple at all."""
+    with pytest.raises(SpecError, match="pass a number, or a multiple"):
+        calibrate(tmp_path, engine=moving, target={"dataset_size": "nonex"})
+    assert not moving.trained

@@ -2,6 +2,7 @@
 
     design.py     what is asked for -> sweeps: one for each scale, and what they may cost
     run.py        sweeps -> probes that are missing -> store -> ..., until nothing is missing
+    aim.py        which scale gets the next seed: what tells most about the target for its cost
     fit.py        results -> optima, the rule's constants, how they move across scales and with the learning rate
     validate.py   what the calibration predicts for a larger run, trained there
     files.py      the folder

@@ -162,6 +162,15 @@ def run_at(task: Task, ask: Ask, values: Mapping[str, str | float]) -> TrainingR
     return task.default_run({**fields, **{axis: _value(axis, value, base) for axis, value in values.items()}})
 
 
+def aimed_at(task: Task, ask: Ask, values: Mapping[str, str | float]) -> TrainingRun:
+    """Like `run_at`, of a run that is not trained here, so its data may be more than there are."""
+    smaller = run_at(task, ask, {axis: value for axis, value in values.items() if axis != "dataset_size"})
+    if "dataset_size" not in values:
+        return smaller
+    size = _value("dataset_size", values["dataset_size"], smaller)
+    return TrainingRun.model_validate({**smaller.model_dump(), "dataset_size": size})
+
+
 def at_lr(task: Task, ask: Ask, lr: float, most: int | None) -> Sweep:
     """The base run's sweep at another learning rate."""
     return sweep_of(task, run_at(task, ask, {"peak_lr": lr}), ask, most)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adamw_scale.calibration.design import NOTHING, Ask, Budget, at_lr, designs, further_lr, run_at
+from adamw_scale.calibration.aim import target_of, worthwhile
+from adamw_scale.calibration.design import NOTHING, Ask, Budget, aimed_at, at_lr, designs, further_lr, run_at
 from adamw_scale.calibration.files import (
     CALIBRATION_FILE,
     PROBES_FILE,
@@ -27,7 +28,7 @@ from adamw_scale.probe.store import FolderLock, ProbeStore
 from adamw_scale.probe.tasks.task import Listener, Task, TaskSource
 from adamw_scale.probe.trackers import open_tracker
 from adamw_scale.probe.trackers.quietly import Quietly
-from adamw_scale.spec import Calibration
+from adamw_scale.spec import Calibration, TrainingRun
 
 MOST_FURTHER_LRS = 3
 
@@ -54,6 +55,7 @@ def calibrate(
     trackers: Sequence[str] = (),
     wait: bool = False,
     retry_failed: bool = False,
+    target: Mapping[str, str | float] = NOTHING,
     validate: Mapping[str, str | float] = NOTHING,
     watcher: Watcher = Watcher(),
     **asked: Any,
@@ -71,6 +73,8 @@ def calibrate(
         trackers: Names from `TRACKERS`, to which results are also logged.
         wait: Wait for another calibration that holds the folder, rather than refuse.
         retry_failed: Run probes again that failed for a reason of their own.
+        target: Values of axes, as in `Ask`, of the run that this is for: further seeds go to the scale that tells most
+            about it for its cost. By default that of `validate`; without either, seeds go wherever an optimum is vague.
         validate: Values of axes, as in `Ask`, of a larger run at which the prediction is checked by training there.
         watcher: Told about stages, progress and results.
         asked: Fields of `Ask`: run, axes, tune_lr, metric, maximize, device, precision, seeds, budget.
@@ -86,6 +90,7 @@ def calibrate(
     source = TaskSource(task, data, dict(task_options), str(folder.absolute()))
     trained = load_task(source)
     sweeps = designs(trained, ask)
+    aim = aimed_at(trained, ask, target or validate) if target or validate else None
     if validate:
         run_at(trained, ask, validate)  # refused now rather than when the probes are trained
     start = ENGINES[engine] if isinstance(engine, str) else engine
@@ -101,11 +106,13 @@ def calibrate(
             running = stack.enter_context(start(source, jobs, engine_options))
             for notice in (sweeps[0].data, *store.notices):
                 watcher.notice(notice)
-            trainer = _Trainer(trained, running, jobs, store, tracking, watcher, ask.budget)
+            trainer = _Trainer(trained, running, jobs, store, tracking, watcher, ask.budget, aim)
             trainer.finish(sweeps)
             if ask.tune_lr:
                 sweeps = _followed(trainer, trained, ask, sweeps)
             calibration = fit(sweeps, store.results, tune_lr=ask.tune_lr)
+            if target and aim is not None and calibration.constants:
+                calibration = calibration.model_copy(update={"target": target_of(aim, calibration)})
             if validate and calibration.constants:
                 calibration = _validated(trainer, trained, ask, calibration, validate)
             if _is_of_another_run(folder / CALIBRATION_FILE, sweeps[0]):
@@ -129,12 +136,13 @@ class _Trainer:
     trackers: Sequence[Quietly]
     watcher: Watcher
     budget: Budget
+    aim: TrainingRun | None = None
     started: float = field(default_factory=time.monotonic)
     steps: float = 0.0  # of all probes trained here
 
     def finish(self, sweeps: Sequence[Sweep]) -> None:
         """Train stage after stage, of all sweeps at once, until nothing is missing or the time would run out."""
-        while missing := [config for sweep in sweeps for config in sweep.missing(self.store.results)]:
+        while missing := worthwhile(sweeps, self.store.results, self.aim):
             if self._too_long(missing):
                 self.watcher.notice(
                     f"the budget of time ends here, before {len(missing)} more probes; fitted is what there is"

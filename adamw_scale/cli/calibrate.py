@@ -53,6 +53,14 @@ def calibrate(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run probes again whose command failed or timed out.")
     ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            help="The run this is for, such as 64x (the data) or width=1024: seeds go where they tell most about it.",
+            metavar="SCALE",
+        ),
+    ] = None,
     validate: Annotated[
         str | None,
         typer.Option(
@@ -91,7 +99,7 @@ def calibrate(
 
     options = named_values("--engine-option", engine_option)
     _ = ENGINES[engine], [TRACKERS[name] for name in track]
-    larger = {} if validate is None else _larger(validate)
+    aim, larger = ({} if scale is None else _scale(scale) for scale in (target, validate))
     if plan and fit_only:
         raise SpecError("--plan shows what would be trained and --fit-only trains nothing: drop one of them")
     if plan:
@@ -119,6 +127,7 @@ def calibrate(
                 trackers=track,
                 wait=wait,
                 retry_failed=retry_failed,
+                target=aim,
                 validate=larger,
                 watcher=display.watcher(),
                 **probing.asked,
@@ -131,8 +140,8 @@ def calibrate(
         raise typer.Exit(1)
 
 
-def _larger(text: str) -> dict[str, str]:
-    """What --validate names: FIELD=VALUE, or a value of the data set's size."""
+def _scale(text: str) -> dict[str, str]:
+    """What --target and --validate name: FIELD=VALUE, or a value of the data set's size."""
     field, equals, value = text.partition("=")
     return {field.replace("-", "_"): value} if equals else {"dataset_size": text}
 

@@ -83,6 +83,12 @@ def _show_scales(calibration: "Calibration") -> None:
             say(
                 f"lr {calibration.optima[0].run.lr:g} is far from the best, {lr.peak_lr:.3g}: tune it before its weight decay"
             )
+    if (target := calibration.target) is not None:
+        low, high = map(format_significant, target.weight_decay_range)
+        print(
+            f"target, {target.run.dataset_size:g} {target.run.unit} x {target.run.epochs:g} epochs, width {target.run.width or '?'}, lr {target.run.lr:g}: "
+            f"λ {format_significant(target.weight_decay)} ({low} to {high}), timescale {format_percent(target.timescale.run)} of the run"
+        )
     if (checked := calibration.validation) is not None:
         low, high = (format_percent(2.0**end) for end in checked.log2_interval)
         print(
