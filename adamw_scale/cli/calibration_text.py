@@ -66,7 +66,7 @@ def _show_scales(calibration: "Calibration") -> None:
     for check in calibration.left_out:
         low, high = (format_percent(2.0**end) for end in check.log2_interval)
         print(
-            f"  left out, {check.run.dataset_size:g} {check.run.unit}, width {check.run.width or '?'}: predicted {format_percent(2.0**check.predicted)} "
+            f"  left out, {_scale(check.run)}: predicted {format_percent(2.0**check.predicted)} "
             f"({low} to {high}), measured {format_percent(2.0**check.measured)}"
         )
     if (lr := calibration.lr) is not None:
@@ -86,13 +86,13 @@ def _show_scales(calibration: "Calibration") -> None:
     if (target := calibration.target) is not None:
         low, high = map(format_significant, target.weight_decay_range)
         print(
-            f"target, {target.run.dataset_size:g} {target.run.unit} x {target.run.epochs:g} epochs, width {target.run.width or '?'}, lr {target.run.lr:g}: "
+            f"target, {_scale(target.run)}, lr {target.run.lr:g}: "
             f"λ {format_significant(target.weight_decay)} ({low} to {high}), timescale {format_percent(target.timescale.run)} of the run"
         )
     if (checked := calibration.validation) is not None:
         low, high = (format_percent(2.0**end) for end in checked.log2_interval)
         print(
-            f"validated at {checked.run.dataset_size:g} {checked.run.unit} x {checked.run.epochs:g} epochs: predicted {format_percent(2.0**checked.predicted)} "
+            f"validated at {_scale(checked.run)}: predicted {format_percent(2.0**checked.predicted)} "
             f"({low} to {high}), measured {format_percent(checked.optimum.timescale_run)} ({checked.optimum.status}); "
             f"regret {checked.regret:.4f} ± {checked.regret_deviation:.4f}"
         )
@@ -111,6 +111,12 @@ def _why_nothing_was_fitted(optimum: "Optimum") -> str:
     if tau.run > 1:
         return f"edge: the longest timescale probed was best ({end}); here decay only costs, use none or less than that"
     return f"edge: the shortest timescale probed was best ({end}); the optimum lies at more decay than may be probed"
+
+
+def _scale(run: "TrainingRun") -> str:
+    """What tells a run from one of another scale."""
+    width = f", width {run.width:g}" if run.width else ""
+    return f"{run.dataset_size:g} {run.unit} x {run.epochs:g} epochs{width}"
 
 
 def parameters(run: "TrainingRun") -> str:
