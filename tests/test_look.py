@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 from conftest import EVERY_SCHEDULE, Command
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adamw_scale.cli.list_parts import KINDS
+from adamw_scale.cli.log_axis import Row, log_axis
 from adamw_scale.lr_laws import LAWS
 from adamw_scale.schedules import SCHEDULES
 
@@ -147,3 +150,39 @@ def test_adamc_asks_for_more_at_the_peak(adamw_scale: Command) -> None:
         for more in ((), ("--weight-decay-schedule", "follows-lr"))
     )
     assert following == pytest.approx(1.5 * plain)
+
+
+@given(
+    values=st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=6),
+    interval=st.tuples(st.just(0.0) | st.floats(1e-9, 1e3), st.floats(1e-9, 1e3)).filter(
+        lambda ends: ends[0] < ends[1]
+    ),
+)
+def test_a_log_axis_keeps_order_and_fits(values: list[float], interval: tuple[float, float]) -> None:
+    """Whatever the values: 80 columns, a mark each, further right for larger ones; a range around its own value."""
+    rows = [Row("ranged", sum(interval) / 2, interval), *(Row(f"rule {i}", value) for i, value in enumerate(values))]
+    head, ranged, *lines = log_axis("λ", rows).splitlines()
+    assert all(len(line) <= 80 for line in (head, ranged, *lines))
+    marks = [line.index("●") for line in lines]
+    assert [marks[i] for i in sorted(range(len(values)), key=values.__getitem__)] == sorted(marks)
+    assert ranged.count("●") == 1
+    assert interval[0] > 0 or "◄" in ranged or ranged.strip().endswith("●")
+
+
+def test_recommend_draws_its_range_on_a_terminal_only(adamw_scale: Command) -> None:
+    """Asked for, the range and every other rule are on one axis, without colour; in a pipe there is none."""
+    options = (*LM, "--lr", "3e-4", "--weight-decay", "0.1")
+    assert "●" not in adamw_scale(*options).out
+    drawn = adamw_scale(*options, "--picture").out
+    rows = [line for line in drawn.splitlines() if "●" in line]
+    assert [row.split()[0] for row in rows] == ["power-lines", "steplaw-refit", "adana", "constant-tau-epoch", "fixed", "yours"]  # fmt: skip
+    assert "├" in rows[0]
+    assert rows[4].index("●") == rows[5].index("●")  # both are 0.1
+    assert "\x1b" not in drawn
+    assert all(len(line) <= 80 for line in drawn.splitlines())
+
+
+def test_finetuning_draws_a_range_from_zero(adamw_scale: Command) -> None:
+    """A range may begin at 0, which no log axis holds."""
+    options = ("--task", "finetuning", "--tokens", "10M", "--epochs", "3", "--batch-size", "64k", "--lr", "2e-5")
+    assert "◄" in adamw_scale("recommend", *options, "--picture").out

@@ -1,9 +1,11 @@
 """adamw-scale recommend: the advice."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from adamw_scale.cli.log_axis import Row, log_axis
 from adamw_scale.cli.run_options import Given, fields_from, run_from, run_options
 from adamw_scale.cli.text import columns, labelled, styled
 from adamw_scale.conventions import CONVENTIONS
@@ -48,6 +50,12 @@ def recommend(
             "--emit", help="Write the answer as this framework's config, as adamw-scale emit does.", metavar="NAME"
         ),
     ] = None,
+    picture: Annotated[
+        bool | None,
+        typer.Option(
+            "--picture/--no-picture", help="Draw the range and the other rules; by default on a terminal only."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
 ) -> None:
     """Which weight decay to use for a run: the value, its range, its source, its competitors, its limits.
@@ -73,7 +81,10 @@ def recommend(
         print(advice.to_json() if json else render_product(advice))
         return
     recommendation = inputs.recommendation(rule)
-    print(recommendation.to_json() if json else render(recommendation))
+    if json:
+        print(recommendation.to_json())
+        return
+    print(render(recommendation, picture=sys.stdout.isatty() if picture is None else picture))
 
 
 class Inputs(NamedTuple):
@@ -129,9 +140,12 @@ def target_of(tuned: "TrainingRun", given: Given) -> "TrainingRun":
     return TrainingRun.model_validate({**inherited, **own})
 
 
-def render(recommendation: "Recommendation") -> str:
+def render(recommendation: "Recommendation", *, picture: bool = False) -> str:
     """The advice for a person: the number first, then why, then against what, then how far to trust it."""
-    parts = [_answer(recommendation), _alternatives(recommendation), _groups(recommendation)]
+    parts = [_answer(recommendation), _alternatives(recommendation)]
+    if picture and recommendation.weight_decay:
+        parts.append(_picture(recommendation))
+    parts.append(_groups(recommendation))
     parts += [
         labelled("caution", f"{caution.code}: {caution.message}", color="yellow")
         + "\n"
@@ -272,6 +286,20 @@ def _alternatives(recommendation: "Recommendation") -> str:
     ]
     value = "λ" if recommendation.one_for_all else "λ at base lr"
     return columns(("other rules", value, "timescale", "domain", "source"), rows)
+
+
+def _picture(recommendation: "Recommendation") -> str:
+    """The range, the other rules and the value in use on one axis."""
+    rows = [Row(recommendation.rule, recommendation.weight_decay, recommendation.weight_decay_range, bold=True)]
+    rows += [
+        Row(f"{other.rule} (published)" if other.rule == recommendation.rule else other.rule, other.weight_decay)
+        for other in recommendation.alternatives
+        if other.weight_decay
+    ]
+    current = recommendation.companions.current
+    if current is not None and current.weight_decay:
+        rows.append(Row("yours", current.weight_decay))
+    return log_axis("λ" if recommendation.one_for_all else "λ at base lr", rows)
 
 
 def _carried(recommendation: "Recommendation") -> str:
