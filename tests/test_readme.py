@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Command
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from adamw_scale.conventions import CONVENTIONS
 from adamw_scale.frameworks import FRAMEWORKS
@@ -61,6 +63,53 @@ def test_every_recommend_and_emit_example_runs(
                 (tmp_path / file).write_text(outcome.out)
             ran += 1
     assert ran >= 5
+
+
+def calibrate_examples() -> list[list[str]]:
+    """Every example that calibrates, or uses a calibration, as words without the program's name."""
+    lines = [line for block in blocks("sh") for line in block.splitlines() if "calibrat" in line]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("adamw-scale ")]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the examples name: a text, a script, a module with a task, images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    corpus = "".join(file.read_text() for file in sorted((ROOT / "adamw_scale").rglob("*.py")))
+    (tmp_path / "my.txt").write_text(corpus)
+    (tmp_path / "train.py").write_text((ROOT / "examples" / "own_script.py").read_text())
+    (tmp_path / "mypackage").mkdir()
+    tasks = (ROOT / "tests" / "probe" / "own_tasks.py").read_text()
+    (tmp_path / "mypackage" / "mymodule.py").write_text(f"{tasks}\n\nMyTask = Mixture\n")
+    digits = load_digits()
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        folder = tmp_path / "images" / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15).astype("uint8")).save(folder / f"{number}.png")
+    return tmp_path
+
+
+def test_every_calibrate_example_can_be_planned(project: Path, adamw_scale: Command) -> None:
+    """Options, data, module and script are as written; --plan shows what would run, and what it costs."""
+    planned = 0
+    for words in calibrate_examples():
+        if words[0] == "calibrate":
+            outcome = adamw_scale(*words, "--plan")
+            assert outcome.code == 0, (words, outcome.err)
+            assert "probes likely" in outcome.out
+            planned += 1
+    assert planned >= 5
+
+
+@pytest.mark.slow
+def test_every_calibrate_example_runs(project: Path, adamw_scale: Command) -> None:
+    """One after the other, as written; those that write into one folder replace what was there, as the last did."""
+    for words in calibrate_examples():
+        outcome = adamw_scale(*words)
+        answered = {"calibrate": (0, 1), "recommend": (0,)}[words[0]]
+        assert outcome.code in answered, (words, outcome.err)
+        assert outcome.out
 
 
 def test_python_example_runs() -> None:
