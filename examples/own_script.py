@@ -1,6 +1,6 @@
 """For whoever has a training script: all that `adamw-scale calibrate --command` asks of it is in here.
 
-    python examples/own_script.py --lr 1e-3 --weight-decay 0.1 --max-steps 1564 --seed 0
+    python examples/own_script.py --lr 2e-3 --weight-decay 0.5 --max-steps 1024 --seed 0
 
 It takes the learning rate, weight decay, length and seed from its options; its schedule follows the length; the seed fixes
 both the initial weights and the order of the data, so that probes differ in weight decay alone; and its last line is the
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-CONTEXT, SAMPLES, HELD_OUT, BATCH = 8, 50_000, 4_096, 128
+CONTEXT, SAMPLES, HELD_OUT, BATCH = 8, 4_096, 4_096, 64
 
 
 def windows() -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,6 +11,6 @@ script=$(dirname "$0")/own_script.py
 out=${1:?pass a folder for the results}
 shift
 
-adamw-scale calibrate --out "$out" --samples 50k --batch-size 128 --epochs 4 --lr 1e-3 --schedule linear "$@" \
+adamw-scale calibrate --out "$out" --samples 4096 --batch-size 64 --epochs 16 --lr 2e-3 --schedule linear "$@" \
   --command "python $script --lr {lr} --weight-decay {weight_decay} --max-steps {steps} --seed {seed}"
-adamw-scale recommend --calibration "$out" --samples 50k --batch-size 128 --epochs 8 --lr 1e-3 --schedule linear
+adamw-scale recommend --calibration "$out" --samples 4096 --batch-size 64 --epochs 32 --lr 2e-3 --schedule linear
