@@ -119,6 +119,35 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     )
 
 
+def at_one_level(x: Floats, seed: Ints, loss: Floats) -> Floats:
+    """Losses as they would be if every seed had the mean level: what a picture of paired probes shows.
+
+    Args:
+        x: Position of each probe in octaves, shape (n,).
+        seed: Seed of each probe, shape (n,).
+        loss: Loss of each probe, finite, shape (n,).
+
+    Returns:
+        Shape (n,).
+    """
+    _, levels, _ = _effects(x, seed, loss)
+    _, row = np.unique(seed, return_inverse=True)
+    level: Floats = loss - levels[row] + levels.mean()
+    return level
+
+
+def _effects(x: Floats, seed: Ints, loss: Floats) -> tuple[Floats, Floats, float]:
+    """Least squares: the mean over seeds at each position, each seed's level, and the noise that neither explains."""
+    points, column = np.unique(x, return_inverse=True)
+    seeds, row = np.unique(seed, return_inverse=True)
+    effects = np.column_stack([np.eye(len(points))[column], np.eye(len(seeds))[row]])
+    solved, _, rank, _ = np.linalg.lstsq(effects, loss, rcond=None)
+    found = np.asarray(solved, dtype=np.float64)
+    rest = loss - effects @ found
+    noise = float(np.sqrt(rest @ rest / (len(loss) - rank))) if len(loss) > rank else 0.0
+    return found[: len(points)], found[len(points) :], noise
+
+
 def _tell_enough(x: Floats, seed: Ints) -> bool:
     """Whether there are four timescales, and four differences within seeds."""
     return len(np.unique(x)) >= 4 and len(x) - len(np.unique(seed)) >= 4
@@ -137,13 +166,8 @@ def _is_near(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:
 
     The wall on the side of short timescales says nothing about where the floor is lowest; a plateau does.
     """
-    points, column = np.unique(x, return_inverse=True)
-    _, row = np.unique(seed, return_inverse=True)
-    effects = np.column_stack([np.eye(len(points))[column], np.eye(row.max() + 1)[row]])
-    found, _, rank, _ = np.linalg.lstsq(effects, loss, rcond=None)
-    curve = found[: len(points)]  # mean over seeds, each at its own level
-    rest = loss - effects @ found
-    noise = np.sqrt(rest @ rest / (len(loss) - rank)) if len(loss) > rank else 0.0
+    points = np.unique(x)
+    curve, _, noise = _effects(x, seed, loss)
     best = int(np.argmin(curve))
     always = np.abs(points - points[best]) <= NEAR
     most = curve[always].max() + 2 * noise

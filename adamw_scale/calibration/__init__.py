@@ -14,16 +14,18 @@ The folder is the state: `probes.jsonl` holds every probe that was ever finished
 from adamw_scale.calibration.design import designs, plan
 from adamw_scale.calibration.files import (
     CALIBRATION_FILE,
+    COMMAND_FILE,
     PROBES_FILE,
     folder_of,
     load_calibration,
     write_atomically,
 )
-from adamw_scale.calibration.fit import fit_stored
+from adamw_scale.calibration.fit import fit_stored, load_results, paired, probes_of
 from adamw_scale.calibration.run import Watcher, calibrate
 
 __all__ = [
     "CALIBRATION_FILE",
+    "COMMAND_FILE",
     "PROBES_FILE",
     "Watcher",
     "calibrate",
@@ -31,6 +33,9 @@ __all__ = [
     "fit_stored",
     "folder_of",
     "load_calibration",
+    "load_results",
+    "paired",
     "plan",
+    "probes_of",
     "write_atomically",
 ]

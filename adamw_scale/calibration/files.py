@@ -9,6 +9,7 @@ from adamw_scale.spec import Calibration
 
 PROBES_FILE = "probes.jsonl"
 CALIBRATION_FILE = "calibration.json"
+COMMAND_FILE = "command.txt"  # the command line that made it, if one did
 MAX_CALIBRATION_BYTES = 1 << 24
 
 
@@ -46,13 +47,13 @@ def load_calibration(path: str | Path) -> Calibration:
         raise CalibrationError(f"{file} is not a calibration: {error}") from None
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that it is either the old one or the whole new one, whenever the process dies."""
     temporary = None
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

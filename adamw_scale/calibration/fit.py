@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from adamw_scale.advisor.scaling import ScalingFit, left_out
 from adamw_scale.calibration.design import calibrated_rule
 from adamw_scale.calibration.files import CALIBRATION_FILE, PROBES_FILE, folder_of, write_atomically
 from adamw_scale.errors import CalibrationError
-from adamw_scale.fitting import fit_basin
+from adamw_scale.fitting import at_one_level, fit_basin
 from adamw_scale.probe.plan import ProbeResult, Sweep, value_of
 from adamw_scale.probe.store import ProbeStore
 from adamw_scale.spec import Calibration, LeftOut, Optimum, Slope, TrainingRun, TunedLr
@@ -27,7 +27,9 @@ def fit(sweeps: Sequence[Sweep], results: Mapping[str, ProbeResult], *, tune_lr:
     seen = [list(sweep.seen(results).values()) for sweep in sweeps]
     optima = [optimum_of(s.run, each, s.value) for s, each in zip(sweeps, seen, strict=True)]
     lr = tuned_lr(optima, seen, sweeps[0].value) if tune_lr else None
-    return _calibration(optima, [result for each in seen for result in each], sweeps[0].metric, lr)
+    return _calibration(
+        optima, [result for each in seen for result in each], sweeps[0].metric, lr, maximize=sweeps[0].maximize
+    )
 
 
 def fit_stored(
@@ -54,10 +56,7 @@ def fit_stored(
     file = folder_of(folder) / PROBES_FILE
     if not file.is_file():
         raise CalibrationError(f"{folder} has no {PROBES_FILE}: pass the --out of a calibration or an import")
-    with ProbeStore(file, read_only=True) as store:
-        stored = list(store.results.values())
-        for skipped in store.notices:
-            notice(skipped)
+    stored = load_results(folder, notice)
     alike: dict[str, list[ProbeResult]] = {}
     for result in stored:
         same = result.config.model_copy(update={"seed": 0, "run": without_decay(result.config.run)})
@@ -74,9 +73,20 @@ def fit_stored(
         notice(f"{left} probes are of runs with fewer than 4 timescales, or of another task: left out")
     value = partial(value_of, metric=metric, maximize=maximize)
     optima = [optimum_of(without_decay(run[0].config.run), run, value) for run in fitted]
-    calibration = _calibration(optima, [result for run in fitted for result in run], metric, None)
+    calibration = _calibration(optima, [result for run in fitted for result in run], metric, None, maximize=maximize)
     write_atomically(Path(folder) / CALIBRATION_FILE, calibration.to_json())
     return calibration
+
+
+def load_results(folder: str | Path, notice: Callable[[str], None] = lambda text: None) -> list[ProbeResult]:
+    """Every result that a folder holds, none where it holds no probes; `notice` is told what was skipped."""
+    file = folder_of(folder) / PROBES_FILE
+    if not file.is_file():
+        return []
+    with ProbeStore(file, read_only=True) as store:
+        for skipped in store.notices:
+            notice(skipped)
+        return list(store.results.values())
 
 
 def without_decay(run: TrainingRun) -> TrainingRun:
@@ -99,6 +109,21 @@ def optimum_of(run: TrainingRun, seen: Sequence[ProbeResult], value: Value) -> O
         loss=basin.loss if math.isfinite(basin.loss) else None,
         noise=basin.noise if math.isfinite(basin.noise) else None,
     )
+
+
+def probes_of(optimum: Optimum, results: Iterable[ProbeResult]) -> list[ProbeResult]:
+    """Those that differ from an optimum's run in weight decay only."""
+    run = without_decay(optimum.run)
+    return [result for result in results if without_decay(result.config.run) == run]
+
+
+def paired(results: Sequence[ProbeResult], value: Value) -> list[tuple[ProbeResult, float]]:
+    """Each result that has a value, with that value as if every seed had the mean level: what a picture shows."""
+    known = [(result, value(result)) for result in results if math.isfinite(value(result))]
+    if not known:
+        return []
+    x, seed, loss = (np.array(c) for c in zip(*((r.config.log2_tau, r.config.seed, v) for r, v in known), strict=True))
+    return [(result, float(level)) for (result, _), level in zip(known, at_one_level(x, seed, loss), strict=True)]
 
 
 def tuned_lr(optima: Sequence[Optimum], seen: Sequence[Sequence[ProbeResult]], value: Value) -> TunedLr:
@@ -159,7 +184,7 @@ def _kin(result: ProbeResult) -> tuple[object, ...]:
 
 
 def _calibration(
-    optima: Sequence[Optimum], seen: Sequence[ProbeResult], metric: str, lr: TunedLr | None
+    optima: Sequence[Optimum], seen: Sequence[ProbeResult], metric: str, lr: TunedLr | None, *, maximize: bool
 ) -> Calibration:
     """What is written: optima, the rule's constants, and what they say across scales."""
     rule = calibrated_rule(optima[0].run)
@@ -190,6 +215,7 @@ def _calibration(
             "seeds": len({result.config.seed for result in seen}),
             "device": seen[0].config.device,
             "metric": metric,
+            **({"maximize": True} if maximize else {}),
             **({"noise": optima[0].noise} if optima[0].noise is not None else {}),
         },
     )

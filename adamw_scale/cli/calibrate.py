@@ -1,15 +1,22 @@
 """adamw-scale calibrate: short probe trainings that measure the optimal timescale."""
 
+import shlex
 import signal
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adamw_scale.cli.calibration_text import parameters, render
+from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.probe_options import Probing, named_values, probe_options
 from adamw_scale.cli.text import say
-from adamw_scale.errors import MissingInputError, SpecError
+from adamw_scale.errors import MissingExtraError, MissingInputError, SpecError
 from adamw_scale.units import format_percent
+
+if TYPE_CHECKING:
+    from adamw_scale.spec import Calibration
 
 
 @probe_options
@@ -75,6 +82,10 @@ def calibrate(
     fit_only: Annotated[
         bool, typer.Option("--fit-only", help="Train nothing: fit the probes that --out holds, imported ones too.")
     ] = False,
+    picture: Annotated[
+        bool | None, typer.Option("--picture/--no-picture", help="Draw the basin; by default on a terminal only.")
+    ] = None,
+    plot: PlotOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="The calibration (or the plan) as one JSON document on stdout.")
     ] = False,
@@ -94,6 +105,7 @@ def calibrate(
 
     Exit status 1 means that no optimum was located: the loss is flat, or lowest at the edge.
     """
+    refuse_other_plots(plot)
     from adamw_scale.probe import ENGINES
     from adamw_scale.probe.trackers import TRACKERS
 
@@ -107,8 +119,8 @@ def calibrate(
         return
     if out is None:
         raise MissingInputError("calibrate needs a folder for its results: pass --out DIR (or --plan to run nothing)")
+    from adamw_scale.calibration import COMMAND_FILE, fit_stored, write_atomically
     from adamw_scale.calibration import calibrate as run_calibration
-    from adamw_scale.calibration import fit_stored
     from adamw_scale.cli.progress import Display
 
     if fit_only:
@@ -135,9 +147,34 @@ def calibrate(
     if json:
         print(result.to_json(), end="")
     else:
-        render(result, out)
+        render(result, out, picture=sys.stdout.isatty() if picture is None else picture)
+    if plot is not None:
+        _draw(result, out, plot)
+    if not fit_only:
+        write_atomically(Path(out) / COMMAND_FILE, shlex.join(["adamw-scale", *sys.argv[1:]]) + "\n")
+    _leave_report(out)
     if not result.constants:
         raise typer.Exit(1)
+
+
+def _draw(calibration: "Calibration", out: str, plot: str) -> None:
+    """The base run's basin as a file."""
+    from adamw_scale.calibration import load_results, probes_of
+    from adamw_scale.report import basin_figure, save
+
+    base, about = calibration.optima[0], calibration.probes
+    own = probes_of(base, load_results(out))
+    save(basin_figure(base, own, about.get("metric", "loss"), maximize=about.get("maximize", False)), plot)
+
+
+def _leave_report(out: str) -> None:
+    """report.html in the folder, or one line on why there is none."""
+    try:
+        from adamw_scale.report import write_report
+    except MissingExtraError as missing:
+        say(f"no report: {missing}")
+        return
+    say(f"report: {write_report(out)}")
 
 
 def _scale(text: str) -> dict[str, str]:

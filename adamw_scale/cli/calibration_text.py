@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from adamw_scale.spec import Calibration, Optimum, TrainingRun
 
 
-def render(calibration: "Calibration", out: str) -> None:
+def render(calibration: "Calibration", out: str, *, picture: bool = False) -> None:
     """A calibration as text: what was located goes to stdout, what was not to stderr."""
     from adamw_scale.calibration import CALIBRATION_FILE
 
@@ -20,6 +20,8 @@ def render(calibration: "Calibration", out: str) -> None:
     print(f"{probes['count']} probes, {probes['seeds']} seeds; metric: {probes.get('metric', 'loss')}")
     for optimum in calibration.optima:
         _show_optimum(optimum, alone=len(calibration.optima) == 1)
+        if picture:
+            _show_basin(calibration, optimum, out)
     if not calibration.constants:
         return
     _show_scales(calibration)
@@ -49,6 +51,19 @@ def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
             f"  λ          {format_significant(optimum.weight_decay)}; from {ends[0]} to {ends[1]} costs no more than 0.2 % of the loss"
         )
     print(f"  loss       {optimum.loss:.4f} held out")
+
+
+def _show_basin(calibration: "Calibration", optimum: "Optimum", out: str) -> None:
+    """The run's probes as dots, seeds at one level."""
+    from adamw_scale.calibration import load_results, paired, probes_of
+    from adamw_scale.cli.picture import draw_basin
+    from adamw_scale.probe.plan import value_of
+
+    metric, maximize = calibration.probes.get("metric", "loss"), calibration.probes.get("maximize", False)
+    own = paired(probes_of(optimum, load_results(out)), lambda r: value_of(r, metric, maximize=maximize))
+    if len(own) > 1:
+        points = [(result.config.log2_tau, -level if maximize else level) for result, level in own]
+        print("\n" + draw_basin(points, metric) + "\n")
 
 
 def _show_scales(calibration: "Calibration") -> None:

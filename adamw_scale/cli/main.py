@@ -25,6 +25,7 @@ COMMANDS = {
     "emit": "adamw_scale.cli.emit:emit",
     "audit": "adamw_scale.cli.audit:audit",
     "calibrate": "adamw_scale.cli.calibrate:calibrate",
+    "report": "adamw_scale.cli.report:report",
     "probe": "adamw_scale.cli.probe:probe",
     "convert": "adamw_scale.cli.convert:convert",
     "timescale": "adamw_scale.cli.timescale:timescale",

@@ -1,5 +1,7 @@
 """Pictures in the terminal, in braille dots, readable at 80 columns and without colour."""
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import plotille
@@ -21,6 +23,28 @@ def draw(memory: "Memory") -> str:
         + remembered
         + "\n  learning rate over its peak\n"
         + rate
+    )
+
+
+def draw_basin(points: Sequence[tuple[float, float]], metric: str) -> str:
+    """Probes as dots: what was measured against log2 of the timescale as a share of the run."""
+    x, y = zip(*points, strict=True)
+    low, high = math.floor(min(x)), math.ceil(max(x))
+    margin = (max(y) - min(y) or 1.0) * 0.05
+    figure = plotille.Figure()
+    figure.width, figure.height = WIDTH, HEIGHT
+    figure.origin = False
+    figure.with_colors = False
+    figure.set_x_limits(
+        float(low), low + 5 * next(step for step in (0.5, 1.0, 2.0, 4.0, 8.0) if 5 * step >= high - low)
+    )
+    figure.set_y_limits(min(y) - margin, max(y) + margin)
+    figure.x_label, figure.y_label = "octaves", ""
+    figure.register_label_formatter(float, lambda value, chars, **_: f"{value:.4g}".rjust(chars))
+    figure.scatter(list(x), list(y), marker="o")
+    return (
+        f"  held-out {metric}, seeds at one level, by the timescale in octaves (0 is the whole run, -1 half of it)\n"
+        + str(figure.show())
     )
 
 

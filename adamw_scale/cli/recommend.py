@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from adamw_scale.cli.log_axis import Row, log_axis
+from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.run_options import Given, fields_from, run_from, run_options
 from adamw_scale.cli.text import columns, labelled, styled
 from adamw_scale.conventions import CONVENTIONS
-from adamw_scale.errors import SpecError
+from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.schedules import OPTIONS
 from adamw_scale.units import format_count, format_percent, format_share, format_significant
@@ -56,6 +57,7 @@ def recommend(
             "--picture/--no-picture", help="Draw the range and the other rules; by default on a terminal only."
         ),
     ] = None,
+    plot: PlotOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
 ) -> None:
     """Which weight decay to use for a run: the value, its range, its source, its competitors, its limits.
@@ -67,6 +69,7 @@ def recommend(
     The weight decay is in PyTorch's convention: each step multiplies weights by 1 - lr·λ. Without --lr the
     answer is the product lr·λ, with the learning rates that published laws suggest.
     """
+    refuse_other_plots(plot)
     inputs = inputs_from(given, calibration, reference)
     if emit is not None:
         from adamw_scale.cli.emit import print_snippet
@@ -77,10 +80,16 @@ def recommend(
         from adamw_scale.advisor import decay_per_step
         from adamw_scale.cli.without_lr import render_product
 
+        if plot is not None:
+            raise MissingInputError("--plot draws weight decays, which take a learning rate: pass --lr")
         advice = decay_per_step(inputs.run, rule)
         print(advice.to_json() if json else render_product(advice))
         return
     recommendation = inputs.recommendation(rule)
+    if plot is not None:
+        from adamw_scale.report import answer_figure, save
+
+        save(answer_figure(recommendation), plot)
     if json:
         print(recommendation.to_json())
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.recommend import describe_run
 from adamw_scale.cli.run_options import Given, run_of_any_data, run_options
 from adamw_scale.cli.text import columns, labelled, styled
@@ -32,6 +33,7 @@ def timescale(
     picture: Annotated[
         bool | None, typer.Option("--picture/--no-picture", help="Draw it; by default on a terminal only.")
     ] = None,
+    plot: PlotOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
 ) -> None:
     """What the final weights remember: the timescale in three views, its window under the schedule, and a picture.
@@ -48,7 +50,12 @@ def timescale(
         raise MissingInputError(
             "there is no weight decay to look at: pass --weight-decay, or the data set and batch to recommend one for"
         )
+    refuse_other_plots(plot)
     memory = memory_of(run, rule)
+    if plot is not None:
+        from adamw_scale.report import memory_figure, save
+
+        save(memory_figure(memory), plot)
     if json:
         print(memory.model_dump_json(by_alias=True, exclude_none=True))
         return

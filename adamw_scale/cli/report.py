@@ -1,0 +1,23 @@
+"""adamw-scale report: a calibration as one HTML page."""
+
+import json as encoder
+from typing import Annotated
+
+import typer
+
+
+def report(
+    folder: Annotated[str, typer.Argument(help="The --out of a calibration.", metavar="DIR")],
+    json: Annotated[bool, typer.Option("--json", help="Where it is, as one JSON document on stdout.")] = False,
+) -> None:
+    """Write DIR/report.html anew: basins, fit, loss curves, every probe, and λ for other runs.
+
+    adamw-scale report my-calibration
+
+    calibrate writes it at its end; this is for folders of older versions, and for those that were fitted elsewhere.
+    The page is one file that needs no network: send it, print it, keep it.
+    """
+    from adamw_scale.report import write_report
+
+    file = write_report(folder)
+    print(encoder.dumps({"schema": "adamw-scale/report/1", "report": str(file)}) if json else file)

@@ -1,0 +1,279 @@
+"""Nouns -> matplotlib figures. Each picture of the project is drawn here and nowhere else.
+
+Colours are those of Okabe & Ito (2008), told apart by the colour-blind; every series also differs in its mark.
+A mark's gid is what it says when pointed at: `files.svg` turns it into a title.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from adamw_scale.advisor import recommend
+from adamw_scale.calibration.fit import paired
+from adamw_scale.probe.plan import ProbeResult, value_of
+from adamw_scale.spec import Calibration, Memory, Optimum, Recommendation, TrainingRun
+from adamw_scale.units import format_count, format_percent, format_significant
+
+INK, FAINT, GRID = "#1b1e23", "#5b616b", "#d5d8dd"
+BLUE, ORANGE, GREEN, PURPLE, OLIVE = "#0065a8", "#b84e00", "#00795b", "#a0508a", "#6b5d00"
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, OLIVE)
+WIDTH, HEIGHT = 7.2, 3.8  # inches
+STYLE: Any = {
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "grid.color": GRID,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "text.parse_math": False,  # names are data
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+}
+SCALES = {
+    "dataset_size": "data set",
+    "width": "width",
+    "batch_size": "batch",
+    "epochs": "epochs",
+    "peak_lr": "learning rate",
+}
+BAND_POINTS = 33
+OUTWARD = 4.0  # factor beyond the measured runs that the scaling picture goes on for
+
+
+def memory_figure(memory: Memory) -> Figure:
+    """What the final weights remember over the run, above the learning rate."""
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, 4.6), layout="constrained")
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        top.plot(memory.progress, memory.density, color=BLUE)
+        top.fill_between(memory.progress, memory.density, color=BLUE, alpha=0.15, lw=0)
+        top.set_ylim(0)
+        top.set_ylabel("weight in the final weights")
+        top.set_title(
+            f"What the final weights remember: λ {format_significant(memory.weight_decay)}, timescale "
+            f"{format_percent(memory.timescale.run)} of the run"
+        )
+        bottom.plot(memory.progress, memory.lr_multiplier, color=ORANGE)
+        bottom.set_ylim(0, 1.05)
+        bottom.set_ylabel("lr / peak")
+        bottom.set_xlabel("share of the run")
+        bottom.set_xlim(0, 1)
+        for axes in (top, bottom):
+            axes.grid(axis="x")
+    return figure
+
+
+def answer_figure(advice: Recommendation) -> Figure:
+    """The recommended λ with its range, and what other rules say, on one logarithmic axis."""
+    rows = [(advice.rule, advice.weight_decay)]
+    rows += [
+        (f"{other.rule} (published)" if other.rule == advice.rule else other.rule, other.weight_decay)
+        for other in advice.alternatives
+        if other.weight_decay
+    ]
+    if (current := advice.companions.current) is not None and current.weight_decay:
+        rows.append(("yours", current.weight_decay))
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, 1.3 + 0.38 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        low, high = advice.weight_decay_range
+        if low == 0:
+            axes.set_xlim(min(decay for _, decay in rows) / 4, high * 2)
+            low = axes.get_xlim()[0]
+        axes.plot([low, high], [0, 0], color=BLUE, lw=5, alpha=0.3, solid_capstyle="butt")
+        for i, (name, decay) in enumerate(rows):
+            says = f"{name}: λ {format_significant(decay)}"
+            axes.plot(decay, i, MARKS[0], color=BLUE if i == 0 else FAINT, ms=9 if i == 0 else 6, gid=says)
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows], color=INK)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.grid(axis="x")
+        axes.set_xlabel(f"weight decay λ at peak lr {advice.peak_lr:g}")
+        axes.set_title(
+            f"λ {format_significant(advice.weight_decay)}, range {' to '.join(map(format_significant, advice.weight_decay_range))}"
+        )
+        _plain_numbers(axes)
+    return figure
+
+
+def basin_figure(
+    optimum: Optimum, results: Sequence[ProbeResult], metric: str = "loss", *, maximize: bool = False
+) -> Figure:
+    """The probes of one run against their timescale, seeds at one level, with the optimum and its intervals.
+
+    Args:
+        optimum: Of the run; its intervals are shaded.
+        results: The run's probes; those without a value are left out.
+        metric: What was optimised.
+        maximize: The metric is better the higher it is.
+    """
+    sign = -1.0 if maximize else 1.0
+    points = paired(results, partial(value_of, metric=metric, maximize=maximize))
+    seeds = sorted({result.config.seed for result, _ in points})
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, HEIGHT), layout="constrained")
+        axes = figure.subplots()
+        for i, seed in enumerate(seeds):
+            look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "ms": 6}
+            axes.plot([], [], MARKS[i % len(MARKS)], label=f"seed {seed}", **look)
+            for result, level in points:
+                if result.config.seed == seed:
+                    says = _says_probe(result, metric, sign * value_of(result, metric, maximize=maximize))
+                    axes.plot(result.config.log2_tau, sign * level, MARKS[i % len(MARKS)], gid=says, **look)
+        if seeds:
+            axes.legend(ncols=4, fontsize=9)
+        if optimum.status == "located" and optimum.log2_interval_95 is not None:
+            axes.axvspan(*optimum.log2_interval_95, color=BLUE, alpha=0.1, lw=0)
+            axes.axvspan(*optimum.log2_interval, color=BLUE, alpha=0.18, lw=0)
+            axes.axvline(math.log2(optimum.timescale_run), color=BLUE, lw=1.5)
+        axes.set_ylabel(f"held-out {metric}, seeds at one level")
+        _tau_axis(axes, optimum.run)
+        axes.set_title(f"{name_of(optimum.run)}: {optimum.status}")
+        axes.grid(axis="y")
+    return figure
+
+
+def _says_probe(result: ProbeResult, metric: str, value: float) -> str:
+    """What a probe's mark says when pointed at."""
+    config = result.config
+    decay = format_significant(config.run.current_weight_decay, 3)
+    return f"seed {config.seed}, timescale {format_percent(2.0**config.log2_tau)} of the run, λ {decay}: {metric} {value:.4f}"
+
+
+def scaling_figure(calibration: Calibration, axis: str) -> Figure:
+    """The optima against a quantity that was varied, and what the calibration says between them and beyond.
+
+    Args:
+        calibration: With constants.
+        axis: Field of `TrainingRun` in which some of its optima differ.
+    """
+    base = calibration.optima[0].run
+    along = [
+        o
+        for o in calibration.optima
+        if o.run.model_copy(update=_free(axis, base)) == base.model_copy(update=_free(axis, base))
+    ]
+    values = [float(getattr(o.run, axis)) for o in along]
+    grid = np.geomspace(min(values) / OUTWARD**0.5, max(values) * OUTWARD, BAND_POINTS)
+    predicted = [recommend(_moved(base, axis, value), rule=calibration.rule, calibration=calibration) for value in grid]
+    runs = [advice.run for advice in predicted]
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, HEIGHT), layout="constrained")
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.set_yscale("log", base=2)
+        bounds = [
+            sorted(run.timescale_of(end).run for end in advice.weight_decay_range)
+            for run, advice in zip(runs, predicted, strict=True)
+        ]
+        axes.fill_between(
+            grid, [low for low, _ in bounds], [high for _, high in bounds], color=BLUE, alpha=0.15, lw=0, label="80 %"
+        )
+        axes.plot(grid, [advice.timescale.run for advice in predicted], color=BLUE, label="calibrated")
+        for optimum, value in zip(along, values, strict=True):
+            low, high = (2.0**end for end in optimum.log2_interval)
+            tau = optimum.timescale_run
+            says = f"{name_of(optimum.run)}: {optimum.status}, {format_percent(tau)} of the run"
+            axes.plot([value, value], [low, high], color=ORANGE)
+            face = ORANGE if optimum.status == "located" else "none"
+            axes.plot(value, tau, "o", color=ORANGE, mfc=face, ms=7, gid=says)
+        axes.plot([], [], "o", color=ORANGE, label="measured")
+        axes.set_xlabel(SCALES[axis] + (f" ({base.unit})" if axis in ("dataset_size", "batch_size") else ""))
+        axes.set_ylabel("timescale, share of the run")
+        axes.yaxis.set_major_formatter(lambda value, _: format_percent(value))
+        axes.minorticks_off()
+        ticks = sorted({*values, max(values) * OUTWARD})
+        axes.set_xticks(ticks, [format_count(tick) if tick >= 1 else f"{tick:g}" for tick in ticks])
+        axes.grid()
+        axes.legend(fontsize=9)
+        axes.set_title(f"The optimum against the {SCALES[axis]}")
+    return figure
+
+
+def curves_figure(results: Sequence[ProbeResult], *, log: bool) -> Figure:
+    """Training loss of every probe of one run over its steps; darker is more decay."""
+    shown = sorted((r for r in results if len(r.curve) > 1), key=lambda r: -r.config.log2_tau)
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, HEIGHT), layout="constrained")
+        axes = figure.subplots()
+        for i, result in enumerate(shown):
+            steps, losses = zip(*result.curve, strict=True)
+            share = i / max(1, len(shown) - 1)
+            decay = format_significant(result.config.run.current_weight_decay)
+            axes.plot(
+                steps, losses, color=BLUE, alpha=0.25 + 0.7 * share, lw=1.2, gid=f"seed {result.config.seed}, λ {decay}"
+            )
+        if log:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            _plain_numbers(axes)
+        axes.set_xlabel("step")
+        axes.set_ylabel("training loss")
+        axes.grid()
+        axes.set_title("Training loss of the probes; darker is more decay")
+    return figure
+
+
+def axes_of(calibration: Calibration) -> list[str]:
+    """The quantities in which optima differ from the base run's, and nothing but them."""
+    base = calibration.optima[0].run
+    return [axis for axis in SCALES if any(getattr(o.run, axis) != getattr(base, axis) for o in calibration.optima)]
+
+
+def name_of(run: TrainingRun) -> str:
+    """What tells a run from another scale."""
+    width = f", width {run.width:g}" if run.width else ""
+    return f"{format_count(run.dataset_size)} {run.unit} × {run.epochs:g} epochs, batch {format_count(run.batch_size)}{width}, lr {run.lr:g}"
+
+
+def _free(axis: str, base: TrainingRun) -> dict[str, Any]:
+    """What must be overlooked where a quantity varies: itself, and the parameters that come with a width."""
+    return {axis: getattr(base, axis), **({"num_params": base.num_params} if axis == "width" else {})}
+
+
+def _moved(base: TrainingRun, axis: str, value: float) -> TrainingRun:
+    """The base run elsewhere on an axis."""
+    return TrainingRun.model_validate({**base.model_dump(), axis: float(value)})
+
+
+def _tau_axis(axes: Axes, run: TrainingRun) -> None:
+    """Octaves as percentages of the run below, and as weight decays above."""
+    low, high = axes.get_xlim()
+    step = max(1, round((high - low) / 8))
+    ticks = list(range(math.ceil(low), math.floor(high) + 1, step))
+    axes.set_xticks(ticks, [format_percent(2.0**x) for x in ticks])
+    axes.set_xlabel("timescale, share of the run")
+    above = axes.secondary_xaxis("top")
+    above.set_xticks(ticks, [format_significant(1 / (run.lr * run.timescale(run=2.0**x).iters)) for x in ticks])
+    above.set_xlabel("weight decay λ")
+    above.spines["top"].set_visible(True)
+
+
+def _plain_numbers(axes: Axes) -> None:
+    """1, 0.1 and 0.05 rather than powers of ten, with labels between where an axis spans less than two decades."""
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            low, high = axis.get_view_interval()
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_minor_formatter(FuncFormatter(_two_and_five) if high / low < 100 else NullFormatter())
+
+
+def _two_and_five(value: float, _: int | None) -> str:
+    """A label for 2 and 5 of every decade."""
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""

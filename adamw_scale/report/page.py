@@ -1,0 +1,164 @@
+"""A calibration's folder -> one HTML file that shows all of it, without a network."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from adamw_scale import __version__
+from adamw_scale.advisor import recommend
+from adamw_scale.calibration.files import COMMAND_FILE, folder_of, load_calibration, write_atomically
+from adamw_scale.calibration.fit import load_results, probes_of
+from adamw_scale.probe.plan import ProbeResult, flops_of
+from adamw_scale.report import figures
+from adamw_scale.report.files import svg
+from adamw_scale.report.targets import targets_of
+from adamw_scale.rules import RULES
+from adamw_scale.spec import Calibration, Optimum
+from adamw_scale.units import format_count, format_percent, format_significant
+
+REPORT_FILE = "report.html"
+ADVICE = {
+    "flat": "The losses do not tell timescales apart: in the range that was probed λ hardly matters. To see more, train "
+    "the probes longer on fewer data (--epochs, --dataset-size), or add --seeds.",
+    "edge": "The lowest loss lies at the end of what was probed, so the optimum lies there or beyond. Where that is the "
+    "longest timescale, decay only costs: use none, or less than that; else train the probes longer.",
+}
+
+
+class Picture(NamedTuple):
+    """A figure with what it says in words."""
+
+    image: Markup
+    says: str
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write report.html into a calibration's folder, from calibration.json and probes.jsonl.
+
+    Args:
+        folder: Of a calibration.
+
+    Returns:
+        The file.
+
+    Raises:
+        CalibrationError: there is no calibration in it.
+    """
+    home = folder_of(folder)
+    calibration = load_calibration(home)
+    results = load_results(home)
+    command = home / COMMAND_FILE
+    page = render(calibration, results, command.read_text(encoding="utf-8").strip() if command.is_file() else None)
+    write_atomically(home / REPORT_FILE, page)
+    return home / REPORT_FILE
+
+
+def render(calibration: Calibration, results: Sequence[ProbeResult], command: str | None) -> str:
+    """The page."""
+    here = files("adamw_scale.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "percent": format_percent,
+        "digits": format_significant,
+        "count": format_count,
+        "exp2": _exp2,
+    }
+    template = environment.from_string(here.joinpath("page.html").read_text(encoding="utf-8"))
+    advice = recommend(calibration.optima[0].run, calibration=calibration) if calibration.constants else None
+    return template.render(
+        style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),  # noqa: S704  # our own file
+        script=Markup(here.joinpath("page.js").read_text(encoding="utf-8")),  # noqa: S704  # the same
+        calibration=calibration,
+        base=calibration.optima[0],
+        advice=advice,
+        advice_for=ADVICE,
+        name_of=figures.name_of,
+        published=vars(RULES[calibration.rule]()) if calibration.rule in RULES else {},
+        answer=Picture(
+            svg(figures.answer_figure(advice), "answer", "λ and its range beside other rules"), _says_answer(advice)
+        )
+        if advice
+        else None,
+        basins=[_basin(i, optimum, results, calibration) for i, optimum in enumerate(calibration.optima)],
+        scaling=_scaling(calibration),
+        curves=_curves(calibration, results),
+        probes=sorted(results, key=lambda r: (figures.name_of(r.config.run), r.config.log2_tau, r.config.seed)),
+        targets=_as_json(targets_of(calibration)._asdict()) if calibration.constants else None,
+        cost=_cost(results),
+        machines=sorted({json.dumps(r.machine, sort_keys=True) for r in results if r.machine}),
+        seeds=sorted({r.config.seed for r in results}),
+        command=command,
+        version=__version__,
+    )
+
+
+def _basin(number: int, optimum: Optimum, results: Sequence[ProbeResult], calibration: Calibration) -> Picture:
+    metric = calibration.probes.get("metric", "loss")
+    figure = figures.basin_figure(
+        optimum, probes_of(optimum, results), metric, maximize=bool(calibration.probes.get("maximize"))
+    )
+    low, high = (format_percent(2.0**end) for end in optimum.log2_interval)
+    says = f"{figures.name_of(optimum.run)}: {optimum.status}"
+    if optimum.status == "located":
+        says += (
+            f" at {format_percent(optimum.timescale_run)} of the run, λ {format_significant(optimum.weight_decay)}; "
+            f"80 % interval {low} to {high}"
+        )
+    return Picture(svg(figure, f"basin{number}", says), says)
+
+
+def _scaling(calibration: Calibration) -> list[Picture]:
+    """One picture for each quantity that was varied."""
+    if not calibration.constants:
+        return []
+    pictures = []
+    for axis in figures.axes_of(calibration):
+        measured = "; ".join(
+            f"{figures.name_of(o.run)}: {format_percent(o.timescale_run)} of the run ({o.status})"
+            for o in calibration.optima
+        )
+        says = f"Optimum against the {figures.SCALES[axis]}. Measured: {measured}"
+        pictures.append(Picture(svg(figures.scaling_figure(calibration, axis), f"scaling-{axis}", says), says))
+    return pictures
+
+
+def _curves(calibration: Calibration, results: Sequence[ProbeResult]) -> dict[str, Picture]:
+    """Training losses of the base run's probes, on linear and on logarithmic axes; empty where none were kept."""
+    own = probes_of(calibration.optima[0], results)
+    if not any(len(result.curve) > 1 for result in own):
+        return {}
+    ends = [result.curve[-1][1] for result in own if result.curve]
+    says = f"Training loss of {len(own)} probes of the base run; it ends between {min(ends):.4g} and {max(ends):.4g}"
+    return {
+        kind: Picture(svg(figures.curves_figure(own, log=kind == "logarithmic"), f"curves-{kind}", says), says)
+        for kind in ("linear", "logarithmic")
+    }
+
+
+def _cost(results: Sequence[ProbeResult]) -> dict[str, str]:
+    """What the probes took, all together."""
+    flops = sum(flops_of(result.config.run) for result in results)
+    cost = {"probes": f"{len(results)}", "time": f"{sum(result.seconds for result in results):.3g} s of training"}
+    return {**cost, "operations": f"{flops:.2g} (6·N·D)"} if flops else cost
+
+
+def _says_answer(advice: Any) -> str:
+    others = ", ".join(f"{o.rule} {format_significant(o.weight_decay)}" for o in advice.alternatives if o.weight_decay)
+    low, high = map(format_significant, advice.weight_decay_range)
+    return f"{advice.rule}: λ {format_significant(advice.weight_decay)}, range {low} to {high}. Other rules: {others or 'none'}"
+
+
+def _as_json(value: Mapping[str, Any]) -> Markup:
+    """JSON that may stand in a script element, whatever its strings hold."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704  # escaped here
+
+
+def _exp2(value: float) -> float:
+    return math.pow(2.0, value)

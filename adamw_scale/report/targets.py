@@ -1,0 +1,62 @@
+"""What a calibration says of other runs, for the page's selector: every answer is `recommend`'s own."""
+
+from itertools import product
+from typing import Any, NamedTuple
+
+from adamw_scale.advisor import recommend
+from adamw_scale.errors import AdamWScaleError
+from adamw_scale.spec import Calibration, TrainingRun
+
+FACTORS = {
+    "dataset_size": (0.25, 1.0, 4.0, 16.0, 64.0, 256.0),
+    "width": (1.0, 2.0, 4.0, 8.0),
+    "epochs": (0.5, 1.0, 2.0),
+    "batch_size": (0.5, 1.0, 2.0, 4.0),
+    "peak_lr": (0.5, 1.0, 2.0),
+}
+
+
+class Targets(NamedTuple):
+    """Values of every axis, and for each combination, the last axis fastest, [λ, low, high, share of the run, epochs, cautions].
+
+    Cautions are places in `cautions`. A combination that cannot be is None.
+    """
+
+    axes: dict[str, list[float]]
+    base: list[int]  # place of the base run's value on every axis
+    answers: list[list[Any] | None]
+    cautions: list[str]
+
+
+def targets_of(calibration: Calibration) -> Targets:
+    """Ask for advice at every combination; where a width grows, parameters are taken to grow as its square."""
+    base = calibration.optima[0].run
+    axes = {
+        axis: [float(getattr(base, axis)) * factor for factor in factors]
+        for axis, factors in FACTORS.items()
+        if getattr(base, axis) is not None
+    }
+    said: dict[str, int] = {}
+    answers = [
+        _answer(calibration, _run(base, dict(zip(axes, values, strict=True))), said)
+        for values in product(*axes.values())
+    ]
+    return Targets(axes, [FACTORS[axis].index(1.0) for axis in axes], answers, list(said))
+
+
+def _run(base: TrainingRun, values: dict[str, float]) -> dict[str, Any]:
+    fields = {**base.model_dump(exclude_none=True), **values}
+    if base.num_params and base.width and "width" in values:
+        fields["num_params"] = base.num_params * (values["width"] / base.width) ** 2
+    return fields
+
+
+def _answer(calibration: Calibration, fields: dict[str, Any], said: dict[str, int]) -> list[Any] | None:
+    try:
+        advice = recommend(TrainingRun.model_validate(fields), calibration=calibration)
+    except AdamWScaleError:
+        return None  # such as less than a batch of data
+    low, high = advice.weight_decay_range
+    cautions = [said.setdefault(caution.code + ": " + caution.message, len(said)) for caution in advice.cautions]
+    numbers = (advice.weight_decay, low, high, advice.timescale.run, advice.timescale.epochs)
+    return [*(float(f"{number:.4g}") for number in numbers), cautions]

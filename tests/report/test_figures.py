@@ -1,0 +1,104 @@
+"""Pictures as files: three kinds, the same bytes every time, refused before anything takes time."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Command, PlantedEngine
+
+from adamw_scale import TrainingRun, calibrate, recommend
+from adamw_scale.calibration import load_results, probes_of
+from adamw_scale.report import answer_figure, basin_figure, scaling_figure
+from adamw_scale.report.files import svg
+
+MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+LM = ("--params", "1.3B", "--tokens", "26B", "--batch-size", "0.5M", "--lr", "3e-4")
+
+
+@pytest.mark.parametrize("suffix", MAGIC)
+@pytest.mark.parametrize("command", ["recommend", "timescale"])
+def test_plot_writes_the_kind_of_file_it_names(command: str, suffix: str, tmp_path: Path, adamw_scale: Command) -> None:
+    """Beside the text, which stays the same; twice the same bytes."""
+    file = tmp_path / f"picture{suffix}"
+    outcome = adamw_scale(command, *LM, "--plot", str(file))
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == adamw_scale(command, *LM).out
+    first = file.read_bytes()
+    assert first.startswith(MAGIC[suffix])
+    adamw_scale(command, *LM, "--plot", str(file))
+    assert file.read_bytes() == first
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [("a.jpg", ".png, .svg or .pdf"), ("picture", ".png, .svg or .pdf"), ("no/such/a.png", "no folder")],
+)
+def test_other_files_are_refused(
+    file: str, says: str, tmp_path: Path, adamw_scale: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, exit 2, nothing written."""
+    monkeypatch.chdir(tmp_path)
+    outcome = adamw_scale("recommend", *LM, "--plot", file)
+    assert outcome.code == 2
+    assert says in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plot_needs_a_learning_rate(tmp_path: Path, adamw_scale: Command) -> None:
+    """Without one there is no weight decay to draw."""
+    outcome = adamw_scale("recommend", *LM[:-2], "--plot", str(tmp_path / "a.png"))
+    assert outcome.code == 2
+    assert "--lr" in outcome.err
+
+
+def test_the_answer_names_every_rule() -> None:
+    """Labels are text in the SVG, and every mark says its number."""
+    advice = recommend(TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B"))
+    drawn = svg(answer_figure(advice), "answer", 'λ & "more"')
+    for rule in (advice.rule, *(other.rule for other in advice.alternatives)):
+        assert f">{rule}<" in drawn
+    assert "<title>fixed: λ 0.1</title>" in drawn
+    assert 'aria-label="λ &amp; &#34;more&#34;"' in drawn
+    assert "#0065a8" not in drawn  # colours are the page's
+
+
+def test_a_basin_shows_every_probe(tmp_path: Path, planted: type[PlantedEngine]) -> None:
+    """A mark for each probe of the run, none for those of another."""
+    calibration = calibrate(tmp_path, engine=planted, axes={"dataset_size": ["1x", "4x"]})
+    results = load_results(tmp_path)
+    for optimum in calibration.optima:
+        own = probes_of(optimum, results)
+        drawn = svg(basin_figure(optimum, own), "basin", "")
+        assert drawn.count('class="mark"') == len(own)
+    assert len(results) == sum(len(probes_of(optimum, results)) for optimum in calibration.optima)
+    assert svg(scaling_figure(calibration, "dataset_size"), "scaling", "").count('class="mark"') == 2
+
+
+def test_calibrate_plots_its_basin(tmp_path: Path, adamw_scale: Command) -> None:
+    """Also where nothing is trained, and where nothing was located; in the terminal only if asked."""
+    script = 'python -c "import json; print(json.dumps(dict(loss=2 + 0 * {weight_decay})))"'
+    out = tmp_path / "out"
+    options = ["--samples", "4k", "--batch-size", "4", "--epochs", "1", "--lr", "1e-3", "--seeds", "2", "--budget", "7"]
+    outcome = adamw_scale("calibrate", "--out", str(out), *options, "--command", script)
+    assert outcome.code == 1, outcome.err
+    assert f"report: {out / 'report.html'}" in outcome.err
+    assert "flat" in (out / "report.html").read_text()
+    drawn = adamw_scale(
+        "calibrate", "--out", str(out), "--fit-only", "--picture", "--plot", str(tmp_path / "basin.svg")
+    )
+    assert "seeds at one level" in drawn.out
+    assert all(len(line) <= 80 for line in drawn.out.splitlines() if "|" in line)
+    assert (tmp_path / "basin.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_without_the_extra_one_line_says_so(adamw_scale: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exact command to install it, exit 2."""
+    import sys
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or "adamw_scale.report" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    outcome = adamw_scale("recommend", *LM, "--plot", "a.png")
+    assert outcome.code == 2
+    assert "pip install 'adamw-scale[report]'" in outcome.err
+    assert outcome.err.count("\n") == 1

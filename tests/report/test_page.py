@@ -1,0 +1,173 @@
+"""The report in a real Chromium, from file://: nothing missing, nothing asked of a network, everything answers."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from conftest import Command, PlantedEngine
+
+from adamw_scale import TrainingRun, calibrate, recommend
+from adamw_scale.calibration import COMMAND_FILE, load_calibration
+from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.probe.tasks.task import Listener
+from adamw_scale.report import write_report
+from adamw_scale.units import format_significant
+
+CHROMIUM = Path(__file__).with_name("scripts") / "chromium.py"
+
+
+class Curved(PlantedEngine):
+    """Planted basins with loss curves, a machine, and now and then a probe that diverged."""
+
+    def result(self, config: ProbeConfig, listener: Listener) -> ProbeResult:
+        """As planted, and more."""
+        planted = super().result(config, listener)
+        if config.log2_tau < -5.5:
+            return planted.model_copy(update={"status": "diverged", "loss": None})
+        curve = tuple((step, 3.0 / (1 + step) ** 0.1) for step in range(1, 60, 6))
+        return planted.model_copy(update={"curve": curve, "machine": {"device": "<img src=x onerror=alert(1)>"}})
+
+
+class Falling(Curved):
+    """The longer the timescale, the lower the loss."""
+
+    minimum: ClassVar[float] = 30.0
+
+
+class Level(Curved):
+    """Nothing but noise."""
+
+    depth: ClassVar[float] = 0.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A calibration of two sizes and three learning rates, with its report."""
+    out = tmp_path_factory.mktemp("calibration")
+    calibrate(out, engine=Curved, axes={"dataset_size": ["1x", "4x"]}, tune_lr=True)
+    (out / COMMAND_FILE).write_text("adamw-scale calibrate --out '</script><script>alert(1)</script>'\n")
+    write_report(out)
+    return out
+
+
+def browse(file: Path, width: int, scheme: str, *scripts: str) -> dict[str, Any]:
+    """What happened in Chromium."""
+    command = [sys.executable, str(CHROMIUM), str(file), str(width), scheme, *scripts]
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert outcome.returncode == 0, outcome.stderr[-2000:]
+    found: dict[str, Any] = json.loads(outcome.stdout)
+    assert found["loaded"]
+    assert found["console"] == []
+    assert found["requests"] == [file.as_uri()]
+    return found
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+def test_it_opens_without_a_word(width: int, scheme: str, folder: Path) -> None:
+    """No console message, no request but its own, the answer as text, nothing wider than the window, the asked colours."""
+    scripts = (
+        "document.documentElement.scrollWidth <= innerWidth",
+        "document.querySelector('.headline').innerText",
+        "getComputedStyle(document.body).backgroundColor",
+        "document.querySelectorAll('svg[role=img][aria-label]').length == document.querySelectorAll('figure svg').length",
+        "[...document.querySelectorAll('[id]')].length == new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size",
+        "document.querySelectorAll('script').length",
+    )
+    fits, headline, background, alternatives, unique, scripted = browse(
+        folder / "report.html", width, scheme, *scripts
+    )["results"]
+    calibration = load_calibration(folder)
+    advice = recommend(calibration.optima[0].run, calibration=calibration)
+    assert f"weight decay {format_significant(advice.weight_decay)}" in headline
+    assert fits
+    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 24, 28)"}[scheme]
+    assert alternatives
+    assert unique
+    assert scripted == 2  # the page's own, and its data
+
+
+def test_everything_answers(folder: Path) -> None:
+    """Sorting by mouse and by keyboard, the target's λ as `recommend` says it, and the other axes of the curves."""
+    column = "[...document.querySelectorAll('#probes tbody tr')].map(r => Number(r.cells[1].dataset.value))"
+    scripts = (
+        "document.querySelectorAll('#probes th button')[1].click()",
+        column,
+        "document.querySelectorAll('#probes th button')[1].focus()",
+        "press Return",
+        column,
+        "document.querySelectorAll('#probes th')[1].getAttribute('aria-sort')",
+        "document.querySelector('[name=dataset_size]').selectedIndex = 4",
+        "document.querySelector('[name=dataset_size]').dispatchEvent(new Event('change', {bubbles: true}))",
+        "document.getElementById('selected').textContent",
+        "document.querySelector('.curves.logarithmic').checkVisibility()",
+        "document.getElementById('axes').click()",
+        "document.querySelector('.curves.logarithmic').checkVisibility() && !document.querySelector('.curves.linear').checkVisibility()",
+    )
+    results = browse(folder / "report.html", 1280, "light", *scripts)["results"]
+    up, down = results[1], results[3]
+    assert up == sorted(up)
+    assert down == sorted(up, reverse=True)
+    assert results[4] == "descending"
+    calibration = load_calibration(folder)
+    base = calibration.optima[0].run
+    larger = TrainingRun.model_validate({**base.model_dump(), "dataset_size": base.dataset_size * 64})
+    advice = recommend(larger, calibration=calibration)
+    assert results[7].startswith(f"weight decay {format_significant(advice.weight_decay)}, range")
+    assert results[8] is False
+    assert results[10] is True
+
+
+@pytest.mark.parametrize(("engine", "says"), [(Falling, "edge"), (Level, "flat")])
+def test_what_was_not_located_says_what_to_do(engine: type[Curved], says: str, tmp_path: Path) -> None:
+    """No λ, no selector; status, advice and every probe."""
+    calibrate(tmp_path, engine=engine)
+    write_report(tmp_path)
+    scripts = ("document.getElementById('answer').innerText", "document.getElementById('target') === null")
+    answer, none = browse(tmp_path / "report.html", 1280, "light", *scripts)["results"]
+    assert f"No optimum was located: {says}" in answer
+    assert "train" in answer
+    assert none
+
+
+class Outline(HTMLParser):
+    """Counts elements and keeps the text of headings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Count it."""
+        self.tags.append(tag)
+
+
+def test_names_cannot_become_markup(folder: Path) -> None:
+    """What users named stays text; nothing links outwards."""
+    page = (folder / "report.html").read_text()
+    outline = Outline()
+    outline.feed(page)
+    assert outline.tags.count("script") == 2
+    assert "img" not in outline.tags
+    assert "onerror=alert" not in page.replace("&lt;img src=x onerror=alert", "")
+    assert not {"link", "iframe", "object"} & set(outline.tags)
+
+
+def test_the_same_calibration_gives_the_same_page(folder: Path) -> None:
+    """Bytes do not depend on when it was written."""
+    first = (folder / "report.html").read_bytes()
+    write_report(folder)
+    assert (folder / "report.html").read_bytes() == first
+    assert len(first) < 1_000_000
+
+
+def test_the_command_rebuilds_it(folder: Path, adamw_scale: Command) -> None:
+    """`adamw-scale report DIR` says where it is; a folder without a calibration is refused in one line."""
+    outcome = adamw_scale("report", str(folder), "--json")
+    assert json.loads(outcome.out) == {"schema": "adamw-scale/report/1", "report": str(folder / "report.html")}
+    nothing = adamw_scale("report", str(folder / "no"))
+    assert nothing.code == 2
+    assert nothing.err.count("\n") == 1
