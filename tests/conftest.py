@@ -1,9 +1,14 @@
 """Shared fixtures: the command line in-process, a fake engine with a planted optimum."""
 
+import importlib
+import importlib.util
 import math
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
@@ -113,3 +118,25 @@ def planted() -> type[PlantedEngine]:
         trained: ClassVar[list[str]] = []
 
     return Fresh
+
+
+@cache
+def alone(name: str, unused: str, *members: str) -> Any:
+    """A module without its parent packages, which want torchvision, and without one unused import of its own."""
+    package, *inner = name.split(".")[:-1]
+    if package in sys.modules:
+        return importlib.import_module(name)
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip(f"could not import {package!r}")
+    path = spec.submodule_search_locations[0]
+    try:
+        for parent in (package, *(f"{package}.{each}" for each in inner)):
+            sys.modules[parent] = ModuleType(parent)
+            sys.modules[parent].__path__ = [path + parent.removeprefix(package).replace(".", "/")]
+        sys.modules[unused] = ModuleType(unused)
+        vars(sys.modules[unused]).update(dict.fromkeys(members))
+        return importlib.import_module(name)
+    finally:
+        for loaded in [each for each in sys.modules if each.partition(".")[0] == package]:
+            del sys.modules[loaded]

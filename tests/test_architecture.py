@@ -26,11 +26,14 @@ STOREYS = [
     {"probe"},
     {"calibration"},
     {"report"},
+    {"integrations"},
     {"cli"},
     {"__main__"},
 ]
 ROOMS = {
-    "torch": {"probe"},
+    "torch": {"probe", "integrations"},
+    "transformers": {"integrations"},
+    "lightning": {"integrations"},
     "scipy": set(),
     "plotille": {"cli"},
     "matplotlib": {"report"},

@@ -4,18 +4,15 @@ A step on a zero gradient moves a weight by its decay alone. The learning rate i
 lr_t, lr_t / peak, lr_t^2 / peak and no schedule at all are far apart.
 """
 
-import importlib
-import importlib.util
-import sys
 import warnings
 from collections.abc import Callable
-from functools import cache, partial
-from types import ModuleType
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import alone
 
 from adamw_scale.conventions import (
     CONVENTIONS,
@@ -47,28 +44,6 @@ def library(name: str, **environment: str) -> Any:
         for variable, value in environment.items():
             patch.setenv(variable, value)
         return pytest.importorskip(name)
-
-
-@cache
-def alone(name: str, unused: str, *members: str) -> Any:
-    """A module without its parent packages, which want torchvision, and without one unused import of its own."""
-    package, *inner = name.split(".")[:-1]
-    if package in sys.modules:
-        return importlib.import_module(name)
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip(f"could not import {package!r}")
-    path = spec.submodule_search_locations[0]
-    try:
-        for parent in (package, *(f"{package}.{each}" for each in inner)):
-            sys.modules[parent] = ModuleType(parent)
-            sys.modules[parent].__path__ = [path + parent.removeprefix(package).replace(".", "/")]
-        sys.modules[unused] = ModuleType(unused)
-        vars(sys.modules[unused]).update(dict.fromkeys(members))
-        return importlib.import_module(name)
-    finally:
-        for loaded in [each for each in sys.modules if each.partition(".")[0] == package]:
-            del sys.modules[loaded]
 
 
 def left(after: Any, before: Any = WEIGHTS) -> float:
