@@ -133,7 +133,7 @@ def test_version(adamw_scale: Command) -> None:
 
 
 BAD = [
-    (["recomend"], "did you mean 'recommend'? known: audit, calibrate, convert, emit, list, probe, recipes, recommend, timescale"),
+    (["recomend"], "did you mean 'recommend'? known: audit, calibrate, convert, emit, list, probe, recipes, recommend, report, timescale"),
     (["recommend", *RUN, "--nonsense", "3"], "--nonsense"),
     (["recommend", *RUN, "--schedule", "cosin"], "did you mean 'cosine'"),
     (["recommend", *RUN, "--rule", "power-line"], "did you mean 'power-lines'"),

@@ -19,7 +19,7 @@ def worthwhile(
 ) -> list[ProbeConfig]:
     """The next probes to train, of those that sweeps lack; without a target, all of them.
 
-    Every scale is swept on `NEEDED` seeds. After that one scale at a time gets a further seed: that which takes most of
+    Every scale is swept on `NEEDED` seeds, a grid on all. After that one scale at a time gets a further seed: that which takes most of
     the target's variance away per unit of compute, as long as any takes `PAYS` of it. How far optima scatter around any
     law does not shrink with seeds, so they soon stop paying where the target is far.
     """
@@ -27,7 +27,7 @@ def worthwhile(
     every = [config for _, missing in stages for config in missing]
     if target is None or not stages:
         return every
-    needed = [config for sweep, missing in stages for config in missing if config.seed in sweep.seeds[:NEEDED]]
+    needed = [c for sweep, missing in stages for c in missing if sweep.grid or c.seed in sweep.seeds[:NEEDED]]
     if needed:
         return needed
     optima = {id(s): optimum_of(s.run, list(s.seen(results).values()), s.value) for s in sweeps}

@@ -38,13 +38,14 @@ class Sentinel:
     def __init__(self, group: dict[str, Any]) -> None:
         self.group = group
         self._parameter: Tensor | None = None
+        self._silent: set[Tensor] = set()
         self._before: Tensor | None = None
         self._after: Tensor | None = None
 
     def before(self) -> None:
         """Just before the optimizer's step."""
         if self._parameter is None:
-            self._parameter = _telling(self.group["params"])
+            self._parameter = _telling([p for p in self.group["params"] if p not in self._silent])
         if self._parameter is not None:
             self._before = _part(self._parameter)
 
@@ -56,6 +57,9 @@ class Sentinel:
         parameter, before = self._parameter, self._before
         state = optimizer.state.get(parameter, {}) if parameter is not None else {}
         if parameter is None or before is None or not all(name in state for name in STATE):
+            if parameter is not None:  # not trained, or not by Adam: another may tell
+                self._silent.add(parameter)
+            self._parameter = None
             return None
         betas, lr = self.group["betas"], float(self.group["lr"])
         step = float(state["step"])
@@ -76,9 +80,8 @@ class Sentinel:
 
 
 def _telling(parameters: list[Tensor]) -> Tensor | None:
-    """The largest trained tensor: it tells most exactly, and of every one only a part is read."""
-    trained = [p for p in parameters if p.grad is not None and p.is_floating_point() and p.numel()]
-    return max(trained, key=lambda p: p.numel(), default=None)
+    """The largest tensor that is not all zeros: it tells most exactly, and of every one only a part is read."""
+    return max(parameters, key=lambda p: (bool(p.detach().any()), p.numel()), default=None)
 
 
 def _part(tensor: Tensor) -> Tensor:
