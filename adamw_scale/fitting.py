@@ -35,6 +35,7 @@ DRIFT_LENGTH = 1.0
 # surfaces of bytes, digits and text of the benchmark; those of images were not used.
 STRETCH = 1.3
 STEP = 0.1  # octaves between the points at which basins are drawn
+SPIKE = 4.0  # median bends of the seeds' losses by which one is too high for a basin
 NEAR = 1.5  # octaves around the lowest loss that are always fitted
 AT_THE_END = 0.5  # octaves from the end of what was probed where a minimum may as well lie beyond
 BEYOND = 2.0  # octaves past such an end, as far as which a minimum is looked for: by then nothing is known of the basin
@@ -48,7 +49,8 @@ class Basin:
     """The minimum of a basin, in octaves, and what it is worth.
 
     `interval` and `wide_interval` hold the minimum at 80 and 95 %. `band` is where the loss is within NEGLIGIBLE of the
-    lowest. `noise` is the standard deviation of a loss within its seed.
+    lowest. `noise` is the standard deviation of a loss within its seed. `outliers` were left out: a basin falls and then
+    rises, so a loss far above lower ones on both sides, of the same seed, is none of it.
 
     `located`: the wide interval lies inside what was probed, and the interval is narrow enough to be of use. `edge`:
     the minimum lies at an end of what was probed, or beyond, where the intervals then are; `minimum` is the end.
@@ -62,6 +64,7 @@ class Basin:
     loss: float
     noise: float
     status: Literal["located", "flat", "edge"]
+    outliers: int = 0
 
 
 def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
@@ -80,6 +83,8 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     """
     finite = np.isfinite(loss)
     x, seed, loss = x[finite], seed[finite], loss[finite]
+    plain = ~_is_spike(x, seed, loss)
+    x, seed, loss, outliers = x[plain], seed[plain], loss[plain], int((~plain).sum())
     if not _tell_enough(x, seed) or np.ptp(loss) == 0:
         return _nothing(x, loss)
     probed = float(x.min()), float(x.max())
@@ -116,6 +121,7 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
         loss=value,
         noise=posterior.noise,
         status=status,
+        outliers=outliers,
     )
 
 
@@ -146,6 +152,24 @@ def _effects(x: Floats, seed: Ints, loss: Floats) -> tuple[Floats, Floats, float
     rest = loss - effects @ found
     noise = float(np.sqrt(rest @ rest / (len(loss) - rank))) if len(loss) > rank else 0.0
     return found[: len(points)], found[len(points) :], noise
+
+
+def _is_spike(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:
+    """Which losses are none of a basin's: where it has fallen it does not rise and fall again, in the same seed.
+
+    So no loss of a basin is above both the lowest before it and the lowest after it, but for noise.
+    """
+    spike = np.zeros(len(x), dtype=np.bool_)
+    orders = [here[np.argsort(x[here])] for s in np.unique(seed) if len(here := np.flatnonzero(seed == s)) > 2]
+    if not orders:
+        return spike
+    bends = np.concatenate([np.abs(np.diff(loss[order], 2)) for order in orders])
+    for order in orders:
+        y = loss[order]
+        lowest_before, lowest_after = np.minimum.accumulate(y)[:-2], np.minimum.accumulate(y[::-1])[::-1][2:]
+        above = y[1:-1] - np.maximum(lowest_before, lowest_after)
+        spike[order[1:-1]] = above > SPIKE * np.median(bends)
+    return spike
 
 
 def _tell_enough(x: Floats, seed: Ints) -> bool:

@@ -572,6 +572,9 @@ class Optimum(Noun):
     status: Literal["located", "flat", "edge"]
     loss: float | None = None
     noise: float | None = Field(None, description="standard deviation of a loss within its seed")
+    outliers: int = Field(
+        0, description="probes left out: their losses are far above lower ones of their seed on both sides"
+    )
 
     @model_validator(mode="after")
     def _refuse_what_disagrees(self) -> Self:

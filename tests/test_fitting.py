@@ -93,6 +93,20 @@ def test_diverged_probes_are_left_out() -> None:
     assert fit_basin(x, seed, loss).minimum == pytest.approx(0.1, abs=0.01)
 
 
+@pytest.mark.parametrize("spike", [6, 7, 8])
+def test_an_outlier_is_left_out(spike: int) -> None:
+    """A loss far above lower ones on both sides is none of a basin's, wherever it is; noise is."""
+    rng = np.random.default_rng(5)
+    x, seed = np.tile(WINDOW, 3), np.repeat(np.arange(3), 5)
+    loss = 2.0 + 0.1 * (x - 0.1) ** 2 + 0.005 * rng.standard_normal(len(x))
+    clean = fit_basin(x, seed, loss)
+    loss[spike] += 1.5
+    basin = fit_basin(x, seed, loss)
+    assert (clean.outliers, basin.outliers) == (0, 1)
+    assert basin.status == "located"
+    assert basin.minimum == pytest.approx(0.1, abs=0.1)
+
+
 def test_nothing_to_fit_is_flat() -> None:
     """All probes diverged, or too few are left: no claim, no crash."""
     x, seed = np.tile(WINDOW, 2), np.repeat(np.arange(2), 5)

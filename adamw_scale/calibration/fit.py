@@ -107,6 +107,7 @@ def optimum_of(run: TrainingRun, seen: Sequence[ProbeResult], value: Value) -> O
         log2_band=basin.band,
         status=basin.status,
         loss=basin.loss if math.isfinite(basin.loss) else None,
+        outliers=basin.outliers,
         noise=basin.noise if math.isfinite(basin.noise) else None,
     )
 

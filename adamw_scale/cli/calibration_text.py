@@ -36,6 +36,8 @@ def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
     if optimum.loss is None:
         say(f"every probe diverged, at any weight decay, at lr {run.peak_lr:g}. Lower --lr, or warm up for longer")
         return
+    if optimum.outliers:
+        say(f"left out: {optimum.outliers} losses, far above lower ones of their seed on both sides")
     if optimum.status != "located":
         say(_why_nothing_was_fitted(optimum))
         if alone:
