@@ -254,6 +254,12 @@ def test_on_the_command_line(tmp_path: Path, adamw_scale: Command) -> None:
     advice = adamw_scale("recommend", "--calibration", str(tmp_path), *larger, "--json")
     assert advice.code == 0, advice.err
     assert "extrapolated" in advice.out
+    snippet = adamw_scale("emit", "pytorch", "--calibration", str(tmp_path), *larger)
+    assert snippet.code == 0, snippet.err
+    assert f"{json.loads(advice.out)['weight_decay']:.4g}"[:4] in snippet.out
+    assert "2 measured optima of task 'byte-mlp'" in snippet.out
+    assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "command.txt").read_text().startswith("adamw-scale calibrate --task byte-mlp")
 
 
 class Noisy(Moving):
