@@ -71,12 +71,7 @@ def recommend(
     """
     refuse_other_plots(plot)
     inputs = inputs_from(given, calibration, reference)
-    if emit is not None:
-        from adamw_scale.cli.emit import print_snippet
-
-        print_snippet(emit, inputs.recommendation(rule), json=json)
-        return
-    if inputs.run.peak_lr is None and inputs.reference is None:
+    if inputs.run.peak_lr is None and inputs.reference is None and emit is None:
         from adamw_scale.advisor import decay_per_step
         from adamw_scale.cli.without_lr import render_product
 
@@ -90,6 +85,11 @@ def recommend(
         from adamw_scale.report import answer_figure, save
 
         save(answer_figure(recommendation), plot)
+    if emit is not None:
+        from adamw_scale.cli.emit import print_snippet
+
+        print_snippet(emit, recommendation, json=json)
+        return
     if json:
         print(recommendation.to_json())
         return
