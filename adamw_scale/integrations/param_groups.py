@@ -35,7 +35,7 @@ def param_groups(
         >>> advice = recommend(TrainingRun(dataset_size="10M", batch_size="8k", peak_lr=1e-3, num_params="1M"))
         >>> model = nn.Sequential(nn.Embedding(256, 64), nn.LayerNorm(64), nn.Linear(64, 256))
         >>> [(group["name"], len(group["params"])) for group in param_groups(model, advice, model[-1])]
-        [('hidden', 0), ('embedding', 1), ('output', 1), ('norm-and-bias', 3)]
+        [('embedding', 1), ('output', 1), ('norm-and-bias', 3)]
     """
     names = group_names(model, output_layer)
     of = {group.group: group for group in advice.param_groups}
