@@ -36,6 +36,7 @@ DRIFT_LENGTH = 1.0
 STRETCH = 1.3
 STEP = 0.1  # octaves between the points at which basins are drawn
 SPIKE = 4.0  # median bends of the seeds' losses by which one is too high for a basin
+FAR = 100.0  # so many times further above its seed's lowest loss than the next lower one: as good as diverged
 NEAR = 1.5  # octaves around the lowest loss that are always fitted
 AT_THE_END = 0.5  # octaves from the end of what was probed where a minimum may as well lie beyond
 BEYOND = 2.0  # octaves past such an end, as far as which a minimum is looked for: by then nothing is known of the basin
@@ -49,8 +50,8 @@ class Basin:
     """The minimum of a basin, in octaves, and what it is worth.
 
     `interval` and `wide_interval` hold the minimum at 80 and 95 %. `band` is where the loss is within NEGLIGIBLE of the
-    lowest. `noise` is the standard deviation of a loss within its seed. `outliers` were left out: a basin falls and then
-    rises, so a loss far above lower ones on both sides, of the same seed, is none of it.
+    lowest. `noise` is the standard deviation of a loss within its seed. `outliers` were left out: losses as good as
+    diverged, and, since a basin falls and then rises, those far above lower ones on both sides, of the same seed.
 
     `located`: the wide interval lies inside what was probed, and the interval is narrow enough to be of use. `edge`:
     the minimum lies at an end of what was probed, or beyond, where the intervals then are; `minimum` is the end.
@@ -83,10 +84,12 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     """
     finite = np.isfinite(loss)
     x, seed, loss = x[finite], seed[finite], loss[finite]
-    plain = ~_is_spike(x, seed, loss)
+    plain = ~_is_outlier(x, seed, loss)
     x, seed, loss, outliers = x[plain], seed[plain], loss[plain], int((~plain).sum())
     if not _tell_enough(x, seed) or np.ptp(loss) == 0:
         return _nothing(x, loss)
+    _, exponent = np.frexp(np.abs(loss).max())
+    loss = np.ldexp(loss, -exponent)  # exact, and no square of a loss overflows
     probed = float(x.min()), float(x.max())
     near = _is_near(x, seed, loss)
     if _tell_enough(x[near], seed[near]):
@@ -118,8 +121,8 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
         interval=interval if status == "edge" else (min(interval[0], lowest), max(interval[1], lowest)),
         wide_interval=wide if status == "edge" else (min(wide[0], lowest), max(wide[1], lowest)),
         band=(float(grid[fitted][inside[0]]), float(grid[fitted][inside[-1]])),
-        loss=value,
-        noise=posterior.noise,
+        loss=float(np.ldexp(value, exponent)),
+        noise=float(np.ldexp(posterior.noise, exponent)),
         status=status,
         outliers=outliers,
     )
@@ -134,12 +137,23 @@ def at_one_level(x: Floats, seed: Ints, loss: Floats) -> Floats:
         loss: Loss of each probe, finite, shape (n,).
 
     Returns:
-        Shape (n,).
+        Shape (n,); NaN for outliers.
     """
-    _, levels, _ = _effects(x, seed, loss)
-    _, row = np.unique(seed, return_inverse=True)
-    level: Floats = loss - levels[row] + levels.mean()
+    level = np.full(len(loss), np.nan)
+    plain = ~_is_outlier(x, seed, loss)
+    if plain.any():
+        _, levels, _ = _effects(x[plain], seed[plain], loss[plain])
+        _, row = np.unique(seed[plain], return_inverse=True)
+        level[plain] = loss[plain] - levels[row] + levels.mean()
     return level
+
+
+def _is_outlier(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:
+    """Which finite losses are none of a basin's."""
+    outlier = _is_as_good_as_diverged(x, seed, loss)
+    plain = np.flatnonzero(~outlier)
+    outlier[plain] = _is_spike(x[plain], seed[plain], loss[plain])
+    return outlier
 
 
 def _effects(x: Floats, seed: Ints, loss: Floats) -> tuple[Floats, Floats, float]:
@@ -150,8 +164,21 @@ def _effects(x: Floats, seed: Ints, loss: Floats) -> tuple[Floats, Floats, float
     solved, _, rank, _ = np.linalg.lstsq(effects, loss, rcond=None)
     found = np.asarray(solved, dtype=np.float64)
     rest = loss - effects @ found
-    noise = float(np.sqrt(rest @ rest / (len(loss) - rank))) if len(loss) > rank else 0.0
+    noise = math.hypot(*rest) / math.sqrt(len(loss) - rank) if len(loss) > rank else 0.0
     return found[: len(points)], found[len(points) :], noise
+
+
+def _is_as_good_as_diverged(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:
+    """Which losses are finite and yet say no more than that training broke: beyond a gap of FAR, above four that did not."""
+    far = np.zeros(len(x), dtype=np.bool_)
+    for s in np.unique(seed):
+        here = np.flatnonzero(seed == s)
+        here = here[np.argsort(loss[here])]
+        above = loss[here] - loss[here[0]]
+        gaps = np.flatnonzero((above[4:] / FAR > above[3:-1]) & (above[3:-1] > 0))
+        if len(gaps):
+            far[here[4 + gaps[0] :]] = True
+    return far
 
 
 def _is_spike(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:

@@ -479,6 +479,17 @@ class Recommendation(Noun):
         return len({(group.peak_lr, group.weight_decay) for group in self.param_groups if group.weight_decay}) == 1
 
     @property
+    def on_hidden(self) -> float:
+        """What a weight decay at the run's peak lr is multiplied by on hidden matrices, at theirs: nearly all weights."""
+        return self.param_groups[0].weight_decay / self.weight_decay
+
+    @property
+    def hidden_range(self) -> tuple[float, float]:
+        """The range on hidden matrices."""
+        low, high = self.weight_decay_range
+        return low * self.on_hidden, high * self.on_hidden
+
+    @property
     def doubt(self) -> str:
         """Code of the caution that says the number must not be used as it is; empty where none does."""
         return next((caution.code for caution in self.cautions if caution.code in UNUSABLE), "")
@@ -573,7 +584,8 @@ class Optimum(Noun):
     loss: float | None = None
     noise: float | None = Field(None, description="standard deviation of a loss within its seed")
     outliers: int = Field(
-        0, description="probes left out: their losses are far above lower ones of their seed on both sides"
+        0,
+        description="probes left out: losses as good as diverged, or far above lower ones of their seed on both sides",
     )
 
     @model_validator(mode="after")

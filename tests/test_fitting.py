@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamw_scale.fitting import BEYOND, Basin, fit_basin
+from adamw_scale.fitting import BEYOND, Basin, at_one_level, fit_basin
 
 WINDOW = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
 
@@ -105,6 +105,23 @@ def test_an_outlier_is_left_out(spike: int) -> None:
     assert (clean.outliers, basin.outliers) == (0, 1)
     assert basin.status == "located"
     assert basin.minimum == pytest.approx(0.1, abs=0.1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("broken", [50.0, 1e6, 1e30, 1e160, 1.7e308])
+def test_a_loss_as_good_as_diverged_is_left_out(broken: float) -> None:
+    """Training that broke may print any number: it is no wall of the basin, and nothing overflows."""
+    rng = np.random.default_rng(5)
+    x, seed = np.tile(np.arange(-3.0, 2.1, 0.5), 2), np.repeat(np.arange(2), 11)
+    loss = 2.0 + 0.05 * (x - 0.1) ** 2 + 0.005 * rng.standard_normal(len(x))
+    assert fit_basin(x, seed, loss).outliers == 0
+    loss[(x < -2) | ((x < -1) & (seed == 1))] = broken
+    basin = fit_basin(x, seed, loss)
+    assert basin.outliers == 6
+    assert basin.status == "located"
+    assert basin.minimum == pytest.approx(0.1, abs=0.1)
+    assert fit_basin(x, seed, np.full(len(x), broken)).status == "flat"
+    assert np.isfinite(at_one_level(x, seed, loss)).sum() == len(x) - 6
 
 
 def test_nothing_to_fit_is_flat() -> None:
