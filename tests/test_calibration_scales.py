@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 from conftest import Command, PlantedEngine
@@ -213,6 +213,44 @@ def test_a_prediction_is_checked_where_nothing_was_measured(tmp_path: Path, movi
     assert len(checked.losses) == 7
     with pytest.raises(SpecError, match="was calibrated: pass a larger one"):
         calibrate(tmp_path, engine=moving, axes={"dataset_size": ["1x", "4x"]}, validate={"dataset_size": "4x"})
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed"])
+def test_a_prediction_that_cannot_be_trained_is_not_validated(
+    status: Literal["diverged", "failed"], tmp_path: Path, moving: type[Moving]
+) -> None:
+    """Where the larger run's probes break, that is said, and the calibration stands."""
+
+    class Breaking(moving):  # type: ignore[valid-type, misc]
+        def result(self, config: ProbeConfig, listener: Listener) -> ProbeResult:
+            if config.run.dataset_size <= 16384 or (status == "failed" and config.seed):
+                return super().result(config, listener)
+            reason = "it broke" if status == "failed" else None
+            return ProbeResult(key=config.key, config=config, status=status, loss=None, seconds=0.1, reason=reason)
+
+    notices: list[str] = []
+    calibration = calibrate(
+        tmp_path, engine=Breaking, validate={"dataset_size": "16x"}, watcher=Watcher(notice=notices.append)
+    )
+    assert calibration.constants
+    assert calibration.validation is None
+    assert sum("not validated" in notice for notice in notices) == 1
+
+
+def test_neighbours_that_diverge_are_left_out_of_a_validation(tmp_path: Path, moving: type[Moving]) -> None:
+    """Regret is against those that trained."""
+
+    class Breaking(moving):  # type: ignore[valid-type, misc]
+        def result(self, config: ProbeConfig, listener: Listener) -> ProbeResult:
+            if config.run.dataset_size <= 16384 or config.log2_tau > self.minimum - 1:
+                return super().result(config, listener)
+            return ProbeResult(key=config.key, config=config, status="diverged", loss=None, seconds=0.1)
+
+    checked = calibrate(tmp_path, engine=Breaking, validate={"dataset_size": "16x"}).validation
+    assert checked is not None
+    assert len(checked.losses) == 6
+    assert all(math.isfinite(loss) for _, loss in checked.losses)
+    assert 0 <= checked.regret < 0.03
 
 
 def test_what_cannot_be_validated_is_said_before_training(tmp_path: Path, moving: type[Moving]) -> None:

@@ -112,19 +112,26 @@ def optimum_of(run: TrainingRun, seen: Sequence[ProbeResult], value: Value) -> O
     )
 
 
-def probes_of(optimum: Optimum, results: Iterable[ProbeResult]) -> list[ProbeResult]:
-    """Those that differ from an optimum's run in weight decay only."""
-    run = without_decay(optimum.run)
-    return [result for result in results if without_decay(result.config.run) == run]
+def probes_of(calibration: Calibration, optimum: Optimum, results: Iterable[ProbeResult]) -> list[ProbeResult]:
+    """Those of the calibration's task that differ from one of its optima's run in weight decay only."""
+    run, task, device = without_decay(optimum.run), _without_data(calibration.task), calibration.probes.get("device")
+    return [
+        result
+        for result in results
+        if without_decay(result.config.run) == run
+        and _without_data(result.config.task) == task
+        and result.config.device == (device or result.config.device)
+    ]
 
 
 def paired(results: Sequence[ProbeResult], value: Value) -> list[tuple[ProbeResult, float]]:
-    """Each result that has a value, with that value as if every seed had the mean level: what a picture shows."""
+    """Each result that is fitted, with its value as if every seed had the mean level: what a picture shows."""
     known = [(result, value(result)) for result in results if math.isfinite(value(result))]
     if not known:
         return []
     x, seed, loss = (np.array(c) for c in zip(*((r.config.log2_tau, r.config.seed, v) for r, v in known), strict=True))
-    return [(result, float(level)) for (result, _), level in zip(known, at_one_level(x, seed, loss), strict=True)]
+    levels = zip(known, at_one_level(x, seed, loss), strict=True)
+    return [(result, float(level)) for (result, _), level in levels if math.isfinite(level)]
 
 
 def tuned_lr(optima: Sequence[Optimum], seen: Sequence[Sequence[ProbeResult]], value: Value) -> TunedLr:
@@ -180,8 +187,17 @@ def _timescales(results: Sequence[ProbeResult]) -> int:
 
 def _kin(result: ProbeResult) -> tuple[object, ...]:
     """What runs must share to be scales of one training."""
-    task = {name: value for name, value in result.config.task.items() if not name.endswith("sha256")}
-    return tuple(sorted(task.items())), result.config.device, result.config.precision, result.config.run.unit
+    return (
+        tuple(sorted(_without_data(result.config.task).items())),
+        result.config.device,
+        result.config.precision,
+        result.config.run.unit,
+    )
+
+
+def _without_data(task: Mapping[str, str]) -> dict[str, str]:
+    """A task as it is at any size of its data."""
+    return {name: value for name, value in task.items() if not name.endswith("sha256")}
 
 
 def _calibration(

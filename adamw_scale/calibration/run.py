@@ -192,6 +192,10 @@ def _validated(
     sweep, predicted = prediction_for(task, ask, calibration, larger)
     trainer.finish([sweep])
     checked = validation_of(sweep, predicted, trainer.store.results)
+    if checked is None:
+        trainer.watcher.notice(
+            "the prediction is not validated: its probes diverged or failed, or the budget ended before them"
+        )
     return calibration.model_copy(update={"validation": checked})
 
 

@@ -43,17 +43,24 @@ def prediction_for(
     return probe, Predicted(center, interval)
 
 
-def validation_of(sweep: Sweep, predicted: Predicted, results: Mapping[str, ProbeResult]) -> Validation:
-    """What the prediction cost against the best of its neighbours: on the same seeds, so that the difference is paired."""
+def validation_of(sweep: Sweep, predicted: Predicted, results: Mapping[str, ProbeResult]) -> Validation | None:
+    """What the prediction cost against the best of its neighbours: on the same seeds, so that the difference is paired.
+
+    A neighbour that diverged or failed on a seed is left out. None where the prediction itself did, or was not trained.
+    """
     seen = list(sweep.seen(results).values())
+    if not seen:
+        return None
     optimum = optimum_of(sweep.run, seen, sweep.value)
     by_offset = {
         x: np.array([sweep.value(result) for result in seen if math.isclose(result.config.log2_tau, x, abs_tol=1e-6)])
         for x in sweep.grid or ()
     }
-    means = {x: float(losses.mean()) for x, losses in by_offset.items()}
+    center = min(by_offset, key=lambda x: abs(x - predicted.log2_tau))
+    means = {x: float(values.mean()) for x, values in by_offset.items() if len(values) and np.isfinite(values).all()}
+    if center not in means:
+        return None
     best = min(means, key=lambda x: means[x])
-    center = min(means, key=lambda x: abs(x - predicted.log2_tau))
     paired = by_offset[center] - by_offset[best]
     return Validation(
         run=sweep.run,

@@ -12,7 +12,7 @@ from adamw_scale.cli.calibration_text import parameters, render
 from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.probe_options import Probing, named_values, probe_options
 from adamw_scale.cli.text import say
-from adamw_scale.errors import MissingExtraError, MissingInputError, SpecError
+from adamw_scale.errors import AdamWScaleError, MissingInputError, SpecError
 from adamw_scale.units import format_percent
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _draw(calibration: "Calibration", out: str, plot: str) -> None:
     from adamw_scale.report import basin_figure, save
 
     base, about = calibration.optima[0], calibration.probes
-    own = probes_of(base, load_results(out))
+    own = probes_of(calibration, base, load_results(out))
     save(basin_figure(base, own, about.get("metric", "loss"), maximize=about.get("maximize", False)), plot)
 
 
@@ -171,10 +171,10 @@ def _leave_report(out: str) -> None:
     """report.html in the folder, or one line on why there is none."""
     try:
         from adamw_scale.report import write_report
-    except MissingExtraError as missing:
-        say(f"no report: {missing}")
-        return
-    say(f"report: {write_report(out)}")
+
+        say(f"report: {write_report(out)}")
+    except (AdamWScaleError, OSError) as error:
+        say(f"no report: {error}")
 
 
 def _scale(text: str) -> dict[str, str]:

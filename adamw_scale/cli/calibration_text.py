@@ -37,7 +37,7 @@ def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
         say(f"every probe diverged, at any weight decay, at lr {run.peak_lr:g}. Lower --lr, or warm up for longer")
         return
     if optimum.outliers:
-        say(f"left out: {optimum.outliers} losses, far above lower ones of their seed on both sides")
+        say(f"left out: {optimum.outliers} losses, far above the others of their seed: no basin is so")
     if optimum.status != "located":
         say(_why_nothing_was_fitted(optimum))
         if alone:
@@ -62,7 +62,7 @@ def _show_basin(calibration: "Calibration", optimum: "Optimum", out: str) -> Non
     from adamw_scale.probe.plan import value_of
 
     metric, maximize = calibration.probes.get("metric", "loss"), calibration.probes.get("maximize", False)
-    own = paired(probes_of(optimum, load_results(out)), lambda r: value_of(r, metric, maximize=maximize))
+    own = paired(probes_of(calibration, optimum, load_results(out)), lambda r: value_of(r, metric, maximize=maximize))
     if len(own) > 1:
         points = [(result.config.log2_tau, -level if maximize else level) for result, level in own]
         print("\n" + draw_basin(points, metric) + "\n")

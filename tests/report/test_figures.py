@@ -67,10 +67,10 @@ def test_a_basin_shows_every_probe(tmp_path: Path, planted: type[PlantedEngine])
     calibration = calibrate(tmp_path, engine=planted, axes={"dataset_size": ["1x", "4x"]})
     results = load_results(tmp_path)
     for optimum in calibration.optima:
-        own = probes_of(optimum, results)
+        own = probes_of(calibration, optimum, results)
         drawn = svg(basin_figure(optimum, own), "basin", "")
         assert drawn.count('class="mark"') == len(own)
-    assert len(results) == sum(len(probes_of(optimum, results)) for optimum in calibration.optima)
+    assert len(results) == sum(len(probes_of(calibration, optimum, results)) for optimum in calibration.optima)
     assert svg(scaling_figure(calibration, "dataset_size"), "scaling", "").count('class="mark"') == 2
 
 
