@@ -185,7 +185,7 @@ def _headline(found: "Audit") -> str:
         rows["run"] = describe_run(found.run)
     if found.recommendation is not None:
         advice, hidden = found.recommendation, found.recommendation.param_groups[0]
-        low, high = (end * hidden.weight_decay / advice.weight_decay for end in advice.weight_decay_range)
+        low, high = advice.hidden_range
         rows["advice"] = (
             f"weight decay {format_significant(hidden.weight_decay)} in PyTorch's unit, range {format_significant(low)} to "
             f"{format_significant(high)} ({advice.rule}, {advice.companions.source})"

@@ -203,19 +203,13 @@ def _on_hidden(recommendation: "Recommendation") -> str:
 def _headline(recommendation: "Recommendation") -> str:
     """The value and its range on the hidden matrices, which are nearly all weights."""
     hidden = recommendation.param_groups[0]
-    low, high = (format_significant(end) for end in _hidden_range(recommendation))
+    low, high = (format_significant(end) for end in recommendation.hidden_range)
     where = "at peak lr" if recommendation.one_for_all else "on hidden matrices, at their peak lr"
     text = styled(f"weight decay {format_significant(hidden.weight_decay)}", bold=True)
     doubt = recommendation.doubt
     warning = styled(f"   NOT USABLE AS IT IS, see {doubt}", color="red") if doubt else ""
     unit = "" if recommendation.companions.in_convention is None else ", in PyTorch's unit"
     return f"{text}   range {low} to {high}   {where} {hidden.peak_lr:.4g}{unit}{warning}"
-
-
-def _hidden_range(recommendation: "Recommendation") -> tuple[float, float]:
-    factor = recommendation.param_groups[0].weight_decay / recommendation.weight_decay
-    low, high = recommendation.weight_decay_range
-    return low * factor, high * factor
 
 
 def describe_run(run: "TrainingRun") -> str:
@@ -265,7 +259,7 @@ def _describe_transfer(transfer: "Transfer", recommendation: "Recommendation") -
 
 def _describe_current(current: "Current", recommendation: "Recommendation") -> str:
     """The verdict on the decay in use."""
-    low, high = _hidden_range(recommendation)
+    low, high = recommendation.hidden_range
     value = current.weight_decay
     about = recommendation.companions.in_convention
     said = "" if about is None else f"{recommendation.run.weight_decay:g} in {about.convention} amounts to "
@@ -286,29 +280,37 @@ def _alternatives(recommendation: "Recommendation") -> str:
     rows = [
         (
             f"{other.rule} (published)" if other.rule == recommendation.rule else other.rule,
-            format_significant(other.weight_decay or 0),
+            format_significant((other.weight_decay or 0) * recommendation.on_hidden),
             format_share(other.timescale.run, "run"),
             "inside" if other.in_domain else "outside",
             other.source,
         )
         for other in recommendation.alternatives
     ]
-    value = "λ" if recommendation.one_for_all else "λ at base lr"
-    return columns(("other rules", value, "timescale", "domain", "source"), rows)
+    return columns(("other rules", _symbol(recommendation), "timescale", "domain", "source"), rows)
 
 
 def _picture(recommendation: "Recommendation") -> str:
     """The range, the other rules and the value in use on one axis."""
-    rows = [Row(recommendation.rule, recommendation.weight_decay, recommendation.weight_decay_range, bold=True)]
+    factor = recommendation.on_hidden
+    rows = [Row(recommendation.rule, recommendation.weight_decay * factor, recommendation.hidden_range, bold=True)]
     rows += [
-        Row(f"{other.rule} (published)" if other.rule == recommendation.rule else other.rule, other.weight_decay)
+        Row(
+            f"{other.rule} (published)" if other.rule == recommendation.rule else other.rule,
+            other.weight_decay * factor,
+        )
         for other in recommendation.alternatives
         if other.weight_decay
     ]
     current = recommendation.companions.current
     if current is not None and current.weight_decay:
         rows.append(Row("yours", current.weight_decay))
-    return log_axis("λ" if recommendation.one_for_all else "λ at base lr", rows)
+    return log_axis(_symbol(recommendation), rows)
+
+
+def _symbol(recommendation: "Recommendation") -> str:
+    """What values of the hidden matrices stand under."""
+    return "λ" if recommendation.one_for_all else "λ of hidden"
 
 
 def _carried(recommendation: "Recommendation") -> str:

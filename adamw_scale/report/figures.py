@@ -81,9 +81,10 @@ def memory_figure(memory: Memory) -> Figure:
 
 def answer_figure(advice: Recommendation) -> Figure:
     """The recommended λ with its range, and what other rules say, on one logarithmic axis."""
-    rows = [(advice.rule, advice.weight_decay)]
+    factor = advice.on_hidden
+    rows = [(advice.rule, advice.weight_decay * factor)]
     rows += [
-        (f"{other.rule} (published)" if other.rule == advice.rule else other.rule, other.weight_decay)
+        (f"{other.rule} (published)" if other.rule == advice.rule else other.rule, other.weight_decay * factor)
         for other in advice.alternatives
         if other.weight_decay
     ]
@@ -93,7 +94,7 @@ def answer_figure(advice: Recommendation) -> Figure:
         figure = Figure((WIDTH, 1.3 + 0.38 * len(rows)), layout="constrained")
         axes = figure.subplots()
         axes.set_xscale("log")
-        low, high = advice.weight_decay_range
+        low, high = advice.hidden_range
         if low == 0:
             axes.set_xlim(min(decay for _, decay in rows) / 4, high * 2)
             low = axes.get_xlim()[0]
@@ -104,9 +105,10 @@ def answer_figure(advice: Recommendation) -> Figure:
         axes.set_yticks(range(len(rows)), [name for name, _ in rows], color=INK)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(axis="x")
-        axes.set_xlabel(f"weight decay λ at peak lr {advice.peak_lr:g}")
+        where = "at" if advice.one_for_all else "of hidden matrices, at their"
+        axes.set_xlabel(f"weight decay λ {where} peak lr {advice.param_groups[0].peak_lr:g}")
         axes.set_title(
-            f"λ {format_significant(advice.weight_decay)}, range {' to '.join(map(format_significant, advice.weight_decay_range))}"
+            f"λ {format_significant(rows[0][1])}, range {' to '.join(map(format_significant, advice.hidden_range))}"
         )
         _plain_numbers(axes)
     return figure
@@ -261,7 +263,7 @@ def _tau_axis(axes: Axes, run: TrainingRun) -> None:
     axes.set_xlabel("timescale, share of the run")
     above = axes.secondary_xaxis("top")
     above.set_xticks(ticks, [format_significant(1 / (run.lr * run.timescale(run=2.0**x).iters)) for x in ticks])
-    above.set_xlabel("weight decay λ")
+    above.set_xlabel(f"weight decay λ at peak lr {run.lr:g}")
     above.spines["top"].set_visible(True)
 
 

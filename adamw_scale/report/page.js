@@ -30,8 +30,9 @@ if (stored) {
       headline.textContent = "such a run cannot be: it has less than one batch of data";
       return;
     }
-    const [decay, low, high, run, epochs, which] = answer;
-    headline.textContent = `weight decay ${digits(decay)}, range ${digits(low)} to ${digits(high)}; timescale ${digits(100 * run)} % of the run = ${digits(epochs)} epochs`;
+    const [decay, low, high, lr, run, epochs, which, doubt] = answer;
+    headline.textContent = `weight decay ${digits(decay)}, range ${digits(low)} to ${digits(high)}, at peak lr ${number(lr)}; timescale ${digits(100 * run)} % of the run = ${digits(epochs)} epochs`;
+    if (doubt) headline.textContent += `. Not usable as it is, see ${doubt}`;
     for (const i of which) {
       const item = document.createElement("li");
       item.textContent = cautions[i];
@@ -46,8 +47,8 @@ if (stored) {
 /* Loss curves: one of two pictures. */
 const toggle = document.getElementById("axes");
 const draw = (kind) => document.querySelectorAll(".curves").forEach((figure) => figure.classList.toggle("shown", figure.classList.contains(kind)));
+draw("linear");
 if (toggle) {
-  draw("linear");
   toggle.addEventListener("click", () => {
     const on = toggle.getAttribute("aria-pressed") !== "true";
     toggle.setAttribute("aria-pressed", String(on));

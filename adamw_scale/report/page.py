@@ -19,7 +19,7 @@ from adamw_scale.report import figures
 from adamw_scale.report.files import svg
 from adamw_scale.report.targets import targets_of
 from adamw_scale.rules import RULES
-from adamw_scale.spec import Calibration, Optimum
+from adamw_scale.spec import Calibration, Optimum, Recommendation
 from adamw_scale.units import format_count, format_percent, format_significant
 
 REPORT_FILE = "report.html"
@@ -101,7 +101,10 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
 def _basin(number: int, optimum: Optimum, results: Sequence[ProbeResult], calibration: Calibration) -> Picture:
     metric = calibration.probes.get("metric", "loss")
     figure = figures.basin_figure(
-        optimum, probes_of(optimum, results), metric, maximize=bool(calibration.probes.get("maximize"))
+        optimum,
+        probes_of(calibration, optimum, results),
+        metric,
+        maximize=bool(calibration.probes.get("maximize")),
     )
     low, high = (format_percent(2.0**end) for end in optimum.log2_interval)
     says = f"{figures.name_of(optimum.run)}: {optimum.status}"
@@ -130,14 +133,17 @@ def _scaling(calibration: Calibration) -> list[Picture]:
 
 def _curves(calibration: Calibration, results: Sequence[ProbeResult]) -> dict[str, Picture]:
     """Training losses of the base run's probes, on linear and on logarithmic axes; empty where none were kept."""
-    own = probes_of(calibration.optima[0], results)
+    own = probes_of(calibration, calibration.optima[0], results)
     if not any(len(result.curve) > 1 for result in own):
         return {}
+    kinds = ["linear"]
+    if all(loss > 0 for result in own for _, loss in result.curve if math.isfinite(loss)):
+        kinds.append("logarithmic")
     ends = [result.curve[-1][1] for result in own if result.curve]
     says = f"Training loss of {len(own)} probes of the base run; it ends between {min(ends):.4g} and {max(ends):.4g}"
     return {
         kind: Picture(svg(figures.curves_figure(own, log=kind == "logarithmic"), f"curves-{kind}", says), says)
-        for kind in ("linear", "logarithmic")
+        for kind in kinds
     }
 
 
@@ -148,10 +154,13 @@ def _cost(results: Sequence[ProbeResult]) -> dict[str, str]:
     return {**cost, "operations": f"{flops:.2g} (6·N·D)"} if flops else cost
 
 
-def _says_answer(advice: Any) -> str:
-    others = ", ".join(f"{o.rule} {format_significant(o.weight_decay)}" for o in advice.alternatives if o.weight_decay)
-    low, high = map(format_significant, advice.weight_decay_range)
-    return f"{advice.rule}: λ {format_significant(advice.weight_decay)}, range {low} to {high}. Other rules: {others or 'none'}"
+def _says_answer(advice: Recommendation) -> str:
+    factor = advice.on_hidden
+    others = ", ".join(
+        f"{o.rule} {format_significant(o.weight_decay * factor)}" for o in advice.alternatives if o.weight_decay
+    )
+    low, high = map(format_significant, advice.hidden_range)
+    return f"{advice.rule}: λ {format_significant(advice.weight_decay * factor)}, range {low} to {high}. Other rules: {others or 'none'}"
 
 
 def _as_json(value: Mapping[str, Any]) -> Markup:

@@ -17,9 +17,10 @@ FACTORS = {
 
 
 class Targets(NamedTuple):
-    """Values of every axis, and for each combination, the last axis fastest, [λ, low, high, share of the run, epochs, cautions].
+    """Values of every axis, and for each combination, the last axis fastest, [λ, low, high, peak lr, share of the run, epochs, cautions, doubt].
 
-    Cautions are places in `cautions`. A combination that cannot be is None.
+    λ, its range and the peak lr are those of hidden matrices. Cautions are places in `cautions`; doubt is the code of the
+    one that says the number must not be used, or empty. A combination that cannot be is None.
     """
 
     axes: dict[str, list[float]]
@@ -56,7 +57,8 @@ def _answer(calibration: Calibration, fields: dict[str, Any], said: dict[str, in
         advice = recommend(TrainingRun.model_validate(fields), calibration=calibration)
     except AdamWScaleError:
         return None  # such as less than a batch of data
-    low, high = advice.weight_decay_range
+    low, high = advice.hidden_range
     cautions = [said.setdefault(caution.code + ": " + caution.message, len(said)) for caution in advice.cautions]
-    numbers = (advice.weight_decay, low, high, advice.timescale.run, advice.timescale.epochs)
-    return [*(float(f"{number:.4g}") for number in numbers), cautions]
+    hidden = advice.param_groups[0]
+    numbers = (hidden.weight_decay, low, high, hidden.peak_lr, advice.timescale.run, advice.timescale.epochs)
+    return [*(float(f"{number:.4g}") for number in numbers), cautions, advice.doubt]

@@ -38,6 +38,16 @@ class Falling(Curved):
     minimum: ClassVar[float] = 30.0
 
 
+class Negative(Curved):
+    """Losses and curves below zero, as of a log-likelihood."""
+
+    def result(self, config: ProbeConfig, listener: Listener) -> ProbeResult:
+        """As planted, ten lower."""
+        planted = super().result(config, listener)
+        curve = tuple((step, loss - 10) for step, loss in planted.curve)
+        return planted.model_copy(update={"loss": planted.loss and planted.loss - 10, "curve": curve})
+
+
 class Level(Curved):
     """Nothing but noise."""
 
@@ -131,6 +141,54 @@ def test_what_was_not_located_says_what_to_do(engine: type[Curved], says: str, t
     assert f"No optimum was located: {says}" in answer
     assert "train" in answer
     assert none
+
+
+@pytest.mark.filterwarnings("error")
+def test_losses_below_zero_have_linear_axes_only(tmp_path: Path) -> None:
+    """No logarithm of what has none, and no button for it."""
+    calibrate(tmp_path, engine=Negative)
+    write_report(tmp_path)
+    scripts = ("document.querySelectorAll('.curves').length", "document.getElementById('axes') === null")
+    scripts += ("document.querySelector('.curves').checkVisibility()",)
+    assert browse(tmp_path / "report.html", 1280, "light", *scripts)["results"] == [1, True, True]
+
+
+def test_under_mup_it_answers_for_hidden_matrices(tmp_path: Path) -> None:
+    """As `recommend` does: the headline and the selector are theirs, and every group is listed."""
+    calibrate(tmp_path, engine=Curved, run={"parametrization": "mup", "base_width": 16})
+    write_report(tmp_path)
+    scripts = (
+        "document.querySelector('#answer .headline').innerText",
+        "document.getElementById('selected').innerText",
+        "document.querySelector('#answer table').innerText",
+    )
+    headline, selected, groups = browse(tmp_path / "report.html", 400, "dark", *scripts)["results"]
+    calibration = load_calibration(tmp_path)
+    advice = recommend(calibration.optima[0].run, calibration=calibration)
+    hidden = advice.param_groups[0]
+    assert hidden.weight_decay > advice.weight_decay
+    for text in (headline, selected):
+        assert f"weight decay {format_significant(hidden.weight_decay)}, range" in text
+        assert f"peak lr {hidden.peak_lr:g}" in text
+    assert all(group.group in groups for group in advice.param_groups)
+
+
+def test_a_number_not_to_be_used_is_said_to_be_none(tmp_path: Path) -> None:
+    """A learning rate so low that the timescale needs more decay than was ever published; more data need less."""
+    calibrate(tmp_path, engine=Curved, run={"peak_lr": 1e-4})
+    write_report(tmp_path)
+    scripts = (
+        "document.getElementById('answer').innerText",
+        "document.getElementById('selected').innerText",
+        "document.querySelector('[name=dataset_size]').selectedIndex = 5",
+        "document.querySelector('[name=dataset_size]').dispatchEvent(new Event('change', {bubbles: true}))",
+        "document.getElementById('selected').innerText",
+    )
+    answer, small, *_, large = browse(tmp_path / "report.html", 1280, "light", *scripts)["results"]
+    assert "Not usable as it is: see weight-decay below" in answer
+    assert "Not usable as it is, see weight-decay" in small
+    assert large.startswith("weight decay")
+    assert "Not usable" not in large
 
 
 class Outline(HTMLParser):
