@@ -229,3 +229,14 @@ def test_the_command_rebuilds_it(folder: Path, adamw_scale: Command) -> None:
     nothing = adamw_scale("report", str(folder / "no"))
     assert nothing.code == 2
     assert nothing.err.count("\n") == 1
+
+
+def test_a_calibration_goes_on_without_a_report(tmp_path: Path, adamw_scale: Command) -> None:
+    """Where none can be written, one line says so; the answer and the exit status are as they were."""
+    calibrate(tmp_path, engine=Curved)
+    (tmp_path / "report.html").mkdir()
+    outcome = adamw_scale("calibrate", "--fit-only", "--out", str(tmp_path), "--json")
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["optima"]
+    assert "no report: " in outcome.err
+    assert "report.html" in outcome.err
