@@ -18,6 +18,7 @@ from adamw_scale.report import write_report
 from adamw_scale.units import format_significant
 
 CHROMIUM = Path(__file__).with_name("scripts") / "chromium.py"
+CONTRAST = CHROMIUM.with_name("contrast.js").read_text()
 
 
 class Curved(PlantedEngine):
@@ -86,8 +87,9 @@ def test_it_opens_without_a_word(width: int, scheme: str, folder: Path) -> None:
         "document.querySelectorAll('svg[role=img][aria-label]').length == document.querySelectorAll('figure svg').length",
         "[...document.querySelectorAll('[id]')].length == new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size",
         "document.querySelectorAll('script').length",
+        CONTRAST,
     )
-    fits, headline, background, alternatives, unique, scripted = browse(
+    fits, headline, background, alternatives, unique, scripted, faintest = browse(
         folder / "report.html", width, scheme, *scripts
     )["results"]
     calibration = load_calibration(folder)
@@ -98,6 +100,7 @@ def test_it_opens_without_a_word(width: int, scheme: str, folder: Path) -> None:
     assert alternatives
     assert unique
     assert scripted == 2  # the page's own, and its data
+    assert faintest[0] >= 4.5, faintest  # WCAG 2.2, 1.4.3
 
 
 def test_everything_answers(folder: Path) -> None:
