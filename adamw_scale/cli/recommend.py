@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from adamw_scale.spec import Calibration, Current, InConvention, Recommendation, TrainingRun, Transfer
 
 NOTABLE_BETA2 = 0.01
+OF_THE_SAME_RUN = {
+    "sequence_length",
+    "weight_decay",
+    "convention",
+}  # options that leave a calibration's run the probed one
 SETTLED_RETENTION = 0.15  # above it, the run ends before weights reach their equilibrium
 
 
@@ -111,18 +116,24 @@ class Inputs(NamedTuple):
 
 
 def inputs_from(given: Given, calibration: str | None = None, reference: str | None = None) -> Inputs:
-    """Read what options name, each file once; shared by every command that starts from a run."""
+    """Read what options name, each file once; shared by every command that starts from a run.
+
+    With a calibration and no option that describes another run, the run is the probed one.
+    """
     if reference is not None and calibration is not None:
         raise SpecError("--calibration and --reference are both measurements to start from: drop one of the two")
     if reference is not None:
         tuned = run_from({"run": reference})
         return Inputs(target_of(tuned, given), reference=tuned)
-    measured = None
-    if calibration is not None:
-        from adamw_scale.calibration import load_calibration
+    if calibration is None:
+        return Inputs(run_from(given))
+    from adamw_scale.calibration import load_calibration
+    from adamw_scale.spec import TrainingRun
 
-        measured = load_calibration(calibration)
-    return Inputs(measured.optima[0].run if measured and not given else run_from(given), measured)
+    measured, own = load_calibration(calibration), fields_from(given)
+    if own.keys() <= OF_THE_SAME_RUN:
+        own = {**measured.optima[0].run.model_dump(), **own}
+    return Inputs(TrainingRun.model_validate(own), measured)
 
 
 def target_of(tuned: "TrainingRun", given: Given) -> "TrainingRun":

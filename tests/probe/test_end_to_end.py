@@ -46,6 +46,12 @@ def test_a_command_in_any_language(tmp_path: Path, adamw_scale: Command) -> None
     assert low < -2.4 < high
     advice = adamw_scale("recommend", "--calibration", str(tmp_path / "plain"), "--json")
     assert json.loads(advice.out)["timescale"]["run"] == pytest.approx(optimum["timescale_run"])
+    current = ["--weight-decay", "0.1", "--sequence-length", "1"]  # of the same run: it need not be said again
+    same = adamw_scale("recommend", "--calibration", str(tmp_path / "plain"), *current, "--json")
+    assert json.loads(same.out)["weight_decay"] == json.loads(advice.out)["weight_decay"]
+    assert json.loads(same.out)["companions"]["current"]["weight_decay"] == 0.1
+    other = adamw_scale("recommend", "--calibration", str(tmp_path / "plain"), "--samples", "1M", "--json")
+    assert "lacks batch_size" in other.err
 
     document = calibrated(
         adamw_scale, tmp_path / "independent", "--command", BASIN, *run, "--convention", "optimi-decoupled"
