@@ -50,8 +50,9 @@ class Basin:
     """The minimum of a basin, in octaves, and what it is worth.
 
     `interval` and `wide_interval` hold the minimum at 80 and 95 %. `band` is where the loss is within NEGLIGIBLE of the
-    lowest. `noise` is the standard deviation of a loss within its seed. `outliers` were left out: losses as good as
-    diverged, and, since a basin falls and then rises, those far above lower ones on both sides, of the same seed.
+    lowest, `probed` the ends of what was fitted from. `noise` is the standard deviation of a loss within its seed.
+    `outliers` were left out: losses as good as diverged, and, since a basin falls and then rises, those far above lower
+    ones on both sides, of the same seed.
 
     `located`: the wide interval lies inside what was probed, and the interval is narrow enough to be of use. `edge`:
     the minimum lies at an end of what was probed, or beyond, where the intervals then are; `minimum` is the end.
@@ -62,6 +63,7 @@ class Basin:
     interval: tuple[float, float]
     wide_interval: tuple[float, float]
     band: tuple[float, float]
+    probed: tuple[float, float]
     loss: float
     noise: float
     status: Literal["located", "flat", "edge"]
@@ -121,6 +123,7 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
         interval=interval if status == "edge" else (min(interval[0], lowest), max(interval[1], lowest)),
         wide_interval=wide if status == "edge" else (min(wide[0], lowest), max(wide[1], lowest)),
         band=(float(grid[fitted][inside[0]]), float(grid[fitted][inside[-1]])),
+        probed=probed,
         loss=float(np.ldexp(value, exponent)),
         noise=float(np.ldexp(posterior.noise, exponent)),
         status=status,
@@ -209,7 +212,7 @@ def _nothing(x: Floats, loss: Floats) -> Basin:
     ends = (float(x.min()), float(x.max())) if len(x) else (0.0, 0.0)
     best = int(np.argmin(loss)) if len(x) else 0
     value = float(loss[best]) if len(x) else np.inf
-    return Basin(float(x[best]) if len(x) else 0.0, ends, ends, ends, value, np.nan, "flat")
+    return Basin(float(x[best]) if len(x) else 0.0, ends, ends, ends, ends, value, np.nan, "flat")
 
 
 def _is_near(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:

@@ -580,6 +580,10 @@ class Optimum(Noun):
     log2_interval: tuple[float, float]
     log2_interval_95: tuple[float, float] | None = None
     log2_band: tuple[float, float] | None = None
+    log2_probed: tuple[float, float] | None = Field(
+        None, description="ends of what was probed and neither diverged nor was left out"
+    )
+    log2_diverged: tuple[float, ...] = Field((), description="where probes diverged")
     status: Literal["located", "flat", "edge"]
     loss: float | None = None
     noise: float | None = Field(None, description="standard deviation of a loss within its seed")

@@ -15,7 +15,7 @@ import pytest
 from conftest import Command, PlantedEngine
 
 from adamw_scale import TrainingRun, calibrate, recommend
-from adamw_scale.calibration import CALIBRATION_FILE, PROBES_FILE, Watcher, load_calibration, write_atomically
+from adamw_scale.calibration import CALIBRATION_FILE, PROBES_FILE, Watcher, load_calibration, verdict, write_atomically
 from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.probe.engines.engine import Batch
 from adamw_scale.probe.plan import ProbeResult
@@ -48,12 +48,32 @@ def test_a_flat_basin_is_flat(tmp_path: Path, planted: type[PlantedEngine]) -> N
     assert calibration.constants == {}
 
 
-def test_an_optimum_beyond_the_grid_is_an_edge(tmp_path: Path, planted: type[PlantedEngine]) -> None:
-    """Where less decay is always better, that is the answer."""
-    planted.minimum = 9.0
-    calibration = calibrate(tmp_path, engine=planted)
+@pytest.mark.parametrize(
+    ("minimum", "stable", "why", "fix"),
+    [
+        (9.0, (-99.0, 99.0), "longest timescale probed was best (16 times the run", "longer on fewer data"),
+        (-9.0, (-99.0, 99.0), "shortest timescale probed was best (1.6 % of the run", "fewer steps"),
+        (-2.4, (-2.5, 99.0), "shortest timescale that did not diverge was best", "lower --lr"),
+        (1.0, (1.2, 99.0), "shortest timescale that did not diverge was best", "lower --lr"),
+        (-2.4, (-99.0, -2.5), "longest timescale that did not diverge was best", "lower --lr"),
+    ],
+)
+def test_an_optimum_at_an_edge_says_at_which(
+    minimum: float, stable: tuple[float, float], why: str, fix: str, tmp_path: Path
+) -> None:
+    """Beyond what may be probed on either side, or where the probes beyond it diverge: each with its own remedy."""
+
+    class Edge(PlantedEngine):
+        def loss(self, x: float, seed: int) -> float:
+            return super().loss(x, seed) if stable[0] < x < stable[1] else math.inf
+
+    Edge.minimum = minimum
+    calibration = calibrate(tmp_path, engine=Edge)
     assert calibration.optima[0].status == "edge"
     assert calibration.constants == {}
+    said = verdict(load_calibration(tmp_path).optima[0])
+    assert why in said.why
+    assert fix in said.fix
 
 
 def test_all_probes_diverged_is_an_answer(tmp_path: Path, planted: type[PlantedEngine]) -> None:

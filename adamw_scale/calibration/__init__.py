@@ -4,6 +4,7 @@
     run.py        sweeps -> probes that are missing -> store -> ..., until nothing is missing
     aim.py        which scale gets the next seed: what tells most about the target for its cost
     fit.py        results -> optima, the rule's constants, how they move across scales and with the learning rate
+    verdict.py    why nothing was located, and what to do
     validate.py   what the calibration predicts for a larger run, trained there
     files.py      the folder
 
@@ -22,6 +23,7 @@ from adamw_scale.calibration.files import (
 )
 from adamw_scale.calibration.fit import fit_stored, load_results, paired, probes_of
 from adamw_scale.calibration.run import Watcher, calibrate
+from adamw_scale.calibration.verdict import verdict
 
 __all__ = [
     "CALIBRATION_FILE",
@@ -37,5 +39,6 @@ __all__ = [
     "paired",
     "plan",
     "probes_of",
+    "verdict",
     "write_atomically",
 ]

@@ -105,6 +105,8 @@ def optimum_of(run: TrainingRun, seen: Sequence[ProbeResult], value: Value) -> O
         log2_interval=basin.interval,
         log2_interval_95=basin.wide_interval,
         log2_band=basin.band,
+        log2_probed=basin.probed,
+        log2_diverged=tuple(sorted({float(place) for place in x[loss == math.inf]})),
         status=basin.status,
         loss=basin.loss if math.isfinite(basin.loss) else None,
         outliers=basin.outliers,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from adamw_scale.cli.text import say
 from adamw_scale.timescale import weight_decay
-from adamw_scale.units import format_percent, format_share, format_significant
+from adamw_scale.units import format_percent, format_significant
 
 if TYPE_CHECKING:
     from adamw_scale.spec import Calibration, Optimum, TrainingRun
@@ -30,18 +30,18 @@ def render(calibration: "Calibration", out: str, *, picture: bool = False) -> No
 
 
 def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
+    from adamw_scale.calibration import verdict
+
     tau, run = optimum.timescale, optimum.run
     size = f"{parameters(run)}{run.dataset_size:g} {run.unit} x {run.epochs:g} epochs, lr {run.peak_lr:g}"
     print(f"optimum {optimum.status}: {size}")
-    if optimum.loss is None:
-        say(f"every probe diverged, at any weight decay, at lr {run.peak_lr:g}. Lower --lr, or warm up for longer")
-        return
     if optimum.outliers:
         say(f"left out: {optimum.outliers} losses, far above the others of their seed: no basin is so")
-    if optimum.status != "located":
-        say(_why_nothing_was_fitted(optimum))
+    if optimum.loss is None or optimum.status != "located":
+        why, fix = verdict(optimum)
+        say(why)
         if alone:
-            say("To locate one, train the probes longer on fewer data (--epochs, --dataset-size), or add --seeds.")
+            say(f"what to do: {fix}")
         return
     low, high = (2.0**end for end in optimum.log2_interval)
     print(
@@ -118,16 +118,6 @@ def _show_scales(calibration: "Calibration") -> None:
 def _weight_decay(run: "TrainingRun", tau_run: float) -> float:
     """λ (PyTorch convention) of a timescale as a fraction of the run."""
     return weight_decay(run.lr, run.timescale(run=tau_run).iters)
-
-
-def _why_nothing_was_fitted(optimum: "Optimum") -> str:
-    if optimum.status == "flat":
-        return "flat: the losses do not tell timescales apart within an octave of the lowest; in this range λ hardly matters"
-    tau = optimum.timescale
-    end = f"{format_share(tau.run, 'the run')}, λ = {format_significant(optimum.weight_decay)}"
-    if tau.run > 1:
-        return f"edge: the longest timescale probed was best ({end}); here decay only costs, use none or less than that"
-    return f"edge: the shortest timescale probed was best ({end}); the optimum lies at more decay than may be probed"
 
 
 def _scale(run: "TrainingRun") -> str:

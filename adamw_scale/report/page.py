@@ -14,6 +14,7 @@ from adamw_scale import __version__
 from adamw_scale.advisor import recommend
 from adamw_scale.calibration.files import COMMAND_FILE, folder_of, load_calibration, write_atomically
 from adamw_scale.calibration.fit import load_results, probes_of
+from adamw_scale.calibration.verdict import verdict
 from adamw_scale.probe.plan import ProbeResult, flops_of
 from adamw_scale.report import figures
 from adamw_scale.report.files import svg
@@ -23,12 +24,6 @@ from adamw_scale.spec import Calibration, Optimum, Recommendation
 from adamw_scale.units import format_count, format_percent, format_significant
 
 REPORT_FILE = "report.html"
-ADVICE = {
-    "flat": "The losses do not tell timescales apart: in the range that was probed λ hardly matters. To see more, train "
-    "the probes longer on fewer data (--epochs, --dataset-size), or add --seeds.",
-    "edge": "The lowest loss lies at the end of what was probed, so the optimum lies there or beyond. Where that is the "
-    "longest timescale, decay only costs: use none, or less than that; else train the probes longer.",
-}
 
 
 class Picture(NamedTuple):
@@ -68,6 +63,7 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
         "digits": format_significant,
         "count": format_count,
         "exp2": _exp2,
+        "sentence": _sentence,
     }
     template = environment.from_string(here.joinpath("page.html").read_text(encoding="utf-8"))
     advice = recommend(calibration.optima[0].run, calibration=calibration) if calibration.constants else None
@@ -77,7 +73,7 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
         calibration=calibration,
         base=calibration.optima[0],
         advice=advice,
-        advice_for=ADVICE,
+        verdict=verdict,
         name_of=figures.name_of,
         published=vars(RULES[calibration.rule]()) if calibration.rule in RULES else {},
         answer=Picture(
@@ -167,6 +163,10 @@ def _as_json(value: Mapping[str, Any]) -> Markup:
     """JSON that may stand in a script element, whatever its strings hold."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704  # escaped here
+
+
+def _sentence(clause: str) -> str:
+    return f"{clause[:1].upper()}{clause[1:]}."
 
 
 def _exp2(value: float) -> float:

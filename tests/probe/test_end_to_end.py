@@ -125,7 +125,8 @@ def test_every_run_diverged(tmp_path: Path, adamw_scale: Command) -> None:
     says = ["--command", f"sh {tmp_path}/says.sh {{weight_decay}}", *run]
     outcome = adamw_scale("calibrate", "--out", str(tmp_path), *says, "--epochs", "4")
     assert outcome.code == 1
-    assert "every probe diverged, at any weight decay, at lr 2. Lower --lr" in outcome.err
+    assert "every probe diverged, at any weight decay, at lr 2\n" in outcome.err
+    assert "what to do: lower --lr" in outcome.err
     assert "flat" not in outcome.err
     fitted = adamw_scale("calibrate", "--fit-only", "--out", str(tmp_path))
     assert (fitted.code, "every probe diverged" in fitted.err) == (1, True)
