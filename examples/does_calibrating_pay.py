@@ -14,8 +14,8 @@ from pathlib import Path
 from adamw_scale import recommend
 from adamw_scale.calibration import load_calibration
 from adamw_scale.probe import ENGINES
-from adamw_scale.probe.engines.engine import TaskSource
 from adamw_scale.probe.plan import ProbeConfig
+from adamw_scale.probe.tasks.task import TaskSource
 
 NEW_SEEDS = (1001, 1002, 1003)
 
@@ -31,8 +31,9 @@ def main(folder: Path, data: str | None) -> int:
         for name, decay in contenders.items()
         for seed in NEW_SEEDS
     }
-    with ENGINES["processes"](TaskSource(calibration.task["name"], data), 2) as engine:
-        losses = {result.key: result.value for result in engine.run(list(configs.values()), lambda progress: None)}
+    with ENGINES["processes"](TaskSource(calibration.task["name"], data), 2, {}) as engine:
+        batches = engine.run([[config] for config in configs.values()], lambda progress: None)
+        losses = {result.key: result.value for batch in batches for result in batch}
 
     print(f"{'':12} {'λ':>8}  {'held-out loss':>13}  {'over recommended':>16}   per seed")
     regrets = {}

@@ -282,7 +282,7 @@ class _Training:
     def _captured(self) -> Callable[[], None]:
         """The step as a CUDA graph; weights and optimizer are as before it was captured."""
         kept = {name: tensor.clone() for name, tensor in self._tensors().items()}
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UPS):
