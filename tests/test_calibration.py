@@ -53,9 +53,9 @@ def test_a_flat_basin_is_flat(tmp_path: Path, planted: type[PlantedEngine]) -> N
     [
         (9.0, (-99.0, 99.0), "longest timescale probed was best (16 times the run", "longer on fewer data"),
         (-9.0, (-99.0, 99.0), "shortest timescale probed was best (1.6 % of the run", "fewer steps"),
-        (-2.4, (-2.5, 99.0), "shortest timescale that did not diverge was best", "lower --lr"),
-        (1.0, (1.2, 99.0), "shortest timescale that did not diverge was best", "lower --lr"),
-        (-2.4, (-99.0, -2.5), "longest timescale that did not diverge was best", "lower --lr"),
+        (-2.4, (-2.5, 99.0), "best near the shortest timescale that did not diverge", "lower --lr"),
+        (1.0, (1.2, 99.0), "best near the shortest timescale that did not diverge", "lower --lr"),
+        (-2.4, (-99.0, -2.5), "best near the longest timescale that did not diverge", "lower --lr"),
     ],
 )
 def test_an_optimum_at_an_edge_says_at_which(

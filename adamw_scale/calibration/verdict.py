@@ -42,7 +42,7 @@ def verdict(optimum: Optimum) -> Verdict:
     if best - low < high - best:
         if any(x < low for x in optimum.log2_diverged):
             return Verdict(
-                f"edge: the shortest timescale that did not diverge was best ({end})", f"{STEADIER} with more decay"
+                f"edge: best near the shortest timescale that did not diverge ({end})", f"{STEADIER} with more decay"
             )
         return Verdict(
             f"edge: the shortest timescale probed was best ({end}); the optimum lies at more decay than may be probed",
@@ -50,7 +50,7 @@ def verdict(optimum: Optimum) -> Verdict:
         )
     if any(x > high for x in optimum.log2_diverged):
         return Verdict(
-            f"edge: the longest timescale that did not diverge was best ({end})", f"{STEADIER} with less decay"
+            f"edge: best near the longest timescale that did not diverge ({end})", f"{STEADIER} with less decay"
         )
     return Verdict(
         f"edge: the longest timescale probed was best ({end}); here decay only costs, use none or less than that",
