@@ -229,7 +229,7 @@ def test_sigkill_in_the_middle(tmp_path: Path) -> None:
     store = tmp_path / "killed" / PROBES_FILE
     for enough in (2, 6):
         process = subprocess.Popen(_command(tmp_path / "killed"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not (store.exists() and store.read_bytes().count(b"\n") >= enough):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -273,13 +273,13 @@ def test_an_optimum_that_is_not_there_is_status_1(tmp_path: Path, adamw_scale: C
 def test_ctrl_c_says_so_and_keeps_what_is_done(tmp_path: Path) -> None:
     """SIGINT ends with status 130 and one line; the finished probes stay."""
     process = subprocess.Popen(_command(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     store = tmp_path / PROBES_FILE
     while not (store.exists() and store.read_bytes().count(b"\n") >= 1):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert out == ""
     assert "interrupted" in err.splitlines()[-1]

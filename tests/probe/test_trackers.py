@@ -403,7 +403,7 @@ class FailingToClose(Recorder):
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Until it holds."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
