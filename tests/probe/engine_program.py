@@ -21,7 +21,7 @@ from adamw_scale.probe.tasks.task import TaskSource
 
 PR_SET_CHILD_SUBREAPER = 36
 KILLED = "killed"
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 def program(wanted: dict[str, Any]) -> None:

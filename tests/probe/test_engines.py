@@ -30,7 +30,7 @@ from adamw_scale.probe.tasks.task import Progress, TaskSource
 OPTIONS: dict[str, dict[str, str]] = {"slurm": {"cluster": "local"}}
 LIBRARIES = {"ray": "ray", "slurm": "submitit"}
 ENGINES_OF_WORKERS = [name for name in ENGINES if name != "serial"]
-SECONDS = 60.0  # after which what should have happened long ago has not
+SECONDS = 240.0  # after which what should have happened long ago has not
 
 Open = Callable[..., Engine]
 
