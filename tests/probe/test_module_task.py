@@ -204,7 +204,7 @@ def with_part(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> str:
         ({"defaults": property(raising)}, r"RuntimeError: no such\. Pass package"),
         ({"__init__": leave}, r"SystemExit: 0"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )  # fmt: skip
 def test_parts_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, parts: dict[str, Any], says: str) -> None:
     """Whatever a part raises or returns, it is named in one line, with what it should be."""
