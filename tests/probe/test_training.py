@@ -135,12 +135,17 @@ def _train_plainly(plain: Plain, problem: Problem, config: ProbeConfig, rows: Ro
     adamw = torch.optim.AdamW(groups, betas=run.betas, foreach=False)
     epochs = [np.random.default_rng((config.seed, epoch)) for epoch in range(STEPS * PER_STEP // EXAMPLES + 1)]
     order = torch.from_numpy(np.concatenate([epoch.permutation(EXAMPLES) for epoch in epochs]))
+    peak_lr, weight_decay, schedule, decay_schedule = (
+        run.lr,
+        run.current_weight_decay,
+        run.lr_schedule,
+        run.decay_schedule,
+    )
     for step in range(STEPS):
         progress = (step + 0.5) / STEPS
         for group, scale in zip(adamw.param_groups, scales, strict=True):
-            group["lr"] = run.lr * scale.peak_lr * run.lr_schedule.multiplier(progress)
-            decay = run.current_weight_decay * run.decay_schedule.own(progress)
-            group["weight_decay"] = decay * scale.weight_decay
+            group["lr"] = peak_lr * scale.peak_lr * schedule.multiplier(progress)
+            group["weight_decay"] = weight_decay * decay_schedule.own(progress) * scale.weight_decay
         index = order[step * PER_STEP : (step + 1) * PER_STEP]
         outputs = plain(rows.inputs[index])
         loss = F.cross_entropy(outputs.reshape(-1, outputs.shape[-1]), rows.targets[index].reshape(-1))
