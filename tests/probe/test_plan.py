@@ -106,7 +106,7 @@ def test_any_part_of_the_results_leads_to_the_same_sweep(planted: type[PlantedEn
     design = sweep()
     whole = finish(design, planted)
     shuffle = random.Random(0)
-    for size in range(len(whole)):
+    for size in range(0, len(whole), 3):
         results = dict(shuffle.sample(sorted(whole.items()), size))
         engine = planted(TaskSource("planted"), 1, {})
         while missing := design.missing(results):
