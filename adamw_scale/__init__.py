@@ -13,37 +13,55 @@ Names load on first use, so importing the package costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adamw_scale.advisor import recommend as recommend
+    from adamw_scale.advisor.advice import recommend as recommend
+    from adamw_scale.advisor.conversion import convert as convert
+    from adamw_scale.advisor.memory import timescale_of as timescale_of
+    from adamw_scale.auditing import Audit as Audit
+    from adamw_scale.auditing import audit as audit
     from adamw_scale.calibration import calibrate as calibrate
-    from adamw_scale.conversion import convert as convert
-    from adamw_scale.ema_coefficients import ema_coefficients as ema_coefficients
     from adamw_scale.errors import AdamWScaleError as AdamWScaleError
-    from adamw_scale.spec import Calibration as Calibration
-    from adamw_scale.spec import Recommendation as Recommendation
-    from adamw_scale.spec import Timescale as Timescale
-    from adamw_scale.spec import TrainingRun as TrainingRun
+    from adamw_scale.evidence import recipes as recipes
+    from adamw_scale.frameworks.emission import emit as emit
+    from adamw_scale.report import write_report as write_report
+    from adamw_scale.spec.advice import Recommendation as Recommendation
+    from adamw_scale.spec.measurement import Calibration as Calibration
+    from adamw_scale.spec.run import Timescale as Timescale
+    from adamw_scale.spec.run import TrainingRun as TrainingRun
+    from adamw_scale.theory.coefficients import ema_coefficients as ema_coefficients
 
 _HOME = {
     "AdamWScaleError": "errors",
-    "Calibration": "spec",
-    "Recommendation": "spec",
-    "Timescale": "spec",
-    "TrainingRun": "spec",
+    "Audit": "auditing",
+    "Calibration": "spec.measurement",
+    "Recommendation": "spec.advice",
+    "Timescale": "spec.run",
+    "TrainingRun": "spec.run",
+    "audit": "auditing",
     "calibrate": "calibration",
-    "convert": "conversion",
-    "ema_coefficients": "ema_coefficients",
-    "recommend": "advisor",
+    "convert": "advisor.conversion",
+    "ema_coefficients": "theory.coefficients",
+    "emit": "frameworks.emission",
+    "recipes": "evidence",
+    "recommend": "advisor.advice",
+    "timescale_of": "advisor.memory",
+    "write_report": "report",
 }
 __all__ = [
     "AdamWScaleError",
+    "Audit",
     "Calibration",
     "Recommendation",
     "Timescale",
     "TrainingRun",
+    "audit",
     "calibrate",
     "convert",
     "ema_coefficients",
+    "emit",
+    "recipes",
     "recommend",
+    "timescale_of",
+    "write_report",
 ]
 __version__ = "0.1.0"
 

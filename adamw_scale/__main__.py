@@ -10,11 +10,11 @@ def run() -> None:
     answer takes. What is loaded stays, so it is set aside before collecting resumes.
     """
     gc.disable()
-    from adamw_scale.cli.main import main
+    from adamw_scale.cli import main
 
     gc.freeze()
     gc.enable()
-    main()
+    main.run()
 
 
 if __name__ == "__main__":

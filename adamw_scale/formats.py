@@ -11,7 +11,7 @@ import re
 import shlex
 import tomllib
 import warnings
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
@@ -37,12 +37,13 @@ class Document(NamedTuple):
     """What a text says: a mapping, and the calls of a Python text.
 
     `content` of Python text holds its assignments ("lr", "cfg.optim.lr"), that of shell text its --flags without the
-    dashes.
+    dashes. `text` is what was parsed.
     """
 
     format: str
     content: dict[str, Any]
     calls: tuple[Call, ...] = ()
+    text: str = ""
 
     def keys(self) -> frozenset[str]:
         """Every key at any depth, alone and with the path to it, and the last part of every name that is called."""
@@ -53,15 +54,21 @@ class Document(NamedTuple):
         return frozenset(found)
 
 
-def parse(text: str, suffix: str = "") -> Document:
-    """The document a text is; `suffix` of its file (".yaml") settles the format where it is known.
+def parse(text: str, suffix: str = "", among: Collection[str] = FORMATS) -> Document:
+    """The document a text is.
+
+    Args:
+        text: A whole config, launch script or training script.
+        suffix: Of its file (".yaml"); it settles the format where it is one of a format.
+        among: Formats that it may be in; one alone settles it where the suffix does not, else the text is looked at.
 
     Raises:
         SpecError: not valid in its format, nested beyond reason, or not a document with keys.
     """
-    name = _BY_SUFFIX.get(suffix.lower()) or _sniffed(text)
+    only = next(iter(among)) if len(among) == 1 else None
+    name = _BY_SUFFIX.get(suffix.lower()) or only or _sniffed(text)
     try:
-        document = _PARSERS[name](text)
+        document = _PARSERS[name](text)._replace(text=text)
         document.keys()  # refuses what aliases and names make of a few bytes
         return document
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:

@@ -12,6 +12,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import to_json as pydantic_to_json
 
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 from adamw_scale.units import parse_quantity
@@ -68,6 +69,10 @@ class Noun(BaseModel):
         except ValidationError as error:
             raise _plain(cls, error) from None
 
+    def to_json(self, indent: int | None = None) -> str:
+        """The value as a JSON document; what is None is left out."""
+        return to_json(self, indent)
+
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Read the value from a JSON document; SpecError for anything that is not one."""
@@ -76,6 +81,11 @@ class Noun(BaseModel):
         except ValidationError as error:
             message = error.errors()[0]["msg"].removeprefix("Invalid JSON: ")
             raise SpecError(f"not valid JSON ({message[:80]})") from None
+
+
+def to_json(content: Any, indent: int | None = None) -> str:
+    """A noun, or a mapping of nouns and plain values, as JSON: the one way in which documents are written."""
+    return pydantic_to_json(content, by_alias=True, exclude_none=True, indent=indent).decode()
 
 
 def flag(model: type[Noun], name: str) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from adamw_scale import recommend
 from adamw_scale.calibration import load_calibration
-from adamw_scale.probe import ENGINES
-from adamw_scale.probe.plan import ProbeConfig
-from adamw_scale.probe.tasks.task import TaskSource
+from adamw_scale.probe.engines import ENGINES
+from adamw_scale.spec.measurement import ProbeConfig
+from adamw_scale.training.tasks.task import TaskSource
 
 NEW_SEEDS = (1001, 1002, 1003)
 

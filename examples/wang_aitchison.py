@@ -19,13 +19,14 @@ import sys
 from pathlib import Path
 
 from adamw_scale import calibrate
-from adamw_scale.calibration import PROBES_FILE, write_atomically
-from adamw_scale.probe import ENGINES, load_task
+from adamw_scale.calibration import PROBES_FILE
+from adamw_scale.files import write_atomically
+from adamw_scale.probe.engines import ENGINES
 from adamw_scale.probe.engines.engine import in_batches
-from adamw_scale.probe.plan import ProbeConfig
 from adamw_scale.probe.store import ProbeStore
-from adamw_scale.probe.tasks.task import TaskSource
-from adamw_scale.spec import Optimum
+from adamw_scale.spec.measurement import Optimum, ProbeConfig
+from adamw_scale.training.tasks import load_task
+from adamw_scale.training.tasks.task import TaskSource
 
 TASK = "byte-mlp"
 SIZES = ("4k", "8k", "16k", "32k", "64k")

@@ -17,8 +17,8 @@ from hypothesis import settings
 from adamw_scale.cli import main as cli
 from adamw_scale.probe.engines.engine import Batch
 from adamw_scale.probe.engines.serial import SerialEngine
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.probe.tasks.task import Listener, Progress, TaskSource
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
@@ -63,7 +63,7 @@ def adamw_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         monkeypatch.setattr(cli.app, "registered_commands", [])
         monkeypatch.setattr(cli.app, "registered_groups", [])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            cli.run()
         captured = capsys.readouterr()
         return Outcome(int(end.value.code or 0), captured.out, captured.err)
 

@@ -1,8 +1,12 @@
 """The house rules: imports run one way, heavy libraries stay in their rooms, the public door is complete."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,27 +15,25 @@ import adamw_scale
 
 PACKAGE = Path(adamw_scale.__file__).parent
 
-# Each storey may import from the ones before it, and from its own.
-STOREYS = [
-    {"errors", "units", "registry"},
-    {"timescale", "curves", "fitting", "conventions", "parametrizations", "lr_laws", "batch_scaling", "formats"},
-    {"schedules"},
-    {"weight_decay_schedules"},
-    {"ema_window", "ema_coefficients"},
+# The rooms of the house, from the ground up: each may import from the ones before it, and from itself.
+STOREYS = (
+    {"errors", "units", "registry", "formats", "files"},
+    {"theory"},
     {"noun"},
     {"spec"},
-    {"rules", "evidence", "frameworks", "conversion"},
+    {"rules", "evidence", "frameworks"},
     {"advisor"},
-    {"audit"},
+    {"auditing"},
+    {"training"},
+    {"integrations"},
     {"probe"},
     {"calibration"},
     {"report"},
-    {"integrations"},
     {"cli"},
     {"__main__"},
-]
-ROOMS = {
-    "torch": {"probe", "integrations"},
+)
+LIBRARIES = {
+    "torch": {"training", "integrations"},
     "transformers": {"integrations"},
     "lightning": {"integrations"},
     "scipy": set(),
@@ -39,12 +41,13 @@ ROOMS = {
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "markupsafe": {"report"},
-    "numpy": {"ema_coefficients", "fitting", "calibration", "probe", "report"},
+    "numpy": {"theory/coefficients", "theory/basin", "probe/search", "calibration", "training", "report"},
     "rich": {"cli"},
     "typer": {"cli"},
     "yaml": {"formats"},
 }
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+FILES = sorted(PACKAGE.rglob("*.py"))
+FRONT_DOOR = PACKAGE / "__init__.py"
 
 
 def room(path: Path) -> str:
@@ -52,8 +55,13 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def name_of(path: Path) -> str:
+    """A file's place in the house, such as theory/basin."""
+    return path.relative_to(PACKAGE).with_suffix("").as_posix()
+
+
 def imports(path: Path) -> set[str]:
-    """Every module a file imports anywhere, also inside functions."""
+    """Every module a file imports anywhere, also inside functions and for type checkers only."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -64,25 +72,91 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def file_of(module: str) -> Path | None:
+    """The file of this package that an import reaches: the module, or the module that a name is in."""
+    parts = module.split(".")[1:]
+    for length in range(len(parts), 0, -1):
+        place = PACKAGE.joinpath(*parts[:length])
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
+
+
+@cache
+def reached(path: Path) -> frozenset[Path]:
+    """Files of this package that a file imports."""
+    own = {name for name in imports(path) if name.startswith("adamw_scale.")}
+    return frozenset(file for name in own if (file := file_of(name)) is not None and file != path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_run_one_way(path: Path) -> None:
     """No file imports from a higher storey, nor the package's own front door."""
+    if path == FRONT_DOOR:
+        return  # it offers what all rooms make
     storey = {name: level for level, names in enumerate(STOREYS) for name in names}
-    for name in imports(path):
-        if name.startswith("adamw_scale."):
-            other = name.split(".")[1]
-            if other == "__version__":
-                continue
-            assert storey[other] <= storey[room(path)], f"{room(path)} imports {other}"
+    assert "adamw_scale" not in imports(path)
+    for other in reached(path):
+        assert storey[room(other)] <= storey[room(path)], f"{name_of(path)} imports {name_of(other)}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_imports_itself_by_a_detour() -> None:
+    """There is no circle of files, not even one that only a type checker walks."""
+    sorter = TopologicalSorter({path: reached(path) for path in FILES if path != FRONT_DOOR})
+    sorter.prepare()  # CycleError names the circle
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
     """torch trains, numpy fits, rich renders; nobody else touches them."""
     for name in imports(path):
         library = name.split(".")[0]
-        if library in ROOMS:
-            assert room(path) in ROOMS[library], f"{room(path)} imports {library}"
+        if library in LIBRARIES:
+            assert {room(path), name_of(path)} & LIBRARIES[library], f"{name_of(path)} imports {library}"
+
+
+def test_theory_knows_no_run_and_no_pydantic() -> None:
+    """Floats in, floats out: nothing that the theory reaches, by any path, is a noun."""
+    seen, waiting = set(), {path for path in FILES if room(path) == "theory"}
+    while waiting:
+        seen |= waiting
+        waiting = {other for path in waiting for other in reached(path)} - seen
+    assert {room(path) for path in seen} <= {"theory", "errors", "units"}
+    assert not {name for path in seen for name in imports(path) if name.split(".")[0] == "pydantic"}
+
+
+def test_training_takes_nothing_from_asking() -> None:
+    """What trains a probe knows its configuration and its result, which are nouns, and nobody who asks for it."""
+    for path in FILES:
+        if room(path) == "training":
+            assert not {name_of(other) for other in reached(path) if room(other) in ("probe", "calibration")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_module_bears_the_name_of_what_it_defines(path: Path) -> None:
+    """Else a name is a function at its first use and a module at the second."""
+    own = path.parent.name if path.name == "__init__.py" else path.stem
+    body = ast.parse(path.read_text()).body
+    defined = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    assert own not in defined
+
+
+def test_public_names_stay_what_they_are() -> None:
+    """A public name is the same thing before and after every module of the package was imported."""
+    first = {name: getattr(adamw_scale, name) for name in adamw_scale.__all__}
+    for path in FILES:
+        if not {name.split(".")[0] for name in imports(path)} & {"lightning", "transformers"}:
+            module = ".".join(["adamw_scale", *path.relative_to(PACKAGE).with_suffix("").parts])
+            importlib.import_module(module.removesuffix(".__init__"))
+    assert {name: getattr(adamw_scale, name) for name in adamw_scale.__all__} == first
+
+
+def test_public_functions_have_examples_that_run() -> None:
+    """Whoever meets a public function first sees how it is used; doctest runs the example."""
+    for name in adamw_scale.__all__:
+        if inspect.isfunction(public := getattr(adamw_scale, name)):
+            assert ">>> " in str(public.__doc__), name
 
 
 def test_no_function_imports_what_its_module_could() -> None:
@@ -101,8 +175,8 @@ def test_recommend_loads_nothing_heavy() -> None:
     """Advice starts without torch, numpy, scipy, matplotlib, yaml, rich or the probes."""
     code = (
         "import sys; sys.argv = 'adamw-scale recommend --params 1.3B --tokens 26B --batch-size 0.5M --lr 3e-4'.split()\n"
-        "from adamw_scale.cli.main import main\n"
-        "try: main()\n"
+        "from adamw_scale.cli import main\n"
+        "try: main.run()\n"
         "except SystemExit: pass\n"
         "print(sorted(sys.modules), file=sys.stderr)"
     )

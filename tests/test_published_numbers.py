@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from adamw_scale import TrainingRun, recommend
-from adamw_scale import batch_scaling as scaling
-from adamw_scale import timescale as ema
-from adamw_scale.conventions import Setting, from_pytorch, to_pytorch
-from adamw_scale.ema_coefficients import ema_coefficients
-from adamw_scale.lr_laws import LAWS
-from adamw_scale.parametrizations import PARAMETRIZATIONS, Multipliers
 from adamw_scale.rules.adana import Adana
 from adamw_scale.rules.constant_tau_epoch import ConstantTauEpoch
 from adamw_scale.rules.loshchilov_hutter import LoshchilovHutter
 from adamw_scale.rules.power_lines import PowerLines
 from adamw_scale.rules.steplaw_refit import StepLawRefit
-from adamw_scale.schedules import Schedule
+from adamw_scale.theory import batch_scaling as scaling
+from adamw_scale.theory import timescale as ema
+from adamw_scale.theory.coefficients import ema_coefficients
+from adamw_scale.theory.conventions import Setting, from_pytorch, to_pytorch
+from adamw_scale.theory.lr_laws import LAWS
+from adamw_scale.theory.parametrizations import PARAMETRIZATIONS, Multipliers
+from adamw_scale.theory.schedules import Schedule
 
 
 def test_01_power_lines_2505_13738_equation_3() -> None:

@@ -10,11 +10,11 @@ from conftest import Command
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from adamw_scale.conventions import CONVENTIONS
 from adamw_scale.frameworks import FRAMEWORKS
-from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.rules import RULES
-from adamw_scale.schedules import SCHEDULES
+from adamw_scale.theory.conventions import CONVENTIONS
+from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
+from adamw_scale.theory.schedules import SCHEDULES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -80,7 +80,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "my.txt").write_text(corpus)
     (tmp_path / "train.py").write_text((ROOT / "examples" / "own_script.py").read_text())
     (tmp_path / "mypackage").mkdir()
-    tasks = (ROOT / "tests" / "probe" / "own_tasks.py").read_text()
+    tasks = (ROOT / "tests" / "training" / "own_tasks.py").read_text()
     (tmp_path / "mypackage" / "mymodule.py").write_text(f"{tasks}\n\nMyTask = Mixture\n")
     digits = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):

@@ -1,9 +1,14 @@
 """recommend(): the only place where a timescale becomes advice.
 
-answers.py    a rule, published or calibrated -> the run's timescale, and how far to trust it
-laws.py       what learning-rate laws say where the run has no learning rate
-advice.py     timescale -> weight decay, range, competitors, groups, companions
-cautions.py   reasons that hold whatever rule gave the number
+answers.py     a rule, published or calibrated -> the run's timescale, and how far to trust it
+scaling.py     how measured optima move from run to run
+advice.py      timescale -> weight decay, range, competitors, groups, companions
+cautions.py    reasons that hold whatever rule gave the number
+laws.py        what learning-rate laws say where the run has no learning rate
+inputs.py      the run itself, where it is said by what differs from a tuned or calibrated one
+memory.py      timescale_of(): what the final weights of a run remember
+standing.py    where a run stands among public recipes
+conversion.py  convert(): one library's weight decay in another's unit
 """
 
 from adamw_scale.advisor.advice import decay_per_step, recommend

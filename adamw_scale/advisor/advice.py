@@ -4,19 +4,14 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from adamw_scale import timescale as ema
 from adamw_scale.advisor.answers import Answer, carrier, measured, published, transferred, tuned_optimum
 from adamw_scale.advisor.cautions import cautions_of
 from adamw_scale.advisor.laws import laws_for
-from adamw_scale.batch_scaling import beta2_for_batch, beta_power, beta_sde, completed_p, eps_sde
-from adamw_scale.conventions import CONVENTIONS, from_pytorch, to_pytorch
 from adamw_scale.errors import MissingInputError, SpecError
-from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.rules import RULES, regime
 from adamw_scale.rules.regimes import BASELINE, TRANSFERS, Regime
-from adamw_scale.spec import (
+from adamw_scale.spec.advice import (
     Alternative,
-    Calibration,
     Caution,
     Companions,
     Current,
@@ -24,10 +19,14 @@ from adamw_scale.spec import (
     InConvention,
     ParamGroup,
     Recommendation,
-    Timescale,
-    TrainingRun,
     Transfer,
 )
+from adamw_scale.spec.measurement import Calibration
+from adamw_scale.spec.run import Timescale, TrainingRun
+from adamw_scale.theory import timescale as ema
+from adamw_scale.theory.batch_scaling import beta2_for_batch, beta_power, beta_sde, completed_p, eps_sde
+from adamw_scale.theory.conventions import CONVENTIONS, from_pytorch, to_pytorch
+from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
 from adamw_scale.units import format_count
 
 # Published optima were searched on grids of factor 2: each is known to half a grid step.

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, NamedTuple, cast
 
-from adamw_scale import timescale as ema
 from adamw_scale.advisor.scaling import EIGHTY, ScalingFit, fours_between
 from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
-from adamw_scale.parametrizations import PARAMETRIZATIONS
 from adamw_scale.rules import RULES, CalibratableRule, Rule
 from adamw_scale.rules.regimes import TRANSFERS, Regime
-from adamw_scale.spec import Calibration, Caution, Optimum, Timescale, TrainingRun
+from adamw_scale.spec.advice import Caution
+from adamw_scale.spec.measurement import Calibration, Optimum
+from adamw_scale.spec.run import Timescale, TrainingRun
+from adamw_scale.theory import timescale as ema
+from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
 from adamw_scale.units import format_count, format_significant
 
 # Beyond this factor from what was measured, a fitted answer is marked as outside its domain.

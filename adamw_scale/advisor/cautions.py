@@ -3,14 +3,15 @@
 import math
 from collections.abc import Iterator
 
-from adamw_scale import timescale as ema
 from adamw_scale.advisor.answers import how_to_measure, published_for
 from adamw_scale.advisor.scaling import ratios
-from adamw_scale.batch_scaling import lr_sde
-from adamw_scale.conventions import CONVENTIONS
-from adamw_scale.parametrizations import PARAMETRIZATIONS, published_decay_factors
 from adamw_scale.rules.regimes import Regime, regime
-from adamw_scale.spec import Caution, Timescale, TrainingRun
+from adamw_scale.spec.advice import Caution
+from adamw_scale.spec.run import Timescale, TrainingRun
+from adamw_scale.theory import timescale as ema
+from adamw_scale.theory.batch_scaling import lr_sde
+from adamw_scale.theory.conventions import CONVENTIONS
+from adamw_scale.theory.parametrizations import PARAMETRIZATIONS, published_decay_factors
 from adamw_scale.units import format_count, format_percent, format_significant
 
 # Largest lr and lr*λ of any AdamW setting that was read in a source: 0.05 (2305.17212), 3.2e-3 (2509.14786).

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from adamw_scale.lr_laws import LAWS
-from adamw_scale.spec import LawAdvice, TrainingRun
+from adamw_scale.spec.advice import LawAdvice
+from adamw_scale.spec.run import TrainingRun
+from adamw_scale.theory.lr_laws import LAWS
 
 
 def laws_for(run: TrainingRun, product: float) -> Iterator[LawAdvice]:

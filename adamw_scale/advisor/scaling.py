@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adamw_scale.rules import CalibratableRule
-from adamw_scale.spec import Optimum, TrainingRun
+from adamw_scale.spec.measurement import Optimum
+from adamw_scale.spec.run import TrainingRun
 
 SCATTER = 0.3  # octaves by which the optimum of one data set misses a law; two slices of one text differ by 0.2
 WIDE = 3.0  # octaves: standard deviation of the shift before anything is measured

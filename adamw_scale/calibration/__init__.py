@@ -3,8 +3,8 @@
     design.py     what is asked for -> sweeps: one for each scale, and what they may cost
     run.py        sweeps -> probes that are missing -> store -> ..., until nothing is missing
     aim.py        which scale gets the next seed: what tells most about the target for its cost
-    fit.py        results -> optima, the rule's constants, how they move across scales and with the learning rate
-    verdict.py    why nothing was located, and what to do
+    fitting.py    results -> optima, the rule's constants, how they move across scales and with the learning rate
+    remedies.py   why nothing was located, and what to do
     validate.py   what the calibration predicts for a larger run, trained there
     files.py      the folder
 
@@ -19,11 +19,10 @@ from adamw_scale.calibration.files import (
     PROBES_FILE,
     folder_of,
     load_calibration,
-    write_atomically,
 )
-from adamw_scale.calibration.fit import fit_stored, load_results, paired, probes_of
+from adamw_scale.calibration.fitting import fit_stored, load_results, paired, probes_of
+from adamw_scale.calibration.remedies import remedy
 from adamw_scale.calibration.run import Watcher, calibrate
-from adamw_scale.calibration.verdict import verdict
 
 __all__ = [
     "CALIBRATION_FILE",
@@ -39,6 +38,5 @@ __all__ = [
     "paired",
     "plan",
     "probes_of",
-    "verdict",
-    "write_atomically",
+    "remedy",
 ]

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from adamw_scale.advisor import recommend
 from adamw_scale.advisor.scaling import ScalingFit
 from adamw_scale.calibration.design import calibrated_rule
-from adamw_scale.calibration.fit import optimum_of
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult, Sweep, flops_of
-from adamw_scale.spec import Calibration, Optimum, Target, TrainingRun
+from adamw_scale.calibration.fitting import optimum_of
+from adamw_scale.probe.sweep import Sweep
+from adamw_scale.spec.measurement import Calibration, Optimum, ProbeConfig, ProbeResult, Target, flops_of
+from adamw_scale.spec.run import TrainingRun
 
 PAYS = 0.02  # of the target's variance that a seed has to take away; judgement
 NEEDED = 2  # seeds of every scale: fewer do not tell noise from basin

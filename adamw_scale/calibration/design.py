@@ -9,11 +9,12 @@ from typing import Any, cast
 
 from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.noun import flag
-from adamw_scale.probe import load_task
-from adamw_scale.probe.plan import Sweep, flops_of
-from adamw_scale.probe.tasks.task import Task, TaskSource
+from adamw_scale.probe.sweep import Sweep
 from adamw_scale.rules import RULES, CalibratableRule, regime
-from adamw_scale.spec import TrainingRun
+from adamw_scale.spec.measurement import flops_of
+from adamw_scale.spec.run import TrainingRun
+from adamw_scale.training.tasks import load_task
+from adamw_scale.training.tasks.task import Task, TaskSource
 from adamw_scale.units import parse_quantity
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})

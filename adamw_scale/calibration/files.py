@@ -1,11 +1,9 @@
 """The folder of a calibration: what its files are called, and how they are read and written."""
 
-import os
-import tempfile
 from pathlib import Path
 
 from adamw_scale.errors import CalibrationError, SpecError
-from adamw_scale.spec import Calibration
+from adamw_scale.spec.measurement import Calibration
 
 PROBES_FILE = "probes.jsonl"
 CALIBRATION_FILE = "calibration.json"
@@ -45,22 +43,3 @@ def load_calibration(path: str | Path) -> Calibration:
         raise CalibrationError(f"{file}: {error.strerror or error}. Pass a readable calibration.json") from None
     except SpecError as error:
         raise CalibrationError(f"{file} is not a calibration: {error}") from None
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one, whenever the process dies."""
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            os.unlink(temporary)
-        if isinstance(error, OSError):  # its name is that of the temporary file, which nobody knows
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise

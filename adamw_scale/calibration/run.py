@@ -10,25 +10,21 @@ from typing import Any
 
 from adamw_scale.calibration.aim import target_of, worthwhile
 from adamw_scale.calibration.design import NOTHING, Ask, Budget, aimed_at, at_lr, designs, further_lr, run_at
-from adamw_scale.calibration.files import (
-    CALIBRATION_FILE,
-    PROBES_FILE,
-    folder_of,
-    load_calibration,
-    write_atomically,
-)
-from adamw_scale.calibration.fit import fit, optimum_of, same_but_lr
+from adamw_scale.calibration.files import CALIBRATION_FILE, PROBES_FILE, folder_of, load_calibration
+from adamw_scale.calibration.fitting import fit, optimum_of, same_but_lr
 from adamw_scale.calibration.validate import prediction_for, validation_of
 from adamw_scale.errors import CalibrationError, ProbeError
-from adamw_scale.probe import ENGINES, load_task
-from adamw_scale.probe.engines.engine import Engine, in_batches
-from adamw_scale.probe.engines.machine import default_jobs
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult, Sweep
+from adamw_scale.files import write_atomically
+from adamw_scale.probe.engines import ENGINES
+from adamw_scale.probe.engines.engine import Engine, default_jobs, in_batches
 from adamw_scale.probe.store import FolderLock, ProbeStore
-from adamw_scale.probe.tasks.task import Listener, Task, TaskSource
+from adamw_scale.probe.sweep import Sweep
 from adamw_scale.probe.trackers import open_tracker
-from adamw_scale.probe.trackers.quietly import Quietly
-from adamw_scale.spec import Calibration, TrainingRun
+from adamw_scale.probe.trackers.forgiving import Quietly
+from adamw_scale.spec.measurement import Calibration, ProbeConfig, ProbeResult
+from adamw_scale.spec.run import TrainingRun
+from adamw_scale.training.tasks import load_task
+from adamw_scale.training.tasks.task import Listener, Task, TaskSource
 
 MOST_FURTHER_LRS = 3
 
@@ -85,6 +81,16 @@ def calibrate(
     Raises:
         CalibrationError: the folder cannot be used.
         ProbeError: a probe could not be run, or every first one failed; what was finished is kept.
+
+    Example:
+        >>> import adamw_scale, tempfile
+        >>> loss = "2 + math.log(1000 * {lr} * {weight_decay}) ** 2 / 100"
+        >>> command = f"python -c 'import json, math; print(json.dumps(dict(loss={loss})))'"
+        >>> run = {"unit": "samples", "dataset_size": 1e5, "batch_size": 100, "epochs": 4, "peak_lr": 1e-3}
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     measured = adamw_scale.calibrate(out, "command", task_options={"command": command}, run=run)
+        >>> measured.optima[0].status, round(measured.optima[0].timescale.iters)
+        ('located', 1000)
     """
     folder, ask = folder_of(out), Ask(**asked)
     source = TaskSource(task, data, dict(task_options), str(folder.absolute()))
@@ -117,7 +123,7 @@ def calibrate(
                 calibration = _validated(trainer, trained, ask, calibration, validate)
             if _is_of_another_run(folder / CALIBRATION_FILE, sweeps[0]):
                 watcher.notice(f"{CALIBRATION_FILE} was of another run and is replaced; its probes are kept")
-            write_atomically(folder / CALIBRATION_FILE, calibration.to_json())
+            write_atomically(folder / CALIBRATION_FILE, calibration.to_json(indent=2) + "\n")
     except OSError as error:
         raise CalibrationError(
             f"--out {out}: {error.strerror or error}. Pass a folder that can be written, on a disk with space"

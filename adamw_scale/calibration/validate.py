@@ -8,11 +8,11 @@ import numpy as np
 
 from adamw_scale.advisor import recommend
 from adamw_scale.calibration.design import Ask, run_at, sweep_of
-from adamw_scale.calibration.fit import optimum_of
+from adamw_scale.calibration.fitting import optimum_of
 from adamw_scale.errors import SpecError
-from adamw_scale.probe.plan import ProbeResult, Sweep
-from adamw_scale.probe.tasks.task import Task
-from adamw_scale.spec import Calibration, Validation
+from adamw_scale.probe.sweep import Sweep
+from adamw_scale.spec.measurement import Calibration, ProbeResult, Validation
+from adamw_scale.training.tasks.task import Task
 
 OFFSETS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)  # octaves around the prediction that are trained
 

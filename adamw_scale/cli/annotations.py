@@ -9,7 +9,7 @@ from adamw_scale import __version__
 from adamw_scale.units import printable
 
 if TYPE_CHECKING:
-    from adamw_scale.audit import Audit
+    from adamw_scale.auditing import Audit
     from adamw_scale.frameworks import Finding
 
 LEVELS = {"error": "error", "warning": "warning", "note": "note"}  # SARIF's names of severities

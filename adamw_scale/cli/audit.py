@@ -5,18 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamw_scale.cli.run_file import read_text
-from adamw_scale.cli.run_options import Given, fields_over, run_options
+from adamw_scale.cli.run_flags import Given, run_options, words_from
+from adamw_scale.cli.shared import describe_run, remark
 from adamw_scale.cli.text import columns, labelled, styled
-from adamw_scale.conventions import kind_of
-from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
+from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale.files import read_text
 from adamw_scale.frameworks import FRAMEWORKS
-from adamw_scale.units import format_count, format_percent, format_significant, parse_quantity
+from adamw_scale.units import format_count, format_percent, format_significant
 
 if TYPE_CHECKING:
-    from adamw_scale.audit import Audit, GroupTimescale
-    from adamw_scale.frameworks import Config
-    from adamw_scale.spec import TrainingRun
+    from adamw_scale.auditing import Audit, GroupTimescale
 
 MAX_CONFIG_BYTES = 1 << 18
 FORMATS = ("text", "json", "sarif", "github")
@@ -24,7 +22,7 @@ COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @run_options
-def audit(
+def command(
     given: Given,
     file: Annotated[str, typer.Argument(help="a config, launch script or training script; - is stdin", metavar="FILE")],
     framework: Annotated[
@@ -52,100 +50,19 @@ def audit(
     The file is read as data, never executed. Run options add what the config does not say and override what it says.
     Exit status 1 if an error is found.
     """
-    from adamw_scale.audit import audit as examine
-    from adamw_scale.audit import without_the_unread
-    from adamw_scale.formats import parse
-    from adamw_scale.frameworks.recognition import recognized
+    from adamw_scale.auditing import audit
 
     if output not in FORMATS:
         raise UnknownNameError("format", output, FORMATS)
     text = read_text(file, MAX_CONFIG_BYTES)
     try:
-        name = framework or recognized(parse(text, Path(file).suffix))
-        config = FRAMEWORKS[name]().read(text)
+        found = audit(text, framework, suffix=Path(file).suffix, devices=devices, **words_from(given))
     except SpecError as error:
         raise SpecError(f"{'stdin' if file == '-' else file[:200]}: {error}") from None
-    config = _overridden(without_the_unread(config), given)
-    run, asks = _run_of(config, given, None if devices is None else parse_quantity(devices))
-    found = examine(name, config, run, asks)
     if document := _rendered(found, "json" if json else output, file, text):
         print(document)
     if found.failed:
         raise typer.Exit(1)
-
-
-def _run_of(config: "Config", given: Given, devices: float | None) -> "tuple[TrainingRun | None, dict[str, str]]":
-    """The run that the config and the options describe; None where they leave out too much, with what to add."""
-    from adamw_scale.audit import described_run, run_fields
-
-    unit = _unit(config, given)
-    if unit is None:
-        _, asks = run_fields(config, "samples", devices)
-        asks.pop("--samples", None)
-        return None, {
-            "--tokens or --samples": "what the data set is, and its size, cannot be told from the config",
-            **asks,
-        }
-    base, asks = run_fields(config, unit, devices)
-    asks = _unanswered(asks, given)
-    try:
-        own = {name: value for name, value in given.items() if name not in ("weight_decay", "convention")}
-        fields = fields_over({**base, "unit": unit}, own)
-        run: TrainingRun | None = described_run(fields)
-    except MissingInputError:
-        return None, asks
-    if run is None or run.peak_lr is None or (config.schedule is None and "schedule" not in fields):
-        return None, asks
-    return run, {}
-
-
-def _overridden(config: "Config", given: Given) -> "Config":
-    """The config with what options say of its weight decay, its convention and its sequences."""
-    changes: dict[str, object] = {}
-    if "sequence_length" in given:
-        changes["sequence_length"] = parse_quantity(given["sequence_length"])
-    if "convention" in given:
-        kind_of(given["convention"])  # refuses what is unknown, and L2
-        changes["convention"] = given["convention"]
-    if "weight_decay" in given:
-        value = parse_quantity(given["weight_decay"])
-        was = config.weight_decay
-        changes["weight_decay_known"] = True
-        changes["findings"] = tuple(finding for finding in config.findings if finding.code != "unread-value")
-        changes["defaults"] = tuple(field for field in config.defaults if field != "weight_decay")
-        changes["groups"] = tuple(
-            group.model_copy(update={"weight_decay": value * group.weight_decay / was if was else value})
-            for group in config.groups
-        )
-    return config.model_copy(update=changes) if changes else config
-
-
-ANSWERS = {
-    "--lr": ("peak_lr",),
-    "--devices": ("batch_size",),
-    "--tokens": ("dataset_size", "steps", "schedule_file"),
-    "--samples": ("dataset_size", "steps", "schedule_file"),
-    "--schedule": ("schedule_file",),
-    "--sequence-length": ("batch_size",),
-}
-
-
-def _unanswered(asks: dict[str, str], given: Given) -> dict[str, str]:
-    """What was asked and not said, under its own name or another."""
-    return {
-        flag: why
-        for flag, why in asks.items()
-        if not {flag.removeprefix("--").replace("-", "_"), *ANSWERS.get(flag, ())} & given.keys()
-    }
-
-
-def _unit(config: "Config", given: Given) -> str | None:
-    """Tokens or samples: as the options say, else as the config shows."""
-    if "tokens" in given or given.get("unit") == "tokens":
-        return "tokens"
-    if "samples" in given or given.get("unit") == "samples":
-        return "samples"
-    return config.unit or ("tokens" if config.sequence_length or "sequence_length" in given else None)
 
 
 def _rendered(found: "Audit", output: str, path: str, text: str) -> str:
@@ -162,12 +79,7 @@ def _rendered(found: "Audit", output: str, path: str, text: str) -> str:
 def render(found: "Audit") -> str:
     """The audit for a person: what it is, what every group gets, what is wrong, what was not judged."""
     parts = [_headline(found), _groups(found)]
-    parts += [
-        labelled(finding.severity, f"{finding.code}: {finding.message}", color=COLORS[finding.severity])
-        + "\n"
-        + labelled("  fix", finding.fix)
-        for finding in found.findings
-    ]
+    parts += [remark(finding, finding.severity, COLORS[finding.severity]) for finding in found.findings]
     if found.asks:
         rows = [labelled("not judged", "against a recommendation, because the run is not known:")]
         parts.append("\n".join([*rows, *(labelled("  add", f"{option}: {why}") for option, why in found.asks.items())]))
@@ -180,8 +92,6 @@ def _headline(found: "Audit") -> str:
     said = ", ".join(f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count)
     rows = {"config": f"{FRAMEWORKS[found.framework].title}, weight decay as in {found.convention}"}
     if found.run is not None:
-        from adamw_scale.cli.recommend import describe_run
-
         rows["run"] = describe_run(found.run)
     if found.recommendation is not None:
         advice, hidden = found.recommendation, found.recommendation.param_groups[0]

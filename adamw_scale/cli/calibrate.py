@@ -10,17 +10,19 @@ import typer
 
 from adamw_scale.cli.calibration_text import parameters, render
 from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
-from adamw_scale.cli.probe_options import Probing, named_values, probe_options
+from adamw_scale.cli.probe_flags import Probing, named_values, probe_options
 from adamw_scale.cli.text import say
 from adamw_scale.errors import AdamWScaleError, MissingInputError, SpecError
+from adamw_scale.files import write_atomically
+from adamw_scale.noun import to_json
 from adamw_scale.units import format_percent
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Calibration
+    from adamw_scale.spec.measurement import Calibration
 
 
 @probe_options
-def calibrate(
+def command(
     probing: Probing,
     out: Annotated[
         str | None,
@@ -106,7 +108,7 @@ def calibrate(
     Exit status 1 means that no optimum was located: the loss is flat, or lowest at the edge.
     """
     refuse_other_plots(plot)
-    from adamw_scale.probe import ENGINES
+    from adamw_scale.probe.engines import ENGINES
     from adamw_scale.probe.trackers import TRACKERS
 
     options = named_values("--engine-option", engine_option)
@@ -119,7 +121,7 @@ def calibrate(
         return
     if out is None:
         raise MissingInputError("calibrate needs a folder for its results: pass --out DIR (or --plan to run nothing)")
-    from adamw_scale.calibration import COMMAND_FILE, fit_stored, write_atomically
+    from adamw_scale.calibration import COMMAND_FILE, fit_stored
     from adamw_scale.calibration import calibrate as run_calibration
     from adamw_scale.cli.progress import Display
 
@@ -145,7 +147,7 @@ def calibrate(
                 **probing.asked,
             )
     if json:
-        print(result.to_json(), end="")
+        print(result.to_json(indent=2))
     else:
         render(result, out, picture=sys.stdout.isatty() if picture is None else picture)
     if plot is not None:
@@ -185,10 +187,10 @@ def _scale(text: str) -> dict[str, str]:
 
 def _show_plan(probing: Probing, json: bool) -> None:
     from adamw_scale.calibration.design import designs
-    from adamw_scale.probe import load_task
-    from adamw_scale.probe.plan import describe_cost
     from adamw_scale.probe.search import resolution
-    from adamw_scale.probe.tasks.task import TaskSource
+    from adamw_scale.probe.sweep import describe_cost
+    from adamw_scale.training.tasks import load_task
+    from adamw_scale.training.tasks.task import TaskSource
 
     ask = probing.ask
     sweeps = designs(load_task(TaskSource(probing.task, probing.data, dict(probing.task_options))), ask)
@@ -197,8 +199,6 @@ def _show_plan(probing: Probing, json: bool) -> None:
     flops = sum(cost["flops_likely"] for cost in costs)
     resolves = resolution(min(cost["probes_likely"] for cost in costs))
     if json:
-        import json as encoder
-
         document = {
             "schema": "adamw-scale/plan/1",
             "task": first.task,
@@ -209,10 +209,10 @@ def _show_plan(probing: Probing, json: bool) -> None:
             "probes_likely": likely,
             "flops_likely": flops,
             "resolves": resolves,
-            "run": first.run.model_dump(mode="json", exclude_none=True),
-            "scales": [sweep.run.model_dump(mode="json", exclude_none=True) for sweep in sweeps[1:]],
+            "run": first.run,
+            "scales": [sweep.run for sweep in sweeps[1:]],
         }
-        print(encoder.dumps(document, allow_nan=False))
+        print(to_json(document))
         return
     for sweep in sweeps:
         run = sweep.run

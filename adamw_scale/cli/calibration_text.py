@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING
 
 from adamw_scale.cli.text import say
-from adamw_scale.timescale import weight_decay
+from adamw_scale.theory.timescale import weight_decay
 from adamw_scale.units import format_percent, format_significant
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Calibration, Optimum, TrainingRun
+    from adamw_scale.spec.measurement import Calibration, Optimum
+    from adamw_scale.spec.run import TrainingRun
 
 
 def render(calibration: "Calibration", out: str, *, picture: bool = False) -> None:
@@ -30,7 +31,7 @@ def render(calibration: "Calibration", out: str, *, picture: bool = False) -> No
 
 
 def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
-    from adamw_scale.calibration import verdict
+    from adamw_scale.calibration import remedy
 
     tau, run = optimum.timescale, optimum.run
     size = f"{parameters(run)}{run.dataset_size:g} {run.unit} x {run.epochs:g} epochs, lr {run.peak_lr:g}"
@@ -38,7 +39,7 @@ def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
     if optimum.outliers:
         say(f"left out: {optimum.outliers} losses, far above the others of their seed: no basin is so")
     if optimum.loss is None or optimum.status != "located":
-        why, fix = verdict(optimum)
+        why, fix = remedy(optimum)
         say(why)
         if alone:
             say(f"what to do: {fix}")
@@ -59,7 +60,7 @@ def _show_basin(calibration: "Calibration", optimum: "Optimum", out: str) -> Non
     """The run's probes as dots, seeds at one level."""
     from adamw_scale.calibration import load_results, paired, probes_of
     from adamw_scale.cli.picture import draw_basin
-    from adamw_scale.probe.plan import value_of
+    from adamw_scale.spec.measurement import value_of
 
     metric, maximize = calibration.probes.get("metric", "loss"), calibration.probes.get("maximize", False)
     own = paired(probes_of(calibration, optimum, load_results(out)), lambda r: value_of(r, metric, maximize=maximize))

@@ -4,20 +4,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamw_scale.cli.run_options import Given, run_of_any_data, run_options
+from adamw_scale.cli.run_flags import Given, run_of_any_data, run_options
+from adamw_scale.cli.shared import remark
 from adamw_scale.cli.text import columns, labelled, styled
 from adamw_scale.errors import SpecError
 from adamw_scale.units import format_significant, parse_quantity
 
 if TYPE_CHECKING:
-    from adamw_scale.conventions import Setting
-    from adamw_scale.spec import Conversion
+    from adamw_scale.spec.advice import Conversion
+    from adamw_scale.theory.conventions import Setting
 
 DATA = {"steps", "tokens", "samples", "dataset_size", "run", "schedule_file"}  # any of them says how long the run is
 
 
 @run_options
-def convert(
+def command(
     given: Given,
     value: Annotated[str, typer.Argument(help="the weight decay, as the first library takes it", metavar="VALUE")],
     source: Annotated[
@@ -50,11 +51,11 @@ def convert(
     (composer), some by nothing (tfa), some by the square (timm-corrected). Give the --lr, --schedule or --steps
     that the two depend on; what is missing is asked for.
     """
-    from adamw_scale.conversion import convert as core
+    from adamw_scale.advisor.conversion import convert as core
 
     number = _value(value)
     conversion = core(number, source, target, _setting(given, aligned), match)
-    print(conversion.model_dump_json(by_alias=True, exclude_none=True) if json else render(conversion))
+    print(conversion.to_json() if json else render(conversion))
 
 
 def _value(text: str) -> float:
@@ -94,9 +95,5 @@ def render(conversion: "Conversion") -> str:
     lines += [columns(("convention", "each step"), list(conversion.formulas.items())), *([""] if rows else [])]
     lines += [labelled(label, text) for label, text in rows.items()]
     for caution in conversion.cautions:
-        lines += [
-            "",
-            labelled("caution", f"{caution.code}: {caution.message}", color="yellow"),
-            labelled("  fix", caution.fix),
-        ]
+        lines += ["", remark(caution)]
     return "\n".join(lines)

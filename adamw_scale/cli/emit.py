@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamw_scale.cli.recommend import inputs_from
-from adamw_scale.cli.run_file import read_text
-from adamw_scale.cli.run_options import Given, run_options
+from adamw_scale.cli.run_flags import Given, run_options
+from adamw_scale.cli.shared import inputs_from, print_snippet
+from adamw_scale.files import read_text
 from adamw_scale.frameworks import FRAMEWORKS
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Recommendation
+    from adamw_scale.spec.advice import Recommendation
 
 MAX_RECOMMENDATION_BYTES = 1 << 20
 
 
 @run_options
-def emit(
+def command(
     given: Given,
     framework: Annotated[str, typer.Argument(help=f"one of {', '.join(FRAMEWORKS)}", metavar="FRAMEWORK")],
     rule: Annotated[
@@ -47,22 +47,9 @@ def emit(
     print_snippet(framework, recommendation, json=json)
 
 
-def print_snippet(framework: str, recommendation: "Recommendation", *, json: bool) -> None:
-    """The snippet on stdout, its cautions on stderr where stdout is a file or a pipe."""
-    snippet = FRAMEWORKS[framework]().emit(recommendation)
-    if json:
-        print(snippet.model_dump_json(by_alias=True))
-        return
-    print(snippet.text, end="")
-    if sys.stdout.isatty():
-        return  # the cautions stand in the snippet's comments, in sight
-    for caution in (*recommendation.cautions, *snippet.cautions):
-        print(f"caution {caution.code}: {caution.message}. {caution.fix}", file=sys.stderr)
-
-
 def _recommendation_from_stdin() -> "Recommendation":
     from adamw_scale.errors import SpecError
-    from adamw_scale.spec import Recommendation
+    from adamw_scale.spec.advice import Recommendation
 
     if sys.stdin is None or sys.stdin.isatty():
         raise SpecError("nothing to emit: pass the run's options, or pipe in `adamw-scale recommend --json ...`")

@@ -19,19 +19,8 @@ from adamw_scale.units import printable
 
 INTERRUPTED = 130
 
-# Only the command that is asked for is imported; help and unknown names need them all.
-COMMANDS = {
-    "recommend": "adamw_scale.cli.recommend:recommend",
-    "emit": "adamw_scale.cli.emit:emit",
-    "audit": "adamw_scale.cli.audit:audit",
-    "calibrate": "adamw_scale.cli.calibrate:calibrate",
-    "report": "adamw_scale.cli.report:report",
-    "probe": "adamw_scale.cli.probe:probe",
-    "convert": "adamw_scale.cli.convert:convert",
-    "timescale": "adamw_scale.cli.timescale:timescale",
-    "list": "adamw_scale.cli.list_parts:list_parts",
-    "recipes": "adamw_scale.cli.recipes:recipes",
-}
+# One file each, of which only the one that is asked for is imported; help and unknown names need them all.
+COMMANDS = ("recommend", "emit", "audit", "calibrate", "report", "probe", "convert", "timescale", "list", "recipes")
 
 app = typer.Typer(
     name="adamw-scale",
@@ -61,13 +50,12 @@ def common(
     """
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line and exit."""
     _prepare_streams()
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     for name in [asked] if asked in COMMANDS else COMMANDS:
-        module, attribute = COMMANDS[name].split(":")
-        command = getattr(import_module(module), attribute)
+        command = import_module(f"adamw_scale.cli.{name}").command
         app.add_typer(command, name=name) if isinstance(command, typer.Typer) else app.command(name)(command)
     try:
         _refuse_undecodable(sys.argv[1:])

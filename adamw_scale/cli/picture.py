@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import plotille
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Memory
+    from adamw_scale.spec.advice import Memory
 
 HEIGHT = 12
 WIDTH = 50  # the axis is labelled every ten columns, so at fifths of the run; with it the picture takes 68

@@ -5,25 +5,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adamw_scale.cli.probe_options import Probing, named_values, probe_options
-from adamw_scale.cli.run_options import Given, fields_from, run_options
+from adamw_scale.cli.probe_flags import Probing, named_values, probe_options
+from adamw_scale.cli.run_flags import Given, fields_from, run_options
 from adamw_scale.cli.text import say
 from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
+from adamw_scale.files import write_atomically
+from adamw_scale.noun import to_json
 
 if TYPE_CHECKING:
-    from adamw_scale.probe.array import ProbePlan
-    from adamw_scale.probe.plan import ProbeResult
+    from adamw_scale.probe.job_arrays import ProbePlan
+    from adamw_scale.spec.measurement import ProbeResult
 
 Out = Annotated[str, typer.Option("--out", help="Folder of the calibration, with its probes.jsonl.", metavar="DIR")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
-probe = typer.Typer(
+command = typer.Typer(
     help="Single parts of a calibration: array jobs on a cluster, runs of your own in, results out.",
     no_args_is_help=True,
 )
 
 
-@probe.command("plan")
+@command.command("plan")
 @probe_options
 def plan(
     probing: Probing,
@@ -50,10 +52,10 @@ def plan(
     done, planning again keeps their numbers.
     """
     from adamw_scale.calibration import PROBES_FILE, designs
-    from adamw_scale.probe import load_task
-    from adamw_scale.probe.array import PLAN_FILE, ProbePlan, command_of, ranges, slurm_line
+    from adamw_scale.probe.job_arrays import PLAN_FILE, ProbePlan, command_of, ranges, slurm_line
     from adamw_scale.probe.store import FolderLock, ProbeStore
-    from adamw_scale.probe.tasks.task import TaskSource
+    from adamw_scale.training.tasks import load_task
+    from adamw_scale.training.tasks.task import TaskSource
 
     file = Path(out).absolute() / PLAN_FILE
     source = TaskSource(probing.task, probing.data, dict(probing.task_options), str(file.parent))
@@ -87,8 +89,7 @@ def plan(
 
 def _written(new: "ProbePlan", file: Path, *, keep: bool) -> "ProbePlan":
     """The plan of a stage, written; `keep` the one that is there, whose indices a scheduler may have."""
-    from adamw_scale.calibration import write_atomically
-    from adamw_scale.probe.array import load_plan
+    from adamw_scale.probe.job_arrays import load_plan
 
     try:
         old = load_plan(file)
@@ -100,7 +101,7 @@ def _written(new: "ProbePlan", file: Path, *, keep: bool) -> "ProbePlan":
     return new
 
 
-@probe.command("run")
+@command.command("run")
 def run(
     plan: Annotated[str, typer.Option("--plan", help="The plan.json that probe plan wrote.", metavar="FILE")],
     index: Annotated[int, typer.Option("--index", help="Which of its batches to train, from 0.", metavar="N")],
@@ -116,7 +117,7 @@ def run(
     """
     from adamw_scale.calibration import PROBES_FILE
     from adamw_scale.cli.progress import Display
-    from adamw_scale.probe.array import load_plan, train_index
+    from adamw_scale.probe.job_arrays import load_plan, train_index
     from adamw_scale.probe.store import ProbeStore
 
     file = Path(plan)
@@ -137,7 +138,7 @@ def run(
         raise typer.Exit(1)
 
 
-@probe.command("import")
+@command.command("import")
 @run_options
 def import_runs(
     given: Given,
@@ -181,7 +182,7 @@ def import_runs(
         print(f"imported {len(new)} trainings ({diverged} diverged); {len(results) - len(new)} were stored already")
 
 
-@probe.command("export")
+@command.command("export")
 def export(
     out: Out,
     csv: Annotated[str | None, typer.Option("--csv", help="Write this CSV file; - is stdout.", metavar="FILE")] = None,
@@ -243,7 +244,6 @@ def _stored(out: str) -> "list[ProbeResult]":
 
 
 def _write_csv(results: "list[ProbeResult]", name: str) -> None:
-    from adamw_scale.calibration import write_atomically
     from adamw_scale.probe.exchange import to_csv
 
     file = Path(name)
@@ -255,11 +255,5 @@ def _write_csv(results: "list[ProbeResult]", name: str) -> None:
         write_atomically(file, to_csv(results))
 
 
-def _print_json(command: str, **content: Any) -> None:
-    import json as encoder
-
-    print(
-        encoder.dumps(
-            {"schema": f"adamw-scale/probe-{command}-report/1", **content}, ensure_ascii=False, allow_nan=False
-        )
-    )
+def _print_json(name: str, **content: Any) -> None:
+    print(to_json({"schema": f"adamw-scale/probe-{name}-report/1", **content}))

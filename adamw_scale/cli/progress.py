@@ -12,9 +12,9 @@ from rich.text import Text
 
 from adamw_scale.calibration import Watcher
 from adamw_scale.cli.session import Running, Session
-from adamw_scale.cli.sparkline import ASCII, BLOCKS, sparkline
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.probe.tasks.task import Progress
+from adamw_scale.cli.sparklines import ASCII, BLOCKS, sparkline
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.training.tasks.task import Progress
 from adamw_scale.units import format_percent, format_significant, printable
 
 MOST_ROWS = 8  # of probes that run at once

@@ -1,20 +1,20 @@
 """adamw-scale recipes: what others set, and where a run stands among them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from json import dumps
+from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from adamw_scale.cli.run_options import Given, run_from, run_options
+from adamw_scale.advisor.standing import Standing, standing_among
+from adamw_scale.cli.run_flags import Given, run_from, run_options
 from adamw_scale.cli.text import columns, labelled, styled
 from adamw_scale.errors import SpecError, UnknownNameError
-from adamw_scale.evidence import Neighbour, Recipe, TunedOptimum, nearest, tuned_optima
+from adamw_scale.evidence import Recipe, TunedOptimum, nearest, tuned_optima
 from adamw_scale.evidence import recipes as all_recipes
-from adamw_scale.evidence.recipes import UNSTATED_OCTAVES
-from adamw_scale.noun import flag
-from adamw_scale.spec import Timescale, TrainingRun
+from adamw_scale.evidence.recipe import UNSTATED_OCTAVES
+from adamw_scale.noun import flag, to_json
+from adamw_scale.spec.run import TrainingRun
 from adamw_scale.units import format_count, format_percent, format_share, format_significant, parse_quantity
 
 SCHEMA = "adamw-scale/recipes/1"
@@ -37,7 +37,7 @@ TUNED = "Each λ was the best of a search; without --tuned, practice is listed."
 
 
 @run_options
-def recipes(
+def command(
     given: Given,
     text: Annotated[
         str | None,
@@ -184,44 +184,12 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(set(names), key=str.casefold))
 
 
-@dataclass(frozen=True)
-class Standing:
-    """Where a run stands among recipes: its weight decay, and the share of them with a shorter timescale.
-
-    `rule` is None where the weight decay is the run's own; `timescale` is None where that is zero.
-    """
-
-    weight_decay: float
-    rule: str | None
-    timescale: Timescale | None
-    compared: int
-    share_shorter: float | None
-
-
-def _standing(run: TrainingRun, shown: Sequence[Neighbour]) -> Standing:
-    weight_decay, rule, tau = _weight_decay_of(run)
-    theirs = [near.recipe.tau_run for near in shown if near.recipe.tau_run is not None]
-    share = sum(other < tau.run for other in theirs) / len(theirs) if tau and theirs else None
-    return Standing(weight_decay, rule, tau, len(theirs), share)
-
-
-def _weight_decay_of(run: TrainingRun) -> tuple[float, str | None, Timescale | None]:
-    """The run's own weight decay, else the recommended one and its rule; and its timescale."""
-    if run.weight_decay is not None:
-        own = run.current_weight_decay
-        return own, None, run.timescale_of(own) if own else None
-    from adamw_scale.advisor import recommend
-
-    advice = recommend(run)
-    return advice.weight_decay, advice.rule, advice.timescale
-
-
 def _answer(found: Sequence[Recipe], count: int, json: bool) -> str:
     """Recipes in the order of the table."""
     shown = found[: count or None]
     left_out = len(found) - len(shown)
     if json:
-        return dumps({"schema": SCHEMA, "left_out": left_out, "recipes": [_document(recipe) for recipe in shown]})
+        return to_json({"schema": SCHEMA, "left_out": left_out, "recipes": [_document(recipe) for recipe in shown]})
     parts = [_headline("recipes", shown, left_out), *_table(shown), _legend(LEGEND_OF_RECIPES), PRACTICE]
     return "\n\n".join(parts)
 
@@ -236,15 +204,15 @@ def _near_answer(found: Sequence[Recipe], run: TrainingRun, count: int, json: bo
         )
     shown = neighbours[: count or None]
     left_out = len(neighbours) - len(shown)
-    standing = _standing(run, shown)
+    standing = standing_among(shown, run)
     if json:
-        return dumps(
+        return to_json(
             {
                 "schema": SCHEMA,
                 "left_out": left_out,
                 "recipes": [{"distance": near.distance, **_document(near.recipe)} for near in shown],
-                "run": run.model_dump(exclude_none=True),
-                "standing": {**asdict(standing), "timescale": standing.timescale and standing.timescale.model_dump()},
+                "run": run,
+                "standing": standing,
             }
         )
     headline = _headline("recipes, nearest first", shown, left_out)
@@ -258,7 +226,7 @@ def _tuned_answer(found: Sequence[TunedOptimum], count: int, json: bool) -> str:
     left_out = len(found) - len(shown)
     if json:
         rows = [_tuned_document(optimum) for optimum in shown]
-        return dumps({"schema": SCHEMA, "left_out": left_out, "tuned_optima": rows})
+        return to_json({"schema": SCHEMA, "left_out": left_out, "tuned_optima": rows})
     return "\n\n".join([_headline("tuned settings", shown, left_out), *_tuned_table(shown), _legend(LEGEND), TUNED])
 
 
@@ -270,9 +238,9 @@ def _document(recipe: Recipe) -> dict[str, Any]:
 def _tuned_document(optimum: TunedOptimum) -> dict[str, Any]:
     return {
         **{name: getattr(optimum, name) for name in SEARCHED_IF_TUNED},
-        "run": optimum.run.model_dump(exclude_none=True),
+        "run": optimum.run,
         "weight_decay_pytorch": optimum.run.current_weight_decay,
-        "timescale": optimum.timescale.model_dump(),
+        "timescale": optimum.timescale,
     }
 
 

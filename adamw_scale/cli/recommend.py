@@ -1,34 +1,30 @@
 """adamw-scale recommend: the advice."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamw_scale.cli.log_axis import Row, log_axis
+from adamw_scale.cli.axis import Row, log_axis
 from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
-from adamw_scale.cli.run_options import Given, fields_from, run_from, run_options
+from adamw_scale.cli.run_flags import Given, run_options
+from adamw_scale.cli.shared import describe_run, inputs_from, print_snippet, remark
 from adamw_scale.cli.text import columns, labelled, styled
-from adamw_scale.conventions import CONVENTIONS
-from adamw_scale.errors import MissingInputError, SpecError
-from adamw_scale.parametrizations import PARAMETRIZATIONS
-from adamw_scale.schedules import OPTIONS
+from adamw_scale.errors import MissingInputError
+from adamw_scale.theory.conventions import CONVENTIONS
+from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
 from adamw_scale.units import format_count, format_percent, format_share, format_significant
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Calibration, Current, InConvention, Recommendation, TrainingRun, Transfer
+    from adamw_scale.spec.advice import Current, InConvention, Recommendation, Transfer
+    from adamw_scale.spec.run import TrainingRun
 
 NOTABLE_BETA2 = 0.01
-OF_THE_SAME_RUN = {
-    "sequence_length",
-    "weight_decay",
-    "convention",
-}  # options that leave a calibration's run the probed one
 SETTLED_RETENTION = 0.15  # above it, the run ends before weights reach their equilibrium
 
 
 @run_options
-def recommend(
+def command(
     given: Given,
     rule: Annotated[
         str | None,
@@ -91,8 +87,6 @@ def recommend(
 
         save(answer_figure(recommendation), plot)
     if emit is not None:
-        from adamw_scale.cli.emit import print_snippet
-
         print_snippet(emit, recommendation, json=json)
         return
     if json:
@@ -101,77 +95,13 @@ def recommend(
     print(render(recommendation, picture=sys.stdout.isatty() if picture is None else picture))
 
 
-class Inputs(NamedTuple):
-    """What the options describe: a run, and the measurement to start from if there is one."""
-
-    run: "TrainingRun"
-    calibration: "Calibration | None" = None
-    reference: "TrainingRun | None" = None
-
-    def recommendation(self, rule: str | None) -> "Recommendation":
-        """The advice for them."""
-        from adamw_scale.advisor import recommend as advise
-
-        return advise(self.run, rule=rule, calibration=self.calibration, reference=self.reference)
-
-
-def inputs_from(given: Given, calibration: str | None = None, reference: str | None = None) -> Inputs:
-    """Read what options name, each file once; shared by every command that starts from a run.
-
-    With a calibration and no option that describes another run, the run is the probed one.
-    """
-    if reference is not None and calibration is not None:
-        raise SpecError("--calibration and --reference are both measurements to start from: drop one of the two")
-    if reference is not None:
-        tuned = run_from({"run": reference})
-        return Inputs(target_of(tuned, given), reference=tuned)
-    if calibration is None:
-        return Inputs(run_from(given))
-    from adamw_scale.calibration import load_calibration
-    from adamw_scale.spec import TrainingRun
-
-    measured, own = load_calibration(calibration), fields_from(given)
-    if own.keys() <= OF_THE_SAME_RUN:
-        own = {**measured.optima[0].run.model_dump(), **own}
-    return Inputs(TrainingRun.model_validate(own), measured)
-
-
-def target_of(tuned: "TrainingRun", given: Given) -> "TrainingRun":
-    """The run that options describe, everything else as in the tuned one.
-
-    Left to the options, or to the rule: the learning rate. Left out where the model changed and they were not
-    said again: its parameters. The tuned weight decay is no decay in use.
-    """
-    from adamw_scale.spec import TrainingRun
-
-    own = fields_from(given)
-    fixed = {"peak_lr", "weight_decay", "convention"}
-    if {"width", "depth"} & own.keys():
-        fixed |= {"num_params"}
-    if {"schedule", "schedule_table"} & own.keys():
-        fixed |= {*OPTIONS, "schedule"}
-    if {"warmup_fraction", "warmup_steps"} & own.keys():
-        fixed |= {"warmup_fraction", "warmup_steps"}
-    if own.get("parametrization", tuned.parametrization) == "standard":
-        fixed |= {"base_width", "base_depth"}
-    inherited = {name: value for name, value in tuned if name not in fixed and value is not None}
-    if own.get("unit", tuned.unit) != tuned.unit:
-        raise SpecError(f"the reference counts {tuned.unit}: give every size in {tuned.unit}")
-    return TrainingRun.model_validate({**inherited, **own})
-
-
 def render(recommendation: "Recommendation", *, picture: bool = False) -> str:
     """The advice for a person: the number first, then why, then against what, then how far to trust it."""
     parts = [_answer(recommendation), _alternatives(recommendation)]
     if picture and recommendation.weight_decay:
         parts.append(_picture(recommendation))
     parts.append(_groups(recommendation))
-    parts += [
-        labelled("caution", f"{caution.code}: {caution.message}", color="yellow")
-        + "\n"
-        + labelled("  fix", caution.fix)
-        for caution in recommendation.cautions
-    ]
+    parts += [remark(caution) for caution in recommendation.cautions]
     return "\n\n".join(parts)
 
 
@@ -221,22 +151,6 @@ def _headline(recommendation: "Recommendation") -> str:
     warning = styled(f"   NOT USABLE AS IT IS, see {doubt}", color="red") if doubt else ""
     unit = "" if recommendation.companions.in_convention is None else ", in PyTorch's unit"
     return f"{text}   range {low} to {high}   {where} {hidden.peak_lr:.4g}{unit}{warning}"
-
-
-def describe_run(run: "TrainingRun") -> str:
-    """What was assumed where nothing was said: schedule, warm-up, betas."""
-    schedule = run.lr_schedule
-    shape = run.schedule
-    if schedule.has_stable_phase:
-        shape += f" with the last {format_percent(schedule.falling_fraction)} falling"
-    if schedule.falls:
-        shape += f" to {format_percent(schedule.final) if schedule.final else 'zero'}"
-    if run.weight_decay_schedule != "constant":
-        shape += f", weight decay {run.weight_decay_schedule}"
-    warmup = f"{format_percent(schedule.warmup)} warm-up" if schedule.warmup else "no warm-up"
-    if run.schedule == "table":
-        shape, warmup = "learning rates from a table", f"ending at {format_percent(schedule.final)} of the peak"
-    return f"{run.task}, {format_count(run.total_steps)} steps, {shape}, {warmup}, betas {run.betas[0]:g} and {run.betas[1]:g}"
 
 
 def _describe_unit(value: "InConvention") -> str:

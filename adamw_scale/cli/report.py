@@ -1,12 +1,13 @@
 """adamw-scale report: a calibration as one HTML page."""
 
-import json as encoder
 from typing import Annotated
 
 import typer
 
+from adamw_scale.noun import to_json
 
-def report(
+
+def command(
     folder: Annotated[str, typer.Argument(help="The --out of a calibration.", metavar="DIR")],
     json: Annotated[bool, typer.Option("--json", help="Where it is, as one JSON document on stdout.")] = False,
 ) -> None:
@@ -20,4 +21,4 @@ def report(
     from adamw_scale.report import write_report
 
     file = write_report(folder)
-    print(encoder.dumps({"schema": "adamw-scale/report/1", "report": str(file)}) if json else file)
+    print(to_json({"schema": "adamw-scale/report/1", "report": str(file)}) if json else file)

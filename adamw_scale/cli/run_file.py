@@ -1,12 +1,11 @@
 """Reading what a user hands in: text of bounded size, as data and never as code."""
 
-import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from adamw_scale.errors import SpecError
+from adamw_scale.files import read_text
 
 MAX_BYTES = 1 << 16
 
@@ -47,31 +46,3 @@ def read_run_file(path: str) -> dict[str, Any]:
     if len(formats) > 1:
         problems = ["neither JSON nor TOML nor YAML with the fields of a run"]
     raise SpecError(f"{name}: {problems[0]}. Write for example: lr = 3e-4")
-
-
-def read_text(path: str, limit: int) -> str:
-    """Text of a file, or of stdin for `-`, at most `limit` bytes.
-
-    Raises:
-        SpecError: missing, not a regular file, too large, or not UTF-8 text.
-    """
-    name = "stdin" if path == "-" else path[:200]
-    try:
-        if path == "-":
-            data = sys.stdin.buffer.read(limit + 1) if sys.stdin is not None else b""
-        else:
-            if not path or not stat.S_ISREG(Path(path).stat().st_mode):
-                raise SpecError(f"{name or 'an empty path'} is not a file. Pass a file, or - and pipe the text in")
-            with Path(path).open("rb") as file:
-                data = file.read(limit + 1)
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{name}: {getattr(error, 'strerror', None) or error}. Pass a readable file") from None
-    if len(data) > limit:
-        raise SpecError(f"{name}: larger than {limit >> 10} KiB, so it is not what is read here. Pass another file")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SpecError(f"{name}: not UTF-8 text. Pass a text file") from None
-    if "\0" in text:
-        raise SpecError(f"{name}: a binary file. Pass a text file")
-    return text

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult, flops_of
-from adamw_scale.probe.tasks.task import Progress
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult, flops_of
+from adamw_scale.training.tasks.task import Progress
 
 ENOUGH_TO_TELL = 0.1  # probes that must have been trained before the rest is foretold
 

@@ -7,24 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
-from adamw_scale.cli.recommend import describe_run
-from adamw_scale.cli.run_options import Given, run_of_any_data, run_options
+from adamw_scale.cli.run_flags import Given, run_of_any_data, run_options
+from adamw_scale.cli.shared import describe_run
 from adamw_scale.cli.text import columns, labelled, styled
-from adamw_scale.ema_window import EmaWindow
 from adamw_scale.errors import MissingInputError
 from adamw_scale.units import format_count, format_percent, format_share, format_significant
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import Memory, Timescale, TrainingRun
+    from adamw_scale.spec.advice import Memory
+    from adamw_scale.spec.run import Timescale
 
-QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-CURVE_POINTS = 121
 LARGE_STEP = 0.05  # of a weight removed in one step; above it the closed forms of `ema_window` are coarse
 FORGOTTEN = math.exp(-1)  # of the initial weights left, where decay adds up to 1
 
 
 @run_options
-def timescale(
+def command(
     given: Given,
     rule: Annotated[
         str | None,
@@ -51,50 +49,21 @@ def timescale(
             "there is no weight decay to look at: pass --weight-decay, or the data set and batch to recommend one for"
         )
     refuse_other_plots(plot)
-    memory = memory_of(run, rule)
+    from adamw_scale.advisor.memory import timescale_of
+
+    memory = timescale_of(run, rule)
     if plot is not None:
         from adamw_scale.report import memory_figure, save
 
         save(memory_figure(memory), plot)
     if json:
-        print(memory.model_dump_json(by_alias=True, exclude_none=True))
+        print(memory.to_json())
         return
     print(render(memory))
     if picture or (picture is None and sys.stdout.isatty()):
         from adamw_scale.cli.picture import draw
 
         print("\n" + draw(memory))
-
-
-def memory_of(run: "TrainingRun", rule: str | None = None) -> "Memory":
-    """The window of a run at its own weight decay, or at the recommended one."""
-    from adamw_scale.spec import Memory
-
-    if run.weight_decay:
-        decay, rule = run.current_weight_decay, None
-    elif run.weight_decay == 0:
-        raise MissingInputError("weight_decay = 0 has no timescale: nothing is forgotten. Pass --weight-decay above 0")
-    else:
-        from adamw_scale.advisor import recommend
-
-        advice = recommend(run, rule)
-        decay, rule = advice.weight_decay, advice.rule
-    tau = run.timescale_of(decay)
-    window = EmaWindow(run.decay_schedule, tau.run, run.total_steps)
-    points = [number / (CURVE_POINTS - 1) for number in range(CURVE_POINTS)]
-    return Memory(
-        weight_decay=decay,
-        rule=rule,
-        peak_lr=run.lr,
-        timescale=tau,
-        retention=window.retention(),
-        effective_window=run.timescale(run=window.effective_window()),
-        age_quantiles={f"{share:g}": window.age_quantile(share) * run.total_steps for share in QUANTILES},
-        progress=tuple(points),
-        density=tuple(window.density(point) for point in points),
-        lr_multiplier=tuple(run.lr_schedule.multiplier(point) for point in points),
-        run=run,
-    )
 
 
 def render(memory: "Memory") -> str:
@@ -112,7 +81,7 @@ def render(memory: "Memory") -> str:
     if 1.0 / tau.iters > LARGE_STEP:
         rows["caution"] = (
             f"one step at peak removes {format_percent(1.0 / tau.iters)} of a weight, where the closed forms below are coarse; "
-            "adamw_scale.ema_coefficients is exact"
+            "adamw_scale.theory.coefficients is exact"
         )
     table = columns(
         ("what was learned", "is from the last", "of the run"),

@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from adamw_scale.cli.shared import remark
 from adamw_scale.cli.text import columns, labelled, styled
 from adamw_scale.units import format_count, format_share, format_significant
 
 if TYPE_CHECKING:
-    from adamw_scale.spec import DecayPerStep
+    from adamw_scale.spec.advice import DecayPerStep
 
 
 def render_product(advice: "DecayPerStep") -> str:
@@ -28,12 +29,7 @@ def render_product(advice: "DecayPerStep") -> str:
         "\n".join(labelled(label, text) for label, text in rows.items()),
         *([_laws(advice)] if advice.laws else []),
         _alternatives(advice),
-        *(
-            labelled("caution", f"{caution.code}: {caution.message}", color="yellow")
-            + "\n"
-            + labelled("  fix", caution.fix)
-            for caution in advice.cautions
-        ),
+        *(remark(caution) for caution in advice.cautions),
     ]
     return "\n\n".join(parts)
 

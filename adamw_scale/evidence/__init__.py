@@ -5,7 +5,7 @@ Each reads the table of its name, which has one row per setting with its source.
 stored; they follow from the other columns.
 """
 
-from adamw_scale.evidence.recipes import Neighbour, Recipe, nearest, recipes
-from adamw_scale.evidence.tuned_optima import TunedOptimum, tuned_optima
+from adamw_scale.evidence.recipe import Neighbour, Recipe, nearest, recipes
+from adamw_scale.evidence.tuned_optimum import TunedOptimum, tuned_optima
 
 __all__ = ["Neighbour", "Recipe", "TunedOptimum", "nearest", "recipes", "tuned_optima"]

@@ -9,14 +9,15 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, Group, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole, yaml_number
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.huggingface import OPTIMIZERS as TRAINERS
 from adamw_scale.frameworks.huggingface import HuggingFace, read_scheduler, scheduler_of
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.parametrizations import EMBEDDING, NORM_AND_BIAS, OUTPUT
-from adamw_scale.schedules import ONE_CYCLE_FINAL, Schedule
+from adamw_scale.frameworks.spelling import exact, value, whole, yaml_number
+from adamw_scale.theory.parametrizations import EMBEDDING, NORM_AND_BIAS, OUTPUT
+from adamw_scale.theory.schedules import ONE_CYCLE_FINAL, Schedule
 
 ABOUT = "adamw_scale"  # key of what axolotl has no word for: the batch over all devices
 OWN_OPTIMIZERS = {"optimi_adamw": "optimi", "adamc": "adamc", "ao_adamw_fp8": "torchao"}
@@ -82,9 +83,9 @@ class Axolotl(Framework):
         }
         return "".join(f"{key}: {text}\n" for key, text in rows.items())
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The keys, with what axolotl and the Trainer below it fill in."""
-        keys = keys_of(parse(text))
+        keys = keys_of(document)
         optimizer = keys.text("optimizer") or "adamw_torch_fused"
         convention = chosen("optimizer", optimizer, OPTIMIZERS, None) or self.convention
         peak_lr = keys.number("learning_rate")

@@ -9,12 +9,13 @@ import re
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document, parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.framework import Framework, Language, exact, one_for_all, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source, read_groups
 from adamw_scale.frameworks.reading import Keys, keys_of
-from adamw_scale.schedules import POWER, SCHEDULES
+from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
+from adamw_scale.theory.schedules import POWER, SCHEDULES
 
 # Shapes that Composer has a class for, without and with warm-up; others are written as a function.
 _CLASSES = {
@@ -82,9 +83,8 @@ def build_optimizer({signature}) -> DecoupledAdamW:
 {source}"""
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """Arguments of DecoupledAdamW and of a scheduler, and groups beside them; a schedule in code is not known."""
-        document = parse(text, ".py")
         keys = keys_of(document, ("DecoupledAdamW",))
         assigned = Keys(document.content)
         peak_lr = keys.number_or("peak_lr", LR, "lr")

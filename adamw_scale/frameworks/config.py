@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair
-from adamw_scale.parametrizations import GROUPS
-from adamw_scale.schedules import OPTIONS, Schedule
+from adamw_scale.theory.parametrizations import GROUPS, HIDDEN
+from adamw_scale.theory.schedules import OPTIONS, Schedule
 from adamw_scale.units import printable
 
 NEARLY_ALL = 1 - 1e-9  # of the run, the longest warm-up that a schedule can take
@@ -118,3 +118,16 @@ class Config(Noun):
 def same_decay(weight_decay: float, undecayed: frozenset[str] = frozenset()) -> tuple[Group, ...]:
     """Every group at the config's learning rate and one weight decay, but for those left undecayed."""
     return tuple(Group(group=name, weight_decay=0.0 if name in undecayed else weight_decay) for name in GROUPS)
+
+
+def hidden_only(wanted: tuple[Group, ...], undecayed: frozenset[str], lr_factor: float = 1.0) -> tuple[Group, ...]:
+    """What a framework does with one number: the hidden matrices' decay everywhere but in the groups it spares."""
+    hidden = next(group for group in wanted if group.group == HIDDEN)
+    return tuple(
+        Group(
+            group=group.group,
+            lr_factor=lr_factor,
+            weight_decay=0.0 if group.group in undecayed else hidden.weight_decay,
+        )
+        for group in wanted
+    )

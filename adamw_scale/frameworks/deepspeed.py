@@ -9,11 +9,12 @@ without one gets a scheduler of torch.optim. Keys at the top that DeepSpeed does
 import json
 from typing import Any, ClassVar, Literal
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, final_lr, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.schedules import Schedule
+from adamw_scale.frameworks.spelling import final_lr, value, whole
+from adamw_scale.theory.schedules import Schedule
 
 ABOUT = "adamw_scale"  # key of what DeepSpeed has no word for: comments, and the length of the run
 OPTIMIZERS = {"Adam": "deepspeed", "AdamW": "deepspeed", "Lion": "deepspeed"}
@@ -86,9 +87,9 @@ class DeepSpeed(Framework):
         content[ABOUT] = {"about": [" ".join(line.split()) for line in lines], **content[ABOUT]}
         return _json(content)
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The optimizer, the scheduler and the batch; "auto", and what is built in code, is not known."""
-        keys = keys_of(parse(text), ("dict",))
+        keys = keys_of(document, ("dict",))
         given = keys.mapping("optimizer.params")
         name = keys.text("optimizer.type")
         convention = chosen("optimizer.type", name, OPTIMIZERS, self.convention) or self.convention

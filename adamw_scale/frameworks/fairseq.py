@@ -11,11 +11,12 @@ import re
 from typing import Any, ClassVar, Literal
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.schedules import POWER, Schedule
+from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
+from adamw_scale.theory.schedules import POWER, Schedule
 
 _NAMES = {
     "constant": "fixed",
@@ -90,9 +91,8 @@ class Fairseq(Framework):
         array = "ADAMW_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n"
         return (batch if config.batch_size else "") + array
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The arguments, with fairseq's defaults where they say nothing."""
-        document = parse(text)
         keys = keys_of(document)
         if document.format != "shell arguments":
             keys = Keys(_flat(document.content))
@@ -103,7 +103,7 @@ class Fairseq(Framework):
         if per_device is None and tokens and length:
             per_device = tokens / length
         total = keys.number("max_update") or None
-        batch = re.search(r"^GLOBAL_BATCH_SIZE=(\d{1,12})\b", text, re.MULTILINE)
+        batch = re.search(r"^GLOBAL_BATCH_SIZE=(\d{1,12})\b", document.text, re.MULTILINE)
         return Config(
             convention=chosen("optimizer", optimizer, {"adam": self.convention}, None) or self.convention,
             optimizer=optimizer or "adam",

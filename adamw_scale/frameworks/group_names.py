@@ -1,7 +1,7 @@
 """Parameter groups that configs pick out by patterns of names, which are judged by their words and never run."""
 
 from adamw_scale.frameworks.config import Config, Group
-from adamw_scale.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 
 _WORDS = {NORM_AND_BIAS: ("norm", "bias", "ln_"), EMBEDDING: ("embed", "wte"), OUTPUT: ("lm_head", "output", "w_out")}
 

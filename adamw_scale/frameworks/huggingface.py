@@ -7,13 +7,14 @@ a linear schedule that ends above zero is written as a polynomial of power 1.
 
 from typing import Any, ClassVar, Literal
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, one_for_all, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.pytorch import param_groups_source, read_groups
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.parametrizations import NORM_AND_BIAS
-from adamw_scale.schedules import POWER, Schedule
+from adamw_scale.frameworks.spelling import exact, final_lr, one_for_all, value, whole
+from adamw_scale.theory.parametrizations import NORM_AND_BIAS
+from adamw_scale.theory.schedules import POWER, Schedule
 
 _WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "1-sqrt"}
 _NAMES = {
@@ -118,9 +119,8 @@ class HuggingFace(Framework):
             + (_optimizer_source(config) if by_group else "")
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The arguments, with the Trainer's defaults where they say nothing."""
-        document = parse(text)
         keys = keys_of(document, (self.arguments_class,))
         optimizer = keys.text("optim") or "adamw_torch"
         peak_lr = keys.number_or("peak_lr", self.default_lr, "learning_rate")

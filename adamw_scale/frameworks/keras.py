@@ -9,10 +9,11 @@ a warm-up, so all others are written as a class.
 from typing import ClassVar, Literal
 
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.framework import Framework, Language, exact, spared, value, whole
-from adamw_scale.frameworks.phases import MOST_PHASES, Phase, phases
-from adamw_scale.parametrizations import EMBEDDING, NORM_AND_BIAS, OUTPUT
-from adamw_scale.schedules import POWER, SCHEDULES, Schedule
+from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.phase import MOST_PHASES, Phase, phases
+from adamw_scale.frameworks.spelling import exact, spared, value, whole
+from adamw_scale.theory.parametrizations import EMBEDDING, NORM_AND_BIAS, OUTPUT
+from adamw_scale.theory.schedules import POWER, SCHEDULES, Schedule
 
 _RULES = {
     NORM_AND_BIAS: 'len(v.shape) < 2 or v.name == "bias"',  # biases of attention have one dimension for the heads

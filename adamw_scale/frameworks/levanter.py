@@ -9,13 +9,14 @@ levanter 1.1, which is of 2023 and has other keys.
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language, exact, spared, value, whole, yaml_number
-from adamw_scale.frameworks.phases import MOST_PHASES, phases
+from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.phase import MOST_PHASES, phases
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
-from adamw_scale.schedules import MAX_PIECES, POWER, Schedule
+from adamw_scale.frameworks.spelling import exact, spared, value, whole, yaml_number
+from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.theory.schedules import MAX_PIECES, POWER, Schedule
 
 _NAMES = {
     "constant": "constant",
@@ -108,9 +109,8 @@ class Levanter(Framework):
             if content
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The sections, with Levanter's defaults where they say nothing."""
-        document = parse(text)
         keys = keys_of(document)
         kind = keys.text("optimizer.type") or "adam"
         given = document.content.get("optimizer")

@@ -7,9 +7,10 @@ A scheduler is stepped once an epoch unless its "interval" says "step" (pytorch/
 from typing import ClassVar, Literal
 
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.framework import Framework, Language, exact, one_for_all, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source
-from adamw_scale.schedules import SCHEDULES
+from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
+from adamw_scale.theory.schedules import SCHEDULES
 
 
 class Lightning(Framework):

@@ -7,10 +7,11 @@ a run is `train.max_tokens`; `train.max_steps` is not looked at. Every group get
 
 from typing import Any, ClassVar, Literal
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole, yaml_number
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
+from adamw_scale.frameworks.spelling import exact, final_lr, value, whole, yaml_number
 
 OPTIMIZERS = {
     "AdamW": "pytorch",
@@ -69,9 +70,9 @@ class LitGPT(Framework):
             + "".join(f"    {key}: {text}\n" for key, text in optimizer.items())
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The train and optimizer keys, with the defaults of litgpt pretrain, or of finetuning where epochs are given."""
-        keys = keys_of(parse(text))
+        keys = keys_of(document)
         train, arguments, name = keys.mapping("train"), keys.mapping("optimizer.init_args"), _optimizer(keys)
         finetuning = "epochs" in train
         default = FINETUNE if finetuning else PRETRAIN

@@ -10,12 +10,13 @@ import re
 from collections import Counter
 from typing import Any, ClassVar, Literal
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.composer import BETAS, EPS, LR, WEIGHT_DECAY, Duration, part_of_run, run_length
 from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole, yaml_number
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.frameworks.spelling import exact, value, whole, yaml_number
+from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 
 _SCHEDULERS = {
     "constant": "constant_with_warmup",
@@ -87,9 +88,9 @@ class LLMFoundry(Framework):
         ]
         return "".join(f"{line}\n" for line in lines)
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The keys, with the defaults of DecoupledAdamW and of the schedulers where they say nothing."""
-        keys = keys_of(parse(text))
+        keys = keys_of(document)
         optimizer = keys.text("optimizer.name") or "decoupled_adamw"
         peak_lr = keys.number_or("peak_lr", LR, "optimizer.lr")
         weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "optimizer.weight_decay") or 0.0

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Literal
 
 from adamw_scale.formats import Document, parse
 from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language, exact, spared, value, whole, yaml_number
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.frameworks.spelling import exact, spared, value, whole, yaml_number
+from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 
 _STYLES = {"linear": "linear", "wsd": "linear", "wsd-cosine": "cosine"}
 _OPTIMIZERS = {"adamw": "maxtext", "adam_pax": "maxtext"}
@@ -80,9 +81,9 @@ class MaxText(Framework):
         batch = "" if config.batch_size is None else f"# {_GLOBAL_BATCH.format(whole(config.batch_size))}\n"
         return "".join(f"{key}: {text}\n" for key, text in rows.items()) + batch
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The keys, with those of base.yml where they say nothing."""
-        keys = keys_of(_document(text))
+        keys = keys_of(_with_launch(document))
         optimizer = keys.text("opt_type") or "adamw"
         weight_decay = keys.number_or("weight_decay", 0.1, "adam_weight_decay") or 0.0
         steps = keys.number_or("total_steps", STEPS, "steps")
@@ -92,7 +93,7 @@ class MaxText(Framework):
         length = scheduled if scheduled is not None and scheduled > 0 else steps
         if steps != length:
             keys.note(_other_length(steps or 0.0, length or 0.0))
-        batch = re.search(_GLOBAL_BATCH.format(r"(\d{1,12})"), text)
+        batch = re.search(_GLOBAL_BATCH.format(r"(\d{1,12})"), document.text)
         undecayed = _undecayed(keys)
         return Config(
             convention=chosen("opt_type", optimizer, _OPTIMIZERS, None) or self.convention,
@@ -118,12 +119,12 @@ def _fraction(steps: int, total: int) -> str:
     return "0" if not steps else yaml_number(f"{min(1.0, (steps + 0.5) / total):.12g}")
 
 
-def _document(text: str) -> Document:
-    """YAML, or a command line, whose key=value become flags."""
-    joined = re.sub(r"\\\r?\n", " ", text)
+def _with_launch(document: Document) -> Document:
+    """The document itself, or a command line whose key=value become flags."""
+    joined = re.sub(r"\\\r?\n", " ", document.text)
     if any(re.search(r"\.ya?ml\s", line) and re.search(r"\s\w+=", line) for line in joined.splitlines()):
         return parse(re.sub(r"(?<=[ \t])(\w+)=", r"--\1=", joined), ".sh")
-    return parse(text)
+    return document
 
 
 def _undecayed(keys: Keys) -> frozenset[str]:

@@ -7,11 +7,12 @@ ratio and leaves λ alone.
 
 from typing import ClassVar, Literal
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, Group, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
+from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 
 WSD_STYLES = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "minus_sqrt"}
 STYLES = {
@@ -80,9 +81,9 @@ class Megatron(Framework):
         ]
         return "ADAMW_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n"
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The arguments, with what Megatron-LM fills in where they say nothing."""
-        keys = keys_of(parse(text))
+        keys = keys_of(document)
         return read_arguments(keys, "Megatron-LM")
 
 

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document, parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding
-from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.megatron import STYLES, WSD_STYLES, Megatron, read_arguments
 from adamw_scale.frameworks.reading import Keys
-from adamw_scale.parametrizations import EMBEDDING, OUTPUT
+from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
+from adamw_scale.theory.parametrizations import EMBEDDING, OUTPUT
 
 TITLE = "Megatron-Bridge"
 FIELDS = frozenset(
@@ -138,9 +139,8 @@ class MegatronBridge(Framework):
             )
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """Calls of the configs and of the functions that make them, then what is assigned to their fields."""
-        document = parse(text)
         given, filled, findings = (
             _python(document) if document.format == "Python" else (_fields(document.content), {}, ())
         )

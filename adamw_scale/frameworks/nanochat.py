@@ -12,12 +12,13 @@ import math
 from typing import ClassVar, Literal
 
 from adamw_scale.errors import SpecError
-from adamw_scale.frameworks.config import Config, Group
-from adamw_scale.frameworks.framework import Framework, Language, Snippet, comment, exact, value, whole
-from adamw_scale.frameworks.plan import hidden_only
-from adamw_scale.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
-from adamw_scale.spec import Caution, Recommendation
-from adamw_scale.weight_decay_schedules import Decay
+from adamw_scale.formats import Document
+from adamw_scale.frameworks.config import Config, Group, hidden_only
+from adamw_scale.frameworks.framework import Framework, Language, Snippet
+from adamw_scale.frameworks.spelling import comment, exact, value, whole
+from adamw_scale.spec.advice import Caution
+from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.theory.weight_decay_schedules import Decay
 
 REFERENCE_BATCH = 2**19  # tokens, at which lr and weight decay are used as given
 MUON = Caution(
@@ -53,9 +54,8 @@ class NanoChat(Framework):
         hidden = next(group for group in wanted if group.group == HIDDEN)
         return hidden_only(wanted, self.undecayed, hidden.lr_factor)
 
-    def emit(self, recommendation: Recommendation) -> Snippet:
-        """As of every framework, with a caution on top: these are not AdamW's arguments."""
-        snippet = super().emit(recommendation)
+    def finished(self, snippet: Snippet) -> Snippet:
+        """With a caution on top: these are not AdamW's arguments."""
         line = comment([f"Caution ({MUON.code}): {MUON.message}."])
         return snippet.model_copy(update={"text": line + snippet.text, "cautions": (MUON, *snippet.cautions)})
 
@@ -82,7 +82,7 @@ class NanoChat(Framework):
             "NANOCHAT_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n"
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """Not read: its arguments say nothing of AdamW.
 
         Raises:

@@ -8,11 +8,12 @@ counted from 0, so a run takes max_iters + 1 steps. No key sets epsilon, which s
 import math
 from typing import ClassVar, Literal
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.reading import Keys, keys_of
-from adamw_scale.parametrizations import NORM_AND_BIAS
+from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
+from adamw_scale.theory.parametrizations import NORM_AND_BIAS
 
 EPS = 1e-8  # torch's, which train.py leaves
 MICRO_BATCH = 8  # sequences per forward pass that are written
@@ -68,9 +69,9 @@ class NanoGPT(Framework):
         ]
         return "".join(f"{row}\n" for row in rows)
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The assignments or arguments, with train.py's own defaults where they say nothing."""
-        keys = keys_of(parse(text))
+        keys = keys_of(document)
         peak_lr = keys.number_or("peak_lr", 6e-4, "learning_rate")
         floor = keys.number_or("final_lr_fraction", 6e-5, "min_lr")
         last = keys.number_or("total_steps", 600_000.0, "max_iters") or 0.0

@@ -9,13 +9,14 @@ import math
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, value, whole, yaml_number
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.megatron import read_decay
 from adamw_scale.frameworks.reading import Keys, chosen
-from adamw_scale.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
+from adamw_scale.frameworks.spelling import exact, final_lr, value, whole, yaml_number
+from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
 
 PATTERNS = {NORM_AND_BIAS: r"norm|bias$", EMBEDDING: r"embed_tokens\.", OUTPUT: r"lm_head\."}
 _WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "minus_sqrt"}
@@ -99,9 +100,9 @@ class NemoAutomodel(Framework):
             + _section("step_scheduler", steps)
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The sections, with what Automodel fills in where they say nothing."""
-        keys = Keys(parse(text).content)
+        keys = Keys(document.content)
         target = keys.text("optimizer._target_") or "torch.optim.AdamW"
         known = chosen("optimizer._target_", target.rpartition(".")[2], TARGETS, None) or TARGETS["AdamW"]
         said = keys.number_or("peak_lr", known.lr, "optimizer.lr")

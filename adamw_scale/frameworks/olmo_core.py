@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document, Unread, parse
+from adamw_scale.formats import Document, Unread
 from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.reading import Keys, chosen
-from adamw_scale.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
+from adamw_scale.frameworks.spelling import exact, value, whole
+from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
 
 GLOBS = {NORM_AND_BIAS: "*norm*", EMBEDDING: "embeddings.weight", OUTPUT: "lm_head.w_out.weight"}
 OPTIMIZERS = dict.fromkeys(("AdamWConfig", "adamw", "SkipStepAdamWConfig", "skip_step_adamw"), "olmo-core")
@@ -104,9 +105,8 @@ class OLMoCore(Framework):
             + f")\nscheduler = {scheduler}\nmax_duration = Duration.steps(TOTAL_STEPS)\n"
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """Calls of the optimizer's and the scheduler's configs, or the same as JSON."""
-        document = parse(text)
         content = _sections(document) if document.format == "Python" else document.content
         keys = Keys(content)
         optim = _section(keys, "train_module.optim", "optim")

@@ -8,11 +8,12 @@ be one too. Other optimizers for other groups are put together by multi_transfor
 from typing import ClassVar, Literal
 
 from adamw_scale.frameworks.config import Config, Group
-from adamw_scale.frameworks.framework import Framework, Language, exact, one_for_all, value, whole
-from adamw_scale.frameworks.phases import MOST_PHASES, Phase, phases
-from adamw_scale.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
-from adamw_scale.schedules import POWER, SCHEDULES, Schedule
-from adamw_scale.weight_decay_schedules import SHAPES as DECAY_SHAPES
+from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.phase import MOST_PHASES, Phase, phases
+from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
+from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.theory.schedules import POWER, SCHEDULES, Schedule
+from adamw_scale.theory.weight_decay_schedules import SHAPES as DECAY_SHAPES
 
 
 class Optax(Framework):

@@ -8,10 +8,11 @@ function for LambdaDecay, which takes the middle.
 from typing import ClassVar, Literal
 
 from adamw_scale.frameworks.config import Config, Group
-from adamw_scale.frameworks.framework import Framework, Language, exact, final_lr, one_for_all, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.pytorch import multiplier_source
-from adamw_scale.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
-from adamw_scale.schedules import POWER, SCHEDULES
+from adamw_scale.frameworks.spelling import exact, final_lr, one_for_all, value, whole
+from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.theory.schedules import POWER, SCHEDULES
 
 
 class Paddle(Framework):

@@ -7,12 +7,13 @@ import re
 from typing import ClassVar, Literal
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Call, Document, parse
+from adamw_scale.formats import Call, Document
 from adamw_scale.frameworks.config import Config, Group, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, exact, one_for_all, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.reading import Keys, keys_of
-from adamw_scale.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
-from adamw_scale.schedules import SCHEDULES, Piece, Schedule
+from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
+from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.theory.schedules import SCHEDULES, Piece, Schedule
 
 
 class PyTorch(Framework):
@@ -65,12 +66,11 @@ if __name__ == "__main__":
         print({{key: group[key] for key in ("name", "initial_lr", "weight_decay")}}, len(group["params"]), "tensors")
 '''
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """Arguments of torch.optim.AdamW, and {"params": ..., "weight_decay": ...} groups beside it.
 
         Without such groups everything decays. The schedule is code, and so not known.
         """
-        document = parse(text, ".py")
         keys = keys_of(document, ("AdamW", "Adam"), ("params", "lr", "betas", "eps", "weight_decay"))
         built = {repr((call.keywords, call.positional[1:])) for call in document.calls if _names(call, "AdamW", "Adam")}
         if len(built) > 1:

@@ -10,13 +10,14 @@ import math
 import re
 from typing import Any, ClassVar, Literal
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, Snippet, exact, final_lr, value, whole
+from adamw_scale.frameworks.framework import Framework, Language, Snippet
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.parametrizations import NORM_AND_BIAS
-from adamw_scale.schedules import POWER
-from adamw_scale.spec import Caution, Recommendation
+from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
+from adamw_scale.spec.advice import Caution
+from adamw_scale.theory.parametrizations import NORM_AND_BIAS
+from adamw_scale.theory.schedules import POWER
 
 _WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "1-sqrt"}
 _SCHED = {
@@ -120,9 +121,8 @@ class Timm(Framework):
         note = f"{PARTS}\n" if parts else ""
         return note + "ADAMW_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n" + launch
 
-    def emit(self, recommendation: Recommendation) -> Snippet:
-        """As of every framework, with a caution where train.py cannot take what was written."""
-        snippet = super().emit(recommendation)
+    def finished(self, snippet: Snippet) -> Snippet:
+        """With a caution where train.py cannot take what was written."""
         if PARTS not in snippet.text:
             return snippet
         said = Caution(
@@ -135,9 +135,9 @@ class Timm(Framework):
             update={"text": snippet.text.replace(PARTS, line), "cautions": (*snippet.cautions, said)}
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The arguments, with train.py's defaults where they say nothing."""
-        keys = keys_of(parse(text))
+        keys = keys_of(document)
         sibling = any(key in keys for key in _SIBLINGS)
         optimizer = _read_optimizer(keys, sibling=sibling)
         convention = chosen("opt", optimizer, _OPTIMIZERS, None) or self.convention

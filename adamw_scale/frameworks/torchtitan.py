@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document, parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import NEARLY_ALL, Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.reading import Keys, chosen
-from adamw_scale.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.frameworks.spelling import exact, value, whole
+from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 
 PATTERNS = {
     NORM_AND_BIAS: r"norm|bias$",
@@ -105,9 +106,8 @@ class TorchTitan(Framework):
             + f"training = TrainingConfig({_arguments(training)})\n"
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """Calls of default_adamw and of the Config classes; or the sections of a TOML file."""
-        document = parse(text)
         keys = Keys(_sections(document) if document.format == "Python" else document.content)
         optimizer = _read_optimizer(document, keys)
         steps = keys.number_or("total_steps", 10000.0, "training.steps")

@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from adamw_scale.formats import parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, exact, value, whole, yaml_number
+from adamw_scale.frameworks.framework import Framework, Language
 from adamw_scale.frameworks.reading import Keys, chosen
+from adamw_scale.frameworks.spelling import exact, value, whole, yaml_number
 
 COSINE = "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"
 OLD_COSINE = "torchtune.modules.get_cosine_schedule_with_warmup"
@@ -90,9 +91,9 @@ class TorchTune(Framework):
             )
         )
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The keys; how many steps an epoch has is known if it is limited."""
-        keys = Keys(parse(text).content)
+        keys = Keys(document.content)
         name = keys.text("optimizer._component_") or "torch.optim.AdamW"
         known = chosen("optimizer._component_", name, COMPONENTS, None) or COMPONENTS["torch.optim.AdamW"]
         epochs, each = keys.number("epochs"), keys.number("max_steps_per_epoch")

@@ -7,11 +7,11 @@ preference and reinforcement trainers 1e-6, the reward model 1e-4.
 import re
 from typing import ClassVar
 
-from adamw_scale.formats import Document, parse
+from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding
-from adamw_scale.frameworks.framework import whole
 from adamw_scale.frameworks.huggingface import HuggingFace
 from adamw_scale.frameworks.reading import keys_of
+from adamw_scale.frameworks.spelling import whole
 
 # Its configs by their command (`trl dpo`), with the learning rate of each.
 CONFIGS = {
@@ -51,16 +51,15 @@ class TRL(HuggingFace):
         length = f"    max_length={whole(config.sequence_length)},\n" if config.sequence_length else ""
         return super().write(config).replace(row, row + length, 1)
 
-    def read(self, text: str) -> Config:
+    def read(self, document: Document) -> Config:
         """The arguments of whichever of TRL's configs it is, SFTConfig if that cannot be told."""
-        document = parse(text)
-        arguments_class, default_lr = CONFIGS[_command(document, text)]
+        arguments_class, default_lr = CONFIGS[_command(document)]
         kind = type(
             arguments_class,
             (HuggingFace,),
             {"arguments_class": arguments_class, "default_lr": default_lr, "always": "finetuning"},
         )
-        config: Config = kind().read(text)
+        config: Config = kind().read(document)
         if "max_seq_length" not in keys_of(document, (arguments_class,)):
             return config
         renamed = Finding(
@@ -73,12 +72,12 @@ class TRL(HuggingFace):
         return config.model_copy(update={"findings": (*config.findings, renamed)})
 
 
-def _command(document: Document, text: str) -> str:
-    """Which trainer the text is for: by the config it calls, or the command or script it runs."""
+def _command(document: Document) -> str:
+    """Which trainer the document is for: by the config it calls, or the command or script it runs."""
     called = {call.name.rpartition(".")[2] for call in document.calls}
     for command, (arguments_class, _) in CONFIGS.items():
         run = document.format == "shell arguments" and re.search(
-            rf"(\btrl +|/|^){command}(\.py)?\s", text, re.MULTILINE
+            rf"(\btrl +|/|^){command}(\.py)?\s", document.text, re.MULTILINE
         )
         if arguments_class in called or run:
             return command

@@ -17,8 +17,8 @@
 from adamw_scale.errors import MissingExtraError
 
 try:
+    from adamw_scale.integrations.groups import group_names, param_groups
     from adamw_scale.integrations.monitor import GroupReading, TimescaleMonitor
-    from adamw_scale.integrations.param_groups import group_names, param_groups
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise

@@ -15,7 +15,7 @@ from typing import Any
 from adamw_scale.advisor.cautions import INERT_RETENTION
 from adamw_scale.integrations.measuring import Removed
 from adamw_scale.integrations.planned import Planned
-from adamw_scale.spec import Caution
+from adamw_scale.spec.advice import Caution
 from adamw_scale.units import format_percent, format_significant
 
 L2 = "torch-adam"  # the convention that adds to the gradient
@@ -35,7 +35,7 @@ def of_group(
         yield Caution(
             code="on-norms",
             message=f"group {name!r} decays {flat} tensors of one dimension, gains of norms and biases, by weight_decay {value:g}",
-            fix="give them a group of their own with weight_decay 0: adamw_scale.integrations.param_groups does",
+            fix="give them a group of their own with weight_decay 0: adamw_scale.integrations.groups does",
         )
     if convention == L2:
         if value:

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from adamw_scale.integrations.monitor import TimescaleMonitor
-from adamw_scale.spec import Recommendation
+from adamw_scale.spec.advice import Recommendation
 
 
 class TimescaleCallback(TrainerCallback):

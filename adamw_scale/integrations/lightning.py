@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 
 from adamw_scale.errors import SpecError
 from adamw_scale.integrations.monitor import TimescaleMonitor
-from adamw_scale.spec import Recommendation
+from adamw_scale.spec.advice import Recommendation
 
 
 class TimescaleCallback(pl.Callback):

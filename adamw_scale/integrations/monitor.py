@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamw_scale import conventions
 from adamw_scale.errors import SpecError
 from adamw_scale.integrations import checks
 from adamw_scale.integrations.checks import L2
 from adamw_scale.integrations.measuring import Removed, Sentinel
 from adamw_scale.integrations.planned import Planned
-from adamw_scale.parametrizations import HIDDEN, NORM_AND_BIAS
-from adamw_scale.spec import Caution, Recommendation
+from adamw_scale.spec.advice import Caution, Recommendation
+from adamw_scale.theory import conventions
+from adamw_scale.theory.parametrizations import HIDDEN, NORM_AND_BIAS
 
 # Class of an optimizer -> the convention of its weight_decay. Others are read as PyTorch's, and measured.
 KNOWN = {"DecoupledAdamW": "composer", "DecoupledLionW": "composer"}

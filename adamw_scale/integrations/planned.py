@@ -3,8 +3,9 @@
 import math
 from typing import NamedTuple
 
-from adamw_scale import conventions
-from adamw_scale.spec import ParamGroup, TrainingRun
+from adamw_scale.spec.advice import ParamGroup
+from adamw_scale.spec.run import TrainingRun
+from adamw_scale.theory import conventions
 
 OFF_SCHEDULE = 0.02  # of the peak learning rate: further than this from what the plan has around a step
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adamw_scale.errors import CalibrationError, MissingExtraError, MissingInputError, SpecError
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.spec import TrainingRun, sized_by_steps
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.spec.run import TrainingRun, sized_by_steps
 from adamw_scale.units import printable
 
 IMPORTED = "imported"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adamw_scale.errors import SpecError
-from adamw_scale.fitting import Basin, fit_basin
+from adamw_scale.theory.basin import Basin, fit_basin
 
 Point = tuple[int, float]  # seed, log2(tau_run)
 

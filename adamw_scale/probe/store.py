@@ -23,7 +23,7 @@ from typing import Any, Self
 from pydantic_core import from_json
 
 from adamw_scale.errors import AdamWScaleError, CalibrationError
-from adamw_scale.probe.plan import ProbeResult
+from adamw_scale.spec.measurement import ProbeResult
 
 LOCK_FILE = "calibrating.lock"
 POLL_SECONDS = 0.5

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from adamw_scale.advisor import recommend
-from adamw_scale.calibration.fit import paired
-from adamw_scale.probe.plan import ProbeResult, value_of
-from adamw_scale.spec import Calibration, Memory, Optimum, Recommendation, TrainingRun
+from adamw_scale.calibration.fitting import paired
+from adamw_scale.spec.advice import Memory, Recommendation
+from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, value_of
+from adamw_scale.spec.run import TrainingRun
 from adamw_scale.units import format_count, format_percent, format_significant
 
 INK, FAINT, GRID = "#1b1e23", "#5b616b", "#d5d8dd"

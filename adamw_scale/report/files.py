@@ -10,8 +10,8 @@ import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from adamw_scale.calibration.files import write_atomically
 from adamw_scale.errors import SpecError
+from adamw_scale.files import write_atomically
 from adamw_scale.report import figures
 
 SUFFIXES = (".png", ".svg", ".pdf")

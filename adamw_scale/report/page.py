@@ -12,15 +12,16 @@ from markupsafe import Markup
 
 from adamw_scale import __version__
 from adamw_scale.advisor import recommend
-from adamw_scale.calibration.files import COMMAND_FILE, folder_of, load_calibration, write_atomically
-from adamw_scale.calibration.fit import load_results, probes_of
-from adamw_scale.calibration.verdict import verdict
-from adamw_scale.probe.plan import ProbeResult, flops_of
+from adamw_scale.calibration.files import COMMAND_FILE, folder_of, load_calibration
+from adamw_scale.calibration.fitting import load_results, probes_of
+from adamw_scale.calibration.remedies import remedy
+from adamw_scale.files import write_atomically
 from adamw_scale.report import figures
 from adamw_scale.report.files import svg
 from adamw_scale.report.targets import targets_of
 from adamw_scale.rules import RULES
-from adamw_scale.spec import Calibration, Optimum, Recommendation
+from adamw_scale.spec.advice import Recommendation
+from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, flops_of
 from adamw_scale.units import format_count, format_percent, format_significant
 
 REPORT_FILE = "report.html"
@@ -73,7 +74,7 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
         calibration=calibration,
         base=calibration.optima[0],
         advice=advice,
-        verdict=verdict,
+        remedy=remedy,
         name_of=figures.name_of,
         published=vars(RULES[calibration.rule]()) if calibration.rule in RULES else {},
         answer=Picture(

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from adamw_scale.advisor import recommend
 from adamw_scale.errors import AdamWScaleError
-from adamw_scale.spec import Calibration, TrainingRun
+from adamw_scale.spec.measurement import Calibration
+from adamw_scale.spec.run import TrainingRun
 
 FACTORS = {
     "dataset_size": (0.25, 1.0, 4.0, 16.0, 64.0, 256.0),

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from adamw_scale.batch_scaling import completed_p
 from adamw_scale.errors import MissingInputError
 from adamw_scale.rules.run_fraction import RunFraction
-from adamw_scale.spec import Timescale, TrainingRun
+from adamw_scale.spec.run import Timescale, TrainingRun
+from adamw_scale.theory.batch_scaling import completed_p
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from types import MappingProxyType
 from typing import ClassVar, Self
 
 from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean
-from adamw_scale.spec import Optimum, Timescale, TrainingRun
+from adamw_scale.spec.measurement import Optimum
+from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.units import format_count
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from adamw_scale.errors import MissingInputError
 from adamw_scale.noun import flag
-from adamw_scale.spec import TrainingRun
+from adamw_scale.spec.run import TrainingRun
 
 MANY_EPOCHS = 4.0
 MANY_EPOCHS_OF_SAMPLES = 10.0

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from adamw_scale.rules.rule import Bounds
-from adamw_scale.spec import Timescale, TrainingRun
-from adamw_scale.timescale import tau_iter, tau_run_for_retention
+from adamw_scale.spec.run import Timescale, TrainingRun
+from adamw_scale.theory.timescale import tau_iter, tau_run_for_retention
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 
 from adamw_scale.errors import MissingInputError
 from adamw_scale.noun import flag
-from adamw_scale.spec import Optimum, Timescale, TrainingRun
+from adamw_scale.spec.measurement import Optimum
+from adamw_scale.spec.run import Timescale, TrainingRun
 
 QUANTITIES = ("data set", "epochs", "batch", "width", "lr")
 

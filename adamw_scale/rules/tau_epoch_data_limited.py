@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from adamw_scale.rules.constant_tau_epoch import ConstantTauEpoch
 from adamw_scale.rules.rule import Bounds
-from adamw_scale.spec import TrainingRun
+from adamw_scale.spec.run import TrainingRun
 
 
 @dataclass(frozen=True)

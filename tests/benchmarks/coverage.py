@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, make_smoothing_spline
 from scipy.stats import multivariate_t
 
-from adamw_scale.fitting import fit_basin
 from adamw_scale.probe.search import Point, Search
+from adamw_scale.theory.basin import fit_basin
 
 Floats = NDArray[np.float64]
 FILE = Path(__file__).with_name("surfaces.csv")

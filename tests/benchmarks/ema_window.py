@@ -15,10 +15,10 @@ from functools import partial
 
 import numpy as np
 
-from adamw_scale.ema_coefficients import ema_coefficients
-from adamw_scale.ema_window import EmaWindow
-from adamw_scale.schedules import Schedule
-from adamw_scale.weight_decay_schedules import Decay
+from adamw_scale.theory.coefficients import ema_coefficients
+from adamw_scale.theory.schedules import Schedule
+from adamw_scale.theory.weight_decay_schedules import Decay
+from adamw_scale.theory.window import EmaWindow
 
 STEPS = 10_000_000
 TAU_RUN = 0.05

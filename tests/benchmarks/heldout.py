@@ -32,10 +32,10 @@ from surfaces import trained
 
 from adamw_scale import TrainingRun, calibrate, recommend
 from adamw_scale.calibration.design import Ask, sweep_of
-from adamw_scale.calibration.fit import optimum_of
-from adamw_scale.probe import load_task
-from adamw_scale.probe.tasks.task import TaskSource
-from adamw_scale.spec import Calibration
+from adamw_scale.calibration.fitting import optimum_of
+from adamw_scale.spec.measurement import Calibration
+from adamw_scale.training.tasks import load_task
+from adamw_scale.training.tasks.task import TaskSource
 
 SEEDS, MOST_SEEDS = 3, 5  # of the dense grid, and of a calibration at most
 NEAR, FAR = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5), (-5.0, -4.0, -3.0, -2.0, 2.0, 3.0, 4.0, 5.0)

@@ -23,15 +23,15 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "probe"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from plain_modules import Plain, PlainGPT, PlainMLP
 
-from adamw_scale.probe import load_task
 from adamw_scale.probe.engines.engine import in_batches
-from adamw_scale.probe.models.model import Scaling
-from adamw_scale.probe.plan import ProbeConfig
-from adamw_scale.probe.tasks.task import Progress, Task, TaskSource
+from adamw_scale.spec.measurement import ProbeConfig
+from adamw_scale.training.models.model import Scaling
+from adamw_scale.training.tasks import load_task
+from adamw_scale.training.tasks.task import Progress, Task, TaskSource
 
 PROCESSES = 2
 TFLOPS = {"float32": 66.9, "bfloat16": 989.4}  # dense peak of an H100 SXM, NVIDIA's data sheet

@@ -20,7 +20,7 @@ import optuna
 from coverage import HIGHEST, PLATEAUS, Surface, probed, read
 from scipy.interpolate import CubicSpline
 
-from adamw_scale.fitting import fit_basin
+from adamw_scale.theory.basin import fit_basin
 
 PROBES = (7, 9, 13, 18)
 

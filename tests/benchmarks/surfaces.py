@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adamw_scale.calibration import PROBES_FILE, write_atomically
+from adamw_scale.calibration import PROBES_FILE
 from adamw_scale.calibration.design import Ask, sweep_of
-from adamw_scale.probe import ENGINES, load_task
+from adamw_scale.files import write_atomically
+from adamw_scale.probe.engines import ENGINES
 from adamw_scale.probe.engines.engine import in_batches
-from adamw_scale.probe.plan import ProbeResult, Sweep
 from adamw_scale.probe.search import Point
 from adamw_scale.probe.store import ProbeStore
-from adamw_scale.probe.tasks.task import Task, TaskSource
+from adamw_scale.probe.sweep import Sweep
+from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.tasks import load_task
+from adamw_scale.training.tasks.task import Task, TaskSource
 
 FILE = Path(__file__).with_suffix(".csv")
 FIELDS = ("surface", "unit", "dataset_size", "epochs", "steps", "width", "lr", "seed", "log2_tau", "loss")

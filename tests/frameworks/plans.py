@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from adamw_scale import TrainingRun, conventions, recommend
-from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale import TrainingRun, recommend
+from adamw_scale.formats import parse
+from adamw_scale.frameworks import FRAMEWORKS, Framework
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.plan import planned
-from adamw_scale.spec import Recommendation
+from adamw_scale.frameworks.translation import translated
+from adamw_scale.spec.advice import Recommendation
+from adamw_scale.theory import conventions
 
 BASE: dict[str, Any] = {
     "dataset_size": 26e9,
@@ -47,9 +49,14 @@ def short(name: str = "cosine-to-10-percent", **changes: Any) -> Recommendation:
     return recommend(TrainingRun(**{**fields, **size, **params, "warmup_steps": 40, **changes}))
 
 
+def read(framework: Framework, text: str) -> Config:
+    """What a framework reads in a text of one of its formats."""
+    return framework.read(parse(text, among=framework.formats))
+
+
 def plan(recommendation: Recommendation, framework: str) -> Config:
     """What a framework is asked to do."""
-    return planned(recommendation, FRAMEWORKS[framework]()).config
+    return translated(recommendation, FRAMEWORKS[framework]()).config
 
 
 class TinyLM(nn.Module):

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 import yaml
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, short
+from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
 from torch import nn
 
 from adamw_scale.frameworks import FRAMEWORKS
-from adamw_scale.schedules import Schedule
+from adamw_scale.frameworks.emission import emit
+from adamw_scale.theory.schedules import Schedule
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("axolotl") is None, reason="axolotl is not installed"),
@@ -151,7 +152,7 @@ def test_every_step_is_as_planned(run: str, tmp_path: Path) -> None:
     """The schedule is taken at the start of each step; LayerNorm and biases are spared."""
     recommendation = short("linear" if RUNS[run] else run, **RUNS[run])
     model = TinyLM()
-    trainer = trainer_of(FRAMEWORKS["axolotl"]().emit(recommendation).text, tmp_path, model)
+    trainer = trainer_of(emit("axolotl", recommendation).text, tmp_path, model)
     arguments = trainer.args
     assert arguments.max_steps == STEPS
     assert arguments.gradient_accumulation_steps * arguments.per_device_train_batch_size == 256
@@ -165,7 +166,7 @@ def test_every_step_is_as_planned(run: str, tmp_path: Path) -> None:
 def test_defaults_are_the_librarys(tmp_path: Path) -> None:
     """Of its schema, and of what its builder leaves to the Trainer."""
     text = "learning_rate: 1.0e-3\nmax_steps: 400\n"
-    config, real = FRAMEWORKS["axolotl"]().read(text), trainer_of(text, tmp_path)
+    config, real = read(FRAMEWORKS["axolotl"](), text), trainer_of(text, tmp_path)
     assert config.weight_decay == real.args.weight_decay
     assert config.betas == (real.args.adam_beta1, real.args.adam_beta2)
     assert (config.eps, config.optimizer) == (real.args.adam_epsilon, real.args.optim.value)
@@ -176,12 +177,12 @@ def test_defaults_are_the_librarys(tmp_path: Path) -> None:
         real.args.gradient_accumulation_steps,
     )
     assert {"weight_decay", "warmup_steps", "per_device_batch_size"} <= set(config.defaults)
-    assert FRAMEWORKS["axolotl"]().read("learning_rate: 1.0e-3").epochs == real.args.num_train_epochs
+    assert read(FRAMEWORKS["axolotl"](), "learning_rate: 1.0e-3").epochs == real.args.num_train_epochs
 
 
 def codes(text: str) -> list[tuple[str, str]]:
     """What reading a config notes."""
-    return [(finding.code, finding.severity) for finding in FRAMEWORKS["axolotl"]().read(text).findings]
+    return [(finding.code, finding.severity) for finding in read(FRAMEWORKS["axolotl"](), text).findings]
 
 
 BASE = "base_model: any\nlearning_rate: 1.0e-3\nweight_decay: 0.1\nmax_steps: 400\nwarmup_steps: 40\n"
@@ -202,7 +203,7 @@ BASE = "base_model: any\nlearning_rate: 1.0e-3\nweight_decay: 0.1\nmax_steps: 40
 )
 def test_reads_its_own_schedules(more: str, tmp_path: Path) -> None:
     """What was read is what runs, to a step: rex and one_cycle are taken at other points of each, and rex in a table."""
-    schedule: Schedule = FRAMEWORKS["axolotl"]().read(BASE + more).lr_schedule
+    schedule: Schedule = read(FRAMEWORKS["axolotl"](), BASE + more).lr_schedule
     real = lrs(BASE + more, tmp_path)
     for step in range(STEPS):
         nearby = [schedule.multiplier((step + shift) / STEPS) for shift in (0.0, 1.0)]
@@ -217,7 +218,7 @@ def test_floor_is_the_cosines_alone(tmp_path: Path) -> None:
     ):
         text = f"{BASE}cosine_min_lr_ratio: 0.1\n{more}"
         assert lrs(text, tmp_path)[-1] < 1e-5
-        assert FRAMEWORKS["axolotl"]().read(text).lr_schedule.final == 0
+        assert read(FRAMEWORKS["axolotl"](), text).lr_schedule.final == 0
         assert codes(text) == [("ignored-key", "error"), *noted]
 
 
@@ -236,7 +237,7 @@ def test_warmup_in_its_spellings(warmup: str, steps: int, tmp_path: Path) -> Non
     """A ratio becomes steps, and one step two."""
     text = BASE.replace("warmup_steps: 40", warmup)
     assert trainer_of(text, tmp_path).args.warmup_steps == steps
-    assert FRAMEWORKS["axolotl"]().read(text).warmup_steps == steps
+    assert read(FRAMEWORKS["axolotl"](), text).warmup_steps == steps
 
 
 def test_two_warmups_are_refused() -> None:
@@ -252,11 +253,11 @@ def test_embeddings_are_spared_by_its_own_grouping(more: str, tmp_path: Path) ->
     model = nn.ModuleDict({"embed_tokens": nn.Embedding(4, 4), "hidden": nn.Linear(4, 4), "lm_head": nn.Linear(4, 4)})
     trainer = trainer_of(BASE + more, tmp_path, model)
     owner = {id(p): group for group in trainer.optimizer.param_groups for p in group["params"]}
-    config = FRAMEWORKS["axolotl"]().read(BASE + more)
+    config = read(FRAMEWORKS["axolotl"](), BASE + more)
     for module, group in (("embed_tokens", "embedding"), ("hidden", "hidden"), ("lm_head", "output")):
-        real, read = owner[id(model[module].weight)], config.group(group)
-        assert real["weight_decay"] == read.weight_decay
-        assert real["initial_lr"] == pytest.approx(1e-3 * read.lr_factor)
+        real, ours = owner[id(model[module].weight)], config.group(group)
+        assert real["weight_decay"] == ours.weight_decay
+        assert real["initial_lr"] == pytest.approx(1e-3 * ours.lr_factor)
     assert codes(BASE + more) == [("embeddings-spared", "note")]
 
 
@@ -265,7 +266,7 @@ def test_embeddings_are_spared_by_its_own_grouping(more: str, tmp_path: Path) ->
 def test_one_beta_does_not_reach_its_own_optimizers(optimizer: str, betas: str, tmp_path: Path) -> None:
     """What the finding says is so; without both, and without adam_epsilon, the optimizer's own defaults hold."""
     text = f"{BASE}optimizer: {optimizer}\n{betas}"
-    config, group = FRAMEWORKS["axolotl"]().read(text), trainer_of(text, tmp_path).optimizer.param_groups[0]
+    config, group = read(FRAMEWORKS["axolotl"](), text), trainer_of(text, tmp_path).optimizer.param_groups[0]
     assert config.betas == (group["betas"] if "betas" in group else (group["beta1"], group["beta2"]))
     assert config.eps == group["eps"]
     assert (("ignored-key", "error") in codes(text)) == (betas.count("beta") == 1)
@@ -276,4 +277,4 @@ def test_keys_it_does_not_know_are_ignored() -> None:
     """So the batch of the snippet can stand in one."""
     config = validated("learning_rate: 1e-3\nadamw_scale: {global_batch_size: 256}\n")
     assert config.learning_rate == 1e-3
-    assert FRAMEWORKS["axolotl"]().read("batch_size: 32\nmicro_batch_size: 8\nlearning_rate: 1e-3").accumulation == 4
+    assert read(FRAMEWORKS["axolotl"](), "batch_size: 32\nmicro_batch_size: 8\nlearning_rate: 1e-3").accumulation == 4

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from conftest import EVERY_SCHEDULE
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, short
+from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
 
-from adamw_scale import conventions
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
+from adamw_scale.theory import conventions
 
 RUNS: dict[str, dict[str, Any]] = {
     **{run: {} for run in ("linear", "cosine-to-10-percent", "wsd", "wsd-1-sqrt", "constant", "mup", "samples")},
@@ -79,7 +80,7 @@ def clocked(optimizer: Any, duration: str) -> Any:
 def test_every_step_is_as_planned(run: str, root: Path) -> None:
     """Each step has the schedule of the step before, taken at its start, or at its middle where it is a function."""
     recommendation = short(run if not RUNS[run] else "linear", **RUNS[run])
-    namespace, config = composed(FRAMEWORKS["composer"]().emit(recommendation).text), plan(recommendation, "composer")
+    namespace, config = composed(emit("composer", recommendation).text), plan(recommendation, "composer")
     model = TinyLM()
     optimizer = namespace["build_optimizer"](*((model, model.lm_head) if run == "mup" else (model,)))
     assert Path(sys.modules["composer.optim"].__file__ or "").is_relative_to(root)
@@ -109,7 +110,7 @@ def test_every_schedule_is_written(schedule: str, root: Path) -> None:
     warmup = {} if schedule in ("one-cycle", "table") else {"warmup_steps": 0 if schedule != "inverse-sqrt" else 40}
     options = {key: each for key, each in EVERY_SCHEDULE[schedule].items() if key != "warmup_fraction"}
     recommendation = short("linear", schedule=schedule, **{"warmup_steps": None, **warmup, **options})
-    snippet = FRAMEWORKS["composer"]().emit(recommendation)
+    snippet = emit("composer", recommendation)
     assert "nearest-schedule" not in [caution.code for caution in snippet.cautions]
     state = clocked(None, composed(snippet.text)["MAX_DURATION"])
     assert 0 <= composed(snippet.text)["scheduler"](state) <= 1
@@ -129,7 +130,7 @@ def test_defaults_are_the_librarys(root: Path) -> None:
     import torch
 
     real = sys.modules["composer.optim"].DecoupledAdamW([torch.nn.Parameter(torch.ones(1))]).defaults
-    config = FRAMEWORKS["composer"]().read("DecoupledAdamW(model.parameters())")
+    config = read(FRAMEWORKS["composer"](), "DecoupledAdamW(model.parameters())")
     assert (config.peak_lr, config.weight_decay) == (real["lr"], real["weight_decay"])
     assert (config.betas, config.eps) == (real["betas"], real["eps"])
     assert [group.weight_decay for group in config.groups] == [1e-5] * 4
@@ -138,13 +139,14 @@ def test_defaults_are_the_librarys(root: Path) -> None:
 
 def test_reads_a_training_script() -> None:
     """Optimizer, scheduler and duration of the README's kind."""
-    config = FRAMEWORKS["composer"]().read(
+    config = read(
+        FRAMEWORKS["composer"](),
         "optimizer = composer.optim.DecoupledAdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=6e-5)\n"
         "trainer = Trainer(model=model, optimizers=optimizer, max_duration='10ep', eval_interval='1ep',\n"
-        "    schedulers=LinearWithWarmupScheduler(t_warmup='1ep', alpha_f=0.02))\n"
+        "    schedulers=LinearWithWarmupScheduler(t_warmup='1ep', alpha_f=0.02))\n",
     )
     assert (config.schedule, config.warmup_fraction, config.final_lr_fraction) == ("linear", 0.1, 0.02)
     assert (config.epochs, config.peak_lr, config.weight_decay) == (10, 6e-4, 6e-5)
-    assert FRAMEWORKS["composer"]().read("DecoupledAdamW(p, lr=1e-3)\nscheduler = f").schedule is None
+    assert read(FRAMEWORKS["composer"](), "DecoupledAdamW(p, lr=1e-3)\nscheduler = f").schedule is None
     with pytest.raises(SpecError, match=r"0\.1dur"):
-        FRAMEWORKS["composer"]().read("DecoupledAdamW(p)\nTrainer(max_duration='soon')")
+        read(FRAMEWORKS["composer"](), "DecoupledAdamW(p)\nTrainer(max_duration='soon')")

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, short
+from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed"),
@@ -67,7 +68,7 @@ def adamw(scheduler: str = "", params: dict[str, Any] | None = None, **options: 
 def test_every_step_is_as_planned(run: str, deepspeed: Any) -> None:
     """The warm-up and WarmupDecayLR are a step behind the start of each step, all else is taken at it."""
     recommendation = short(run if " " not in run else "linear", **RUNS[run])
-    text, config = FRAMEWORKS["deepspeed"]().emit(recommendation).text, plan(recommendation, "deepspeed")
+    text, config = emit("deepspeed", recommendation).text, plan(recommendation, "deepspeed")
     model = TinyLM()
     engine = engine_of(deepspeed, json.loads(text), model)
     assert engine.train_batch_size() == 256
@@ -111,13 +112,13 @@ def test_defaults_are_the_librarys(deepspeed: Any) -> None:
         (torch.optim.Adam, {"type": "Adam", "params": {"torch_adam": True, "adam_w_mode": False}}),
     ):
         real = defaults_of(adam)
-        config = part.read(json.dumps({"optimizer": {"type": "AdamW", "params": {}, **options}}))
+        config = read(part, json.dumps({"optimizer": {"type": "AdamW", "params": {}, **options}}))
         assert (config.peak_lr, config.weight_decay, config.eps) == (real["lr"], real["weight_decay"], real["eps"])
         assert config.betas == real["betas"]
         assert {"peak_lr", "weight_decay"} <= set(config.defaults)
     for name in ("WarmupLR", "WarmupDecayLR", "WarmupCosineLR"):
         real = defaults_of(getattr(lr_schedules, name))
-        config = part.read(json.dumps(adamw(name, {"total_num_steps": 5000})))
+        config = read(part, json.dumps(adamw(name, {"total_num_steps": 5000})))
         assert config.warmup_steps == real["warmup_num_steps"]
         assert config.peak_lr == (real.get("warmup_max_lr") or 3e-4)
         assert real["warmup_type"] == "log"
@@ -132,7 +133,9 @@ def defaults_of(built: Any) -> dict[str, Any]:
 
 def codes(config: dict[str, Any]) -> list[tuple[str, str]]:
     """What reading a config notes."""
-    return [(finding.code, finding.severity) for finding in FRAMEWORKS["deepspeed"]().read(json.dumps(config)).findings]
+    return [
+        (finding.code, finding.severity) for finding in read(FRAMEWORKS["deepspeed"](), json.dumps(config)).findings
+    ]
 
 
 def test_warmup_decay_goes_to_its_own_peak(deepspeed: Any) -> None:
@@ -141,7 +144,7 @@ def test_warmup_decay_goes_to_its_own_peak(deepspeed: Any) -> None:
     config = adamw("WarmupDecayLR", params)
     engine = engine_of(deepspeed, config)
     assert max(lrs(engine, 20)) == pytest.approx(1e-3)
-    assert FRAMEWORKS["deepspeed"]().read(json.dumps(config)).peak_lr == 1e-3
+    assert read(FRAMEWORKS["deepspeed"](), json.dumps(config)).peak_lr == 1e-3
     assert codes(config) == [("lr-overridden", "error")]
     given = adamw("WarmupLR", {**params, "warmup_max_lr": 2e-4})
     del given["scheduler"]["params"]["total_num_steps"]
@@ -180,7 +183,7 @@ def test_no_warmup_and_fractions_are_refused(steps: float, deepspeed: Any) -> No
     assert codes(config) == [("refused-value", "error")]
     once = adamw("WarmupLR", {"warmup_num_steps": 1, "warmup_type": "linear"})
     assert lrs(engine_of(deepspeed, once), 4) == pytest.approx([0, 0, 1.5e-4, 3e-4])
-    assert FRAMEWORKS["deepspeed"]().read(json.dumps(once)).warmup_steps == 2
+    assert read(FRAMEWORKS["deepspeed"](), json.dumps(once)).warmup_steps == 2
 
 
 def test_adam_w_mode(deepspeed: Any) -> None:
@@ -190,11 +193,11 @@ def test_adam_w_mode(deepspeed: Any) -> None:
     assert codes(config) == [("ignored-key", "warning")]
     config["optimizer"]["type"] = "Adam"
     assert type(engine_of(deepspeed, config).optimizer) is torch.optim.Adam
-    assert FRAMEWORKS["deepspeed"]().read(json.dumps(config)).convention == "deepspeed-l2"
+    assert read(FRAMEWORKS["deepspeed"](), json.dumps(config)).convention == "deepspeed-l2"
     assert codes(config) == []
     del config["optimizer"]["params"]["adam_w_mode"]
     assert type(engine_of(deepspeed, config).optimizer) is torch.optim.AdamW
-    assert FRAMEWORKS["deepspeed"]().read(json.dumps(config)).convention == "deepspeed"
+    assert read(FRAMEWORKS["deepspeed"](), json.dumps(config)).convention == "deepspeed"
 
 
 def test_max_grad_norm_is_refused(deepspeed: Any) -> None:
@@ -210,7 +213,7 @@ def test_schedulers_of_torch(deepspeed: Any) -> None:
     config = adamw("LinearLR", {"total_iters": 20})
     assert lrs(engine_of(deepspeed, config), 1) == pytest.approx([1e-4])
     assert codes(config) == [("schedule-unread", "note")]
-    cosine = FRAMEWORKS["deepspeed"]().read(json.dumps(adamw("CosineAnnealingLR", {"T_max": 20, "eta_min": 3e-5})))
+    cosine = read(FRAMEWORKS["deepspeed"](), json.dumps(adamw("CosineAnnealingLR", {"T_max": 20, "eta_min": 3e-5})))
     assert (cosine.schedule, cosine.total_steps, cosine.final_lr_fraction) == ("cosine", 20, pytest.approx(0.1))
 
 
@@ -225,7 +228,7 @@ HUGGING_FACE = """{
 
 def test_auto_stays_unknown() -> None:
     """What the Trainer will fill in is not taken for DeepSpeed's default."""
-    config = FRAMEWORKS["deepspeed"]().read(HUGGING_FACE)
+    config = read(FRAMEWORKS["deepspeed"](), HUGGING_FACE)
     assert (config.peak_lr, config.betas, config.eps, config.warmup_steps) == (None,) * 4
     assert (config.total_steps, config.batch_size, config.per_device_batch_size) == (None,) * 3
     assert config.schedule == "linear"
@@ -236,11 +239,12 @@ def test_auto_stays_unknown() -> None:
 def test_reads_a_dict_in_python_and_what_has_no_optimizer() -> None:
     """Spellings seen in scripts."""
     part = FRAMEWORKS["deepspeed"]()
-    config = part.read(
+    config = read(
+        part,
         "steps = 1000\nds_config = {\n  'train_batch_size': 4 * 8,\n"
         "  'optimizer': {'type': 'adam', 'params': {'lr': 3e-4, 'betas': [0.8, 0.99], 'weight_decay': 3e-7}},\n"
         "  'scheduler': {'type': 'WarmupCosineLR', 'params': {'total_num_steps': steps, 'warmup_num_steps': 100,\n"
-        "    'warmup_type': 'linear', 'cos_min_ratio': 0.1}},\n}\n"
+        "    'warmup_type': 'linear', 'cos_min_ratio': 0.1}},\n}\n",
     )
     assert (config.peak_lr, config.betas, config.weight_decay, config.batch_size) == (3e-4, (0.8, 0.99), 3e-7, 32)
     assert (config.schedule, config.total_steps, config.warmup_steps, config.final_lr_fraction) == (
@@ -249,6 +253,6 @@ def test_reads_a_dict_in_python_and_what_has_no_optimizer() -> None:
         100,
         0.1,
     )
-    bare = part.read('{"train_batch_size": 64, "zero_optimization": {"stage": 3}}')
+    bare = read(part, '{"train_batch_size": 64, "zero_optimization": {"stage": 3}}')
     assert (bare.peak_lr, bare.betas, bare.schedule, bare.batch_size) == (None, None, None, 64)
     assert [finding.code for finding in bare.findings] == ["optimizer-elsewhere"]

@@ -15,10 +15,11 @@ import sys
 from typing import Any
 
 import pytest
-from plans import POINTS, STEPS, from_start, plan, short, shrink
+from plans import POINTS, STEPS, from_start, plan, read, short, shrink
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 RUNS: dict[str, dict[str, Any]] = {
     "linear": {},
@@ -125,7 +126,7 @@ json.dump(results, said)
 def emitted(run: str) -> str:
     """The snippet of a run."""
     recommendation = short("linear" if RUNS[run] else run, **RUNS[run])
-    return FRAMEWORKS["fairseq"]().emit(recommendation).text
+    return emit("fairseq", recommendation).text
 
 
 def words_of(text: str) -> list[str]:
@@ -184,7 +185,7 @@ def test_every_step_is_as_planned(walked: dict[str, Any], run: str) -> None:
 def test_defaults_are_the_librarys(walked: dict[str, Any]) -> None:
     """A command line that says nothing trains with fairseq's own defaults."""
     real = walked["other defaults"]["arguments"]
-    config = FRAMEWORKS["fairseq"]().read("fairseq-train data --optimizer adam")
+    config = read(FRAMEWORKS["fairseq"](), "fairseq-train data --optimizer adam")
     assert [config.peak_lr] == real["lr"] == [0.25]
     assert (config.weight_decay, config.eps) == (real["weight_decay"], real["adam_eps"])
     assert config.betas == tuple(float(each) for each in re.findall(r"[\d.]+", str(real["adam_betas"])))
@@ -196,7 +197,7 @@ def test_defaults_are_the_librarys(walked: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("case", "tolerance"), [("tri-stage", 1e-3), ("ratios", 1e-3)])
 def test_stages_are_read_as_fairseq_reads_them(walked: dict[str, Any], case: str, tolerance: float) -> None:
     """A table of tri_stage's warm-up, hold and exponential fall."""
-    config, result = FRAMEWORKS["fairseq"]().read(OTHERS[case]), walked[f"other {case}"]
+    config, result = read(FRAMEWORKS["fairseq"](), OTHERS[case]), walked[f"other {case}"]
     for step, lr in enumerate(result["lrs"]):
         assert config.lr_schedule.multiplier(step / STEPS) == pytest.approx(lr / 1e-3, abs=tolerance), step
 
@@ -206,16 +207,16 @@ def test_findings_are_so(walked: dict[str, Any]) -> None:
     part = FRAMEWORKS["fairseq"]()
     assert walked["refused tri-stage"] == walked["refused fraction"] == {"refused": 2}
     assert walked["other warm from min"]["lrs"][0] == pytest.approx(1e-4)
-    assert [each.code for each in part.read(OTHERS["warm from min"]).findings] == ["warmup-start"]
+    assert [each.code for each in read(part, OTHERS["warm from min"]).findings] == ["warmup-start"]
     assert walked["other shrinking"]["lrs"][200] == pytest.approx(1e-4)
-    assert [each.code for each in part.read(OTHERS["shrinking"]).findings] == ["restarts"]
+    assert [each.code for each in read(part, OTHERS["shrinking"]).findings] == ["restarts"]
 
 
 @pytest.mark.parametrize("run", ["polynomial", "exponential", "restarts", "growing-restarts", "inverse-sqrt"])
 def test_reads_back_what_it_wrote(run: str) -> None:
     """Schedules beyond the common ones too."""
     part, recommendation = FRAMEWORKS["fairseq"](), short("linear", **RUNS[run])
-    written, back = plan(recommendation, "fairseq"), part.read(part.emit(recommendation).text)
+    written, back = plan(recommendation, "fairseq"), read(part, emit(part.name, recommendation).text)
     for number in range(101):
         expected = written.lr_schedule.multiplier(number / 100)
         assert back.lr_schedule.multiplier(number / 100) == pytest.approx(expected, abs=1e-6), number
@@ -223,11 +224,12 @@ def test_reads_back_what_it_wrote(run: str) -> None:
 
 def test_reads_a_launch_script() -> None:
     """fairseq's own example of a language model, with a batch in tokens."""
-    config = FRAMEWORKS["fairseq"]().read(
+    config = read(
+        FRAMEWORKS["fairseq"](),
         "fairseq-train --task language_modeling data-bin/wikitext-103 --arch transformer_lm --share-decoder-input-output-embed \\\n"
         "  --dropout 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 0.0 \\\n"
         "  --lr 0.0005 --lr-scheduler inverse_sqrt --warmup-updates 4000 --warmup-init-lr 1e-07 \\\n"
-        "  --tokens-per-sample 512 --sample-break-mode none --max-tokens 2048 --update-freq 16 --fp16 --max-update 50000\n"
+        "  --tokens-per-sample 512 --sample-break-mode none --max-tokens 2048 --update-freq 16 --fp16 --max-update 50000\n",
     )
     assert (config.peak_lr, config.weight_decay, config.betas) == (5e-4, 0.01, (0.9, 0.98))
     assert (config.schedule, config.warmup_steps, config.total_steps) == ("inverse-sqrt", 4000, 50000)
@@ -237,11 +239,12 @@ def test_reads_a_launch_script() -> None:
 
 def test_reads_yaml_of_hydra() -> None:
     """The same names in sections, with _name for what a section is."""
-    config = FRAMEWORKS["fairseq"]().read(
+    config = read(
+        FRAMEWORKS["fairseq"](),
         "task:\n  _name: masked_lm\n  tokens_per_sample: 512\ndataset:\n  batch_size: 16\n"
         "optimizer:\n  _name: adam\n  weight_decay: 0.01\n  adam_betas: (0.9,0.98)\n  adam_eps: 1e-06\n"
         "lr_scheduler:\n  _name: polynomial_decay\n  warmup_updates: 10000\n  total_num_update: ${optimization.max_update}\n"
-        "optimization:\n  lr: [0.0005]\n  max_update: 125000\n  update_freq: [16]\n"
+        "optimization:\n  lr: [0.0005]\n  max_update: 125000\n  update_freq: [16]\n",
     )
     assert (config.peak_lr, config.weight_decay, config.betas, config.eps) == (5e-4, 0.01, (0.9, 0.98), 1e-6)
     assert (config.schedule, config.warmup_steps, config.total_steps) == ("linear", 10000, 125000)
@@ -251,16 +254,16 @@ def test_reads_yaml_of_hydra() -> None:
 def test_notes_what_it_cannot_judge() -> None:
     """Learning rates by epoch, annealing, schedules of other lengths, stages that do not add up."""
     part = FRAMEWORKS["fairseq"]()
-    assert [each.code for each in part.read("--optimizer adam --lr 1e-3,5e-4 --force-anneal 3").findings] == [
+    assert [each.code for each in read(part, "--optimizer adam --lr 1e-3,5e-4 --force-anneal 3").findings] == [
         "lr-by-epoch",
         "anneals",
     ]
-    other = part.read(BASE + "--lr-scheduler polynomial_decay --total-num-update 500")
+    other = read(part, BASE + "--lr-scheduler polynomial_decay --total-num-update 500")
     assert [each.code for each in other.findings] == ["schedule-length"]
-    stages = part.read(BASE + "--lr-scheduler tri_stage --warmup-updates 40 --decay-steps 400 --init-lr-scale 0")
+    stages = read(part, BASE + "--lr-scheduler tri_stage --warmup-updates 40 --decay-steps 400 --init-lr-scale 0")
     assert [(each.code, each.severity) for each in stages.findings] == [("refused-key", "error")]
     assert math.isclose(stages.lr_schedule.multiplier(1.0), 0.01)
     with pytest.raises(SpecError, match="decay_steps"):
-        part.read(BASE + "--lr-scheduler tri_stage --warmup-steps 40")
+        read(part, BASE + "--lr-scheduler tri_stage --warmup-steps 40")
     with pytest.raises(SpecError, match="three numbers"):
-        part.read(BASE + "--lr-scheduler tri_stage --phase-ratio 0.5")
+        read(part, BASE + "--lr-scheduler tri_stage --phase-ratio 0.5")

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import TinyLM, assert_walks_as_planned, plan, short
+from plans import TinyLM, assert_walks_as_planned, plan, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 RUNS = {
     "linear": {},
@@ -29,7 +30,7 @@ def test_every_step_is_as_planned(run: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     recommendation = short(run if run in ("mup", *RUNS) and not RUNS[run] else "linear", **RUNS[run])
     namespace: dict[str, Any] = {"__name__": "snippet"}
-    exec(FRAMEWORKS["huggingface"]().emit(recommendation).text, namespace)
+    exec(emit("huggingface", recommendation).text, namespace)
     model, arguments = TinyLM(), namespace["training_args"]
     assert arguments.gradient_accumulation_steps * arguments.per_device_train_batch_size == 256
     optimizer = namespace["build_optimizer"](model, model.lm_head) if run == "mup" else None
@@ -62,7 +63,7 @@ torchrun --nproc_per_node 8 run_clm.py \\
 @pytest.mark.parametrize("text", [YAML, SHELL], ids=["yaml", "shell"])
 def test_reads_files_and_command_lines(text: str) -> None:
     """The same run in two languages; the key that is gone in transformers 5 is said."""
-    config = FRAMEWORKS["huggingface"]().read(text)
+    config = read(FRAMEWORKS["huggingface"](), text)
     assert (config.peak_lr, config.weight_decay, config.epochs) == (2e-5, 0.01, 2)
     assert (config.per_device_batch_size, config.accumulation, config.sequence_length) == (8, 4, 2048)
     assert (config.schedule, config.final_lr_fraction, config.warmup_fraction) == ("cosine", 0.1, 0.1)
@@ -83,7 +84,7 @@ def test_defaults_are_the_librarys() -> None:
     """A config that says nothing trains with the Trainer's own defaults."""
     from transformers import TrainingArguments
 
-    config, real = FRAMEWORKS["huggingface"]().read("output_dir: out"), TrainingArguments(output_dir="out")
+    config, real = read(FRAMEWORKS["huggingface"](), "output_dir: out"), TrainingArguments(output_dir="out")
     assert config.peak_lr == real.learning_rate
     assert config.weight_decay == real.weight_decay
     assert config.betas == (real.adam_beta1, real.adam_beta2)

@@ -8,8 +8,8 @@ import pytest
 from conftest import EVERY_SCHEDULE
 from plans import POINTS, STEPS, from_start, plan, short, shrink
 
-from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
+from adamw_scale.frameworks.emission import emit
 
 NAMED = ("linear", "cosine-to-10-percent", "wsd", "wsd-1-sqrt", "constant", "linear-to-20-percent", "mup", "samples")
 # As EVERY_SCHEDULE, with ends that are whole steps of 400.
@@ -91,7 +91,7 @@ def assert_walks(keras: Any, text: str, config: Config) -> None:
 def test_every_step_is_as_planned(keras: Any, run: str) -> None:
     """lr at every step; decay of each kind of variable at five of them."""
     recommendation = short(run)
-    assert_walks(keras, FRAMEWORKS["keras"]().emit(recommendation).text, plan(recommendation, "keras"))
+    assert_walks(keras, emit("keras", recommendation).text, plan(recommendation, "keras"))
 
 
 @pytest.mark.parametrize(
@@ -102,14 +102,14 @@ def test_every_schedule_is_as_planned(keras: Any, schedule: str, warmup: int) ->
     recommendation = short("linear", schedule=schedule, **{"warmup_steps": warmup, **WHOLE[schedule]})
     config = plan(recommendation, "keras")
     assert config.schedule == schedule
-    assert_walks(keras, FRAMEWORKS["keras"]().emit(recommendation).text, config)
+    assert_walks(keras, emit("keras", recommendation).text, config)
 
 
 @pytest.mark.parametrize("run", ["wsd", "cosine-to-10-percent"])
 def test_optimizer_is_saved_and_loaded(keras: Any, run: str) -> None:
     """A schedule of its own class comes back with the model."""
     model, _ = tiny_model(keras)
-    optimizer = build(FRAMEWORKS["keras"]().emit(short(run)).text, model)
+    optimizer = build(emit("keras", short(run)).text, model)
     back = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     back.build(model.trainable_variables)
     back.iterations.assign(30)

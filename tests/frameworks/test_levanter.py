@@ -11,13 +11,15 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from plans import POINTS, STEPS, advice, from_start, plan, short
+from plans import POINTS, STEPS, advice, from_start, plan, read, short
 
-from adamw_scale import TrainingRun, conventions, recommend
+from adamw_scale import TrainingRun, recommend
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
+from adamw_scale.frameworks.emission import emit
 from adamw_scale.frameworks.levanter import FIELDS
-from adamw_scale.weight_decay_schedules import Decay
+from adamw_scale.theory import conventions
+from adamw_scale.theory.weight_decay_schedules import Decay
 
 RUNS: dict[str, dict[str, Any]] = {
     "linear": {},
@@ -145,7 +147,7 @@ def assert_walks(levanter: Any, optimizer: Any, config: Config) -> None:
 def test_every_step_is_as_planned(levanter: Any, run: str, tmp_path: Path) -> None:
     """Parsed, built and walked by Levanter; embeddings decay as recommended, not as its default mask has it."""
     recommendation = short("linear" if RUNS[run] else run, **RUNS[run])
-    text, config = FRAMEWORKS["levanter"]().emit(recommendation).text, plan(recommendation, "levanter")
+    text, config = emit("levanter", recommendation).text, plan(recommendation, "levanter")
     real = parsed(levanter, text, tmp_path)
     assert real.trainer.num_train_steps == config.total_steps == STEPS
     assert real.trainer.train_batch_size == config.batch_size
@@ -159,7 +161,7 @@ def test_reads_back_what_it_wrote(run: str) -> None:
     """Schedules beyond the common ones too."""
     recommendation = short("linear", **RUNS[run])
     part = FRAMEWORKS["levanter"]()
-    written, back = plan(recommendation, "levanter"), part.read(part.emit(recommendation).text)
+    written, back = plan(recommendation, "levanter"), read(part, emit(part.name, recommendation).text)
     assert back.weight_decay_schedule == written.weight_decay_schedule
     for number in range(101):
         expected = written.lr_schedule.multiplier(number / 100)
@@ -178,7 +180,7 @@ def test_adamc_has_the_recommended_decay_at_peak() -> None:
 
 def test_defaults_are_the_librarys(levanter: Any) -> None:
     """A config that says nothing trains with Levanter's own defaults, and no other keys are known to it."""
-    real, config = levanter.config.AdamConfig(), FRAMEWORKS["levanter"]().read("trainer:\n  seed: 1\n")
+    real, config = levanter.config.AdamConfig(), read(FRAMEWORKS["levanter"](), "trainer:\n  seed: 1\n")
     assert set(real.__dataclass_fields__) == FIELDS
     assert (config.peak_lr, config.weight_decay, config.eps) == (real.learning_rate, real.weight_decay, real.epsilon)
     assert config.betas == (real.beta1, real.beta2)
@@ -208,7 +210,7 @@ CASES = {
 def test_schedule_is_read_as_levanter_reads_it(levanter: Any, case: str, tmp_path: Path) -> None:
     """The schedule found in a config is the one that Levanter makes of it, to 2 % of the peak where a table stands in."""
     text = f"optimizer: {CASES[case]}\ntrainer: {{num_train_steps: 400}}\n"
-    real, config = parsed(levanter, text, tmp_path).optimizer, FRAMEWORKS["levanter"]().read(text)
+    real, config = parsed(levanter, text, tmp_path).optimizer, read(FRAMEWORKS["levanter"](), text)
     assert config.peak_lr == real.learning_rate
     schedule, tolerance = config.lr_schedule, 0.02 if config.schedule == "table" else 1e-5
     for step in range(0, STEPS, 7):
@@ -231,7 +233,7 @@ MASKS = {
 def test_what_decays_is_read_as_levanter_reads_it(levanter: Any, mask: str, tmp_path: Path) -> None:
     """The groups that decay are those that Levanter's own mask decays; modules by name are said to be judged by name."""
     text = f"optimizer: {mask}\n"
-    config, real = FRAMEWORKS["levanter"]().read(text), parsed(levanter, text, tmp_path).optimizer
+    config, real = read(FRAMEWORKS["levanter"](), text), parsed(levanter, text, tmp_path).optimizer
     model, jax = tiny_model(levanter), levanter.jax
     decays = real.build_weight_decay_mask()
     found = jax.tree.leaves_with_path(decays(model) if decays else jax.tree.map(lambda x: True, model))
@@ -249,7 +251,7 @@ def test_unknown_keys_are_refused(levanter: Any, tmp_path: Path) -> None:
     text = "optimizer:\n  learning_rate: 1e-3\n  betas: [0.9, 0.95]\n"
     with pytest.raises(levanter.draccus.utils.DecodingError, match="betas"):
         parsed(levanter, text, tmp_path)
-    (finding,) = FRAMEWORKS["levanter"]().read(text).findings
+    (finding,) = read(FRAMEWORKS["levanter"](), text).findings
     assert (finding.code, finding.severity, finding.key) == ("refused-key", "error", "optimizer.betas")
 
 
@@ -258,23 +260,25 @@ def test_one_is_the_whole_run(levanter: Any, tmp_path: Path) -> None:
     text = "optimizer:\n  warmup: 1\ntrainer:\n  num_train_steps: 400\n"
     with pytest.raises(ValueError, match="decay_steps"):
         parsed(levanter, text, tmp_path).optimizer.lr_scheduler(400)
-    (finding,) = FRAMEWORKS["levanter"]().read(text).findings
+    (finding,) = read(FRAMEWORKS["levanter"](), text).findings
     assert (finding.code, finding.severity) == ("fraction-of-one", "error")
 
 
 def test_reads_a_command_line() -> None:
     """Overrides after a config's path."""
-    config = FRAMEWORKS["levanter"]().read(
+    config = read(
+        FRAMEWORKS["levanter"](),
         "python -m levanter.main.train_lm --config_path llama.yaml --optimizer.learning_rate 1e-3 \\\n"
-        "  --optimizer.weight_decay 0.05 --optimizer.warmup 500 --trainer.num_train_steps 10000"
+        "  --optimizer.weight_decay 0.05 --optimizer.warmup 500 --trainer.num_train_steps 10000",
     )
     assert (config.peak_lr, config.weight_decay, config.warmup_steps) == (1e-3, 0.05, 500)
 
 
 def test_schedule_of_the_batch_is_not_guessed() -> None:
     """A batch that changes on the way is said, not read."""
-    config = FRAMEWORKS["levanter"]().read(
-        "trainer:\n  train_batch_size:\n    - {start: 0, value: 256}\n    - {start: 1000, value: 512}\n"
+    config = read(
+        FRAMEWORKS["levanter"](),
+        "trainer:\n  train_batch_size:\n    - {start: 0, value: 256}\n    - {start: 1000, value: 512}\n",
     )
     assert config.batch_size is None
     assert [finding.code for finding in config.findings] == ["batch-schedule"]
@@ -282,7 +286,7 @@ def test_schedule_of_the_batch_is_not_guessed() -> None:
 
 def test_uneven_cycles_are_said() -> None:
     """One factor of growth is all that a schedule of restarts has."""
-    config = FRAMEWORKS["levanter"]().read(
-        "optimizer: {cycles: [100, 300, 320], warmup: 0}\ntrainer: {num_train_steps: 400}\n"
+    config = read(
+        FRAMEWORKS["levanter"](), "optimizer: {cycles: [100, 300, 320], warmup: 0}\ntrainer: {num_train_steps: 400}\n"
     )
     assert [finding.code for finding in config.findings] == ["uneven-cycles"]

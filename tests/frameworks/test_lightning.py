@@ -9,7 +9,7 @@ import pytest
 import torch
 from plans import KINDS, POINTS, STEPS, TinyLM, assert_walks_as_planned, plan, short, shrink
 
-from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="lightning is not installed"),
@@ -68,7 +68,7 @@ def fit(module: Any, **options: Any) -> None:
 def test_every_step_is_as_planned(run: str) -> None:
     """What configure_optimizers returns, without the trainer."""
     recommendation = short(run)
-    module, config = module_of(FRAMEWORKS["lightning"]().emit(recommendation).text), plan(recommendation, "lightning")
+    module, config = module_of(emit("lightning", recommendation).text), plan(recommendation, "lightning")
     built = module.configure_optimizers()
     assert built["lr_scheduler"].pop("interval") == "step"
     step = built["lr_scheduler"].pop("scheduler").step
@@ -80,7 +80,7 @@ def test_every_step_is_as_planned(run: str) -> None:
 def test_trainer_takes_the_steps(run: str, accumulate: int) -> None:
     """The schedule is taken at the middle of each step; a step is the optimizer's, however many batches it takes."""
     recommendation = short(run)
-    module, config = module_of(FRAMEWORKS["lightning"]().emit(recommendation).text), plan(recommendation, "lightning")
+    module, config = module_of(emit("lightning", recommendation).text), plan(recommendation, "lightning")
     fit(module, max_steps=STEPS, accumulate_grad_batches=accumulate)
     assert len(module.seen) == STEPS
     for step in POINTS:
@@ -96,7 +96,7 @@ def test_trainer_takes_the_steps(run: str, accumulate: int) -> None:
 @pytest.mark.parametrize("edit", [lambda text: text.replace(', "interval": "step"', ""), lambda text: text])
 def test_a_scheduler_is_stepped_once_an_epoch_by_default(edit: Callable[[str], str]) -> None:
     """Without "interval" the learning rate of the first step stays for the whole epoch, here of 100 batches."""
-    text = FRAMEWORKS["lightning"]().emit(short("linear")).text
+    text = emit("lightning", short("linear")).text
     module = module_of(edit(text))
     fit(module, max_steps=10)
     assert len({lrs["hidden.weight"] for lrs, _ in module.seen}) == (10 if edit(text) == text else 1)
@@ -104,6 +104,6 @@ def test_a_scheduler_is_stepped_once_an_epoch_by_default(edit: Callable[[str], s
 
 def test_the_snippet_names_the_output_layer_where_groups_differ() -> None:
     """muP's groups need to know which matrix is the unembedding."""
-    text = FRAMEWORKS["lightning"]().emit(short("mup")).text
+    text = emit("lightning", short("mup")).text
     assert "return self.lm_head" in text
-    assert "output_layer" not in FRAMEWORKS["lightning"]().emit(short("linear")).text
+    assert "output_layer" not in emit("lightning", short("linear")).text

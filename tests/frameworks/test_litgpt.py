@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, short
+from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("litgpt") is None, reason="litgpt is not installed"),
@@ -58,7 +59,7 @@ def lr_at(given: Any, optimizer: Any, iteration: int, devices: int = 1) -> float
 def test_every_step_is_as_planned(devices: int, warmup: int, tmp_path: Path) -> None:
     """A step has the learning rate of its last micro-batch: with G of them, (t + 1 - 1/G) / T of the run."""
     recommendation = short("cosine-to-10-percent", warmup_steps=warmup)
-    given = parsed(FRAMEWORKS["litgpt"]().emit(recommendation).text, tmp_path)
+    given = parsed(emit("litgpt", recommendation).text, tmp_path)
     library().pretrain.validate_args(given.train, given.eval, None, False)
     batches = given.train.gradient_accumulation_iters(devices)
     assert (given.train.global_batch_size, batches) == (256, 256 // devices)
@@ -94,7 +95,7 @@ def test_the_loop_is_the_one_above() -> None:
 def test_other_schedules_become_a_cosine(schedule: str, tmp_path: Path) -> None:
     """With a caution; a constant one is a cosine that ends at its peak."""
     recommendation = short("linear", schedule=schedule)
-    snippet = FRAMEWORKS["litgpt"]().emit(recommendation)
+    snippet = emit("litgpt", recommendation)
     assert "nearest-schedule" in [caution.code for caution in snippet.cautions]
     given = parsed(snippet.text, tmp_path)
     if schedule == "constant":
@@ -103,14 +104,14 @@ def test_other_schedules_become_a_cosine(schedule: str, tmp_path: Path) -> None:
 
 def test_a_batch_of_unknown_length_has_to_be_filled_in(tmp_path: Path) -> None:
     """LitGPT stops rather than train with its default batch of 512."""
-    text = FRAMEWORKS["litgpt"]().emit(short("linear", sequence_length=None)).text
+    text = emit("litgpt", short("linear", sequence_length=None)).text
     with pytest.raises((SystemExit, TypeError)):
         parsed(text, tmp_path).train.gradient_accumulation_iters(1)
 
 
 def test_defaults_are_the_librarys(tmp_path: Path) -> None:
     """Of pretrain.setup and its AdamW, and of finetuning where epochs are given."""
-    config, given = FRAMEWORKS["litgpt"]().read("train: {save_interval: 10}\n"), parsed("seed: 1\n", tmp_path)
+    config, given = read(FRAMEWORKS["litgpt"](), "train: {save_interval: 10}\n"), parsed("seed: 1\n", tmp_path)
     optimizer = library().build(given.optimizer, [torch.nn.Parameter(torch.ones(1))])
     real = optimizer.defaults
     assert (config.peak_lr, config.weight_decay, config.betas, config.eps) == (
@@ -125,7 +126,7 @@ def test_defaults_are_the_librarys(tmp_path: Path) -> None:
     assert config.final_lr_fraction == train.min_lr / real["lr"]
     assert {"peak_lr", "weight_decay", "batch_size", "warmup_steps", "total_tokens"} <= set(config.defaults)
     train = inspect.signature(library().finetune.setup).parameters["train"].default
-    tuning = FRAMEWORKS["litgpt"]().read("train: {epochs: 2}\n")
+    tuning = read(FRAMEWORKS["litgpt"](), "train: {epochs: 2}\n")
     assert (tuning.batch_size, tuning.per_device_batch_size) == (train.global_batch_size, train.micro_batch_size)
     assert (tuning.warmup_steps, tuning.epochs) == (train.lr_warmup_steps, 2)
 
@@ -138,7 +139,7 @@ def test_finetuning_falls_to_zero() -> None:
         optimizer.step()
         scheduler.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
-    config = FRAMEWORKS["litgpt"]().read("train: {epochs: 2, min_lr: 6.0e-05, lr_warmup_steps: 10}\n")
+    config = read(FRAMEWORKS["litgpt"](), "train: {epochs: 2, min_lr: 6.0e-05, lr_warmup_steps: 10}\n")
     assert config.final_lr_fraction == 0
     assert [(finding.code, finding.severity) for finding in config.findings] == [("ignored-key", "note")]
 
@@ -182,7 +183,7 @@ optimizer:
 @pytest.mark.parametrize("text", [OLD, NEW], ids=["old", "new"])
 def test_reads_both_generations_of_files(text: str) -> None:
     """The same run before and after the optimizer got its own keys."""
-    config = FRAMEWORKS["litgpt"]().read(text)
+    config = read(FRAMEWORKS["litgpt"](), text)
     assert (config.peak_lr, config.weight_decay, config.betas) == (4e-4, 0.1, (0.9, 0.95))
     assert (config.batch_size, config.sequence_length, config.warmup_steps) == (512, 2048, 2000)
     assert config.total_steps == pytest.approx(3e12 / (512 * 2048))
@@ -202,7 +203,7 @@ def test_what_the_installed_release_refuses(text: str, code: str, severity: str,
     """What the findings say is so."""
     with pytest.raises((SystemExit, ValueError, KeyError)):
         library().build(parsed(text, tmp_path).optimizer, [torch.nn.Parameter(torch.ones(1))])
-    assert (code, severity) in [(f.code, f.severity) for f in FRAMEWORKS["litgpt"]().read(text).findings]
+    assert (code, severity) in [(f.code, f.severity) for f in read(FRAMEWORKS["litgpt"](), text).findings]
 
 
 def test_steps_are_not_looked_at_and_a_fraction_is_of_an_epoch(tmp_path: Path) -> None:
@@ -210,11 +211,11 @@ def test_steps_are_not_looked_at_and_a_fraction_is_of_an_epoch(tmp_path: Path) -
     given = parsed("train: {max_steps: 50, lr_warmup_steps: 10}\n", tmp_path)
     with pytest.warns(UserWarning, match="max_steps"):
         library().pretrain.validate_args(given.train, given.eval, None, False)
-    codes = [finding.code for finding in FRAMEWORKS["litgpt"]().read("train: {max_steps: 50}\n").findings]
+    codes = [finding.code for finding in read(FRAMEWORKS["litgpt"](), "train: {max_steps: 50}\n").findings]
     assert codes == ["ignored-key"]
     text = "train: {lr_warmup_fraction: 0.1, lr_warmup_steps: 0}\n"
     train = parsed(text, tmp_path).train
     assert train.warmup_iters(1, 1, 10_000, range(300)) == 30
-    config = FRAMEWORKS["litgpt"]().read(text)
+    config = read(FRAMEWORKS["litgpt"](), text)
     assert config.warmup_fraction == 0.1
     assert [finding.code for finding in config.findings] == ["fraction-of-an-epoch"]

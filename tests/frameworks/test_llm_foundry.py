@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, short
+from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 RUNS: dict[str, dict[str, Any]] = {
     **{run: {} for run in ("linear", "cosine-to-10-percent", "wsd", "constant", "linear-to-20-percent", "mup")},
@@ -115,7 +116,7 @@ def built(real: SimpleNamespace, text: str, model: torch.nn.Module) -> tuple[Any
 def test_every_step_is_as_planned(run: str, real: SimpleNamespace) -> None:
     """Each step has the schedule of the start of the step before: the Trainer steps schedulers before its clock."""
     recommendation = short(run if not RUNS[run] else "linear", **RUNS[run])
-    text, config = FRAMEWORKS["llm-foundry"]().emit(recommendation).text, plan(recommendation, "llm-foundry")
+    text, config = emit("llm-foundry", recommendation).text, plan(recommendation, "llm-foundry")
     assert "nearest-schedule" not in text
     model = TinyLM()
     optimizer, scheduler, state = built(real, text, model)
@@ -130,8 +131,9 @@ def test_every_step_is_as_planned(run: str, real: SimpleNamespace) -> None:
 def test_defaults_are_the_libraries(real: SimpleNamespace) -> None:
     """A config with names only gets DecoupledAdamW's and the schedulers' own defaults."""
     defaults = real.optim.DecoupledAdamW([torch.nn.Parameter(torch.ones(1))]).defaults
-    config = FRAMEWORKS["llm-foundry"]().read(
-        "optimizer: {name: decoupled_adamw}\nscheduler: {name: cosine_with_warmup, t_warmup: 100ba}\nmax_duration: 1ep"
+    config = read(
+        FRAMEWORKS["llm-foundry"](),
+        "optimizer: {name: decoupled_adamw}\nscheduler: {name: cosine_with_warmup, t_warmup: 100ba}\nmax_duration: 1ep",
     )
     assert (config.peak_lr, config.weight_decay) == (defaults["lr"], defaults["weight_decay"])
     assert (config.betas, config.eps) == (defaults["betas"], defaults["eps"])
@@ -171,7 +173,7 @@ device_train_microbatch_size: auto
 
 def test_reads_a_yaml_of_the_repository() -> None:
     """With its variables, and with groups of which one scales the embedding."""
-    config = FRAMEWORKS["llm-foundry"]().read(FILE)
+    config = read(FRAMEWORKS["llm-foundry"](), FILE)
     assert (config.peak_lr, config.weight_decay, config.total_steps, config.warmup_steps) == (6e-4, 0, 4800, 100)
     assert (config.final_lr_fraction, config.sequence_length, config.global_batch) == (0.1, 2048, 256)
     assert (config.group("embedding").weight_decay, config.group("embedding").lr_factor) == (1e-5, pytest.approx(5))
@@ -190,8 +192,9 @@ def test_reads_a_yaml_of_the_repository() -> None:
 )
 def test_reads_times_in_every_unit(duration: str, warmup: str, field: str, expected: float) -> None:
     """Steps stay steps; what has the run's own unit becomes a fraction of it."""
-    config = FRAMEWORKS["llm-foundry"]().read(
-        f"scheduler: {{name: linear_decay_with_warmup, t_warmup: {warmup}}}\nmax_duration: {duration}"
+    config = read(
+        FRAMEWORKS["llm-foundry"](),
+        f"scheduler: {{name: linear_decay_with_warmup, t_warmup: {warmup}}}\nmax_duration: {duration}",
     )
     assert getattr(config, field) == expected
     assert not config.findings
@@ -202,7 +205,7 @@ def test_units_that_do_not_fit_are_refused_by_composer(real: SimpleNamespace) ->
     text = "optimizer: {name: decoupled_adamw}\nscheduler: {name: cosine_with_warmup, t_warmup: 400tok}\nmax_duration: 400ba"
     with pytest.raises(ValueError, match="unit"):
         built(real, text, TinyLM())
-    findings = FRAMEWORKS["llm-foundry"]().read(text).findings
+    findings = read(FRAMEWORKS["llm-foundry"](), text).findings
     assert [(finding.code, finding.severity) for finding in findings] == [("time-units", "error")]
 
 
@@ -219,15 +222,16 @@ def test_shorter_end_is_refused_and_longer_end_cut_off(real: SimpleNamespace) ->
     optimizer.step()
     scheduler.step()
     assert optimizer.param_groups[0]["lr"] > 0.5e-3
-    (finding,) = FRAMEWORKS["llm-foundry"]().read(text % "800ba").findings
+    (finding,) = read(FRAMEWORKS["llm-foundry"](), text % "800ba").findings
     assert finding.code == "other-end"
 
 
 def test_intricate_patterns_are_left_out() -> None:
     """A regular expression that could run forever is never run."""
-    config = FRAMEWORKS["llm-foundry"]().read(
+    config = read(
+        FRAMEWORKS["llm-foundry"](),
         "optimizer:\n  name: decoupled_adamw\n  weight_decay: 1e-5\n  param_groups:\n"
-        "  - {param_str_match: '([a-z.]+)+!', weight_decay: 0.0}\n  - {param_str_match: 'norm(', weight_decay: 0.0}\n"
+        "  - {param_str_match: '([a-z.]+)+!', weight_decay: 0.0}\n  - {param_str_match: 'norm(', weight_decay: 0.0}\n",
     )
     assert [finding.code for finding in config.findings] == ["group-unread"] * 2
     assert config.group("norm-and-bias").weight_decay == 1e-5
@@ -238,6 +242,6 @@ def test_inverse_sqrt_with_a_cooldown_is_no_known_schedule() -> None:
     text = (
         "scheduler: {name: inv_sqrt_with_warmup, t_warmup: 10ba, t_scale: 10ba, t_cooldown: 20ba}\nmax_duration: 100ba"
     )
-    assert FRAMEWORKS["llm-foundry"]().read(text).schedule is None
+    assert read(FRAMEWORKS["llm-foundry"](), text).schedule is None
     with pytest.raises(SpecError, match="not known here"):
-        FRAMEWORKS["llm-foundry"]().read("scheduler: {name: rex, t_warmup: 10ba}")
+        read(FRAMEWORKS["llm-foundry"](), "scheduler: {name: rex, t_warmup: 10ba}")

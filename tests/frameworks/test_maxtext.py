@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from plans import BASE, STEPS, from_start, plan, short
+from plans import BASE, STEPS, from_start, plan, read, short
 
 from adamw_scale import TrainingRun, recommend
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 RUNS: dict[str, dict[str, Any]] = {
     "linear": {},
@@ -63,7 +64,7 @@ def test_every_step_is_as_planned(run: str) -> None:
     """
     recommendation = short("linear" if RUNS[run] else run, **RUNS[run])
     config = plan(recommendation, "maxtext")
-    given = yaml.safe_load(FRAMEWORKS["maxtext"]().emit(recommendation).text)
+    given = yaml.safe_load(emit("maxtext", recommendation).text)
     assert given["steps"] == config.total_steps == STEPS
     assert int(STEPS * given["warmup_steps_fraction"]) == config.warmup_steps
     if config.decay_steps is not None:
@@ -94,7 +95,7 @@ def test_fractions_are_rounded_down_to_the_planned_steps() -> None:
 
 def test_mask_spares_gains_and_biases() -> None:
     """A mask is searched in a weight's path, and what it finds does not decay."""
-    given = yaml.safe_load(FRAMEWORKS["maxtext"]().emit(short("mup")).text)
+    given = yaml.safe_load(emit("maxtext", short("mup")).text)
 
     def spared(path: str) -> bool:
         return any(re.search(mask, path) for mask in given["adamw_mask"])
@@ -108,7 +109,7 @@ def test_mask_spares_gains_and_biases() -> None:
 
 def test_defaults_are_those_of_the_sources() -> None:
     """A config that says nothing trains with base.yml."""
-    config = FRAMEWORKS["maxtext"]().read("run_name: test\n")
+    config = read(FRAMEWORKS["maxtext"](), "run_name: test\n")
     assert config.peak_lr == DEFAULTS["learning_rate"]
     assert [group.weight_decay for group in config.groups] == [DEFAULTS["adam_weight_decay"]] * 4
     assert config.betas == (DEFAULTS["adam_b1"], DEFAULTS["adam_b2"])
@@ -120,10 +121,11 @@ def test_defaults_are_those_of_the_sources() -> None:
 
 def test_reads_a_command_line() -> None:
     """key=value after base.yml, over several lines."""
-    config = FRAMEWORKS["maxtext"]().read(
+    config = read(
+        FRAMEWORKS["maxtext"](),
         "export LIBTPU_INIT_ARGS=x\npython3 -m maxtext.trainers.pre_train.train maxtext/configs/base.yml run_name=a \\\n"
         "  learning_rate=3e-4 adam_weight_decay=0.05 steps=1000 lr_schedule_type=wsd wsd_decay_steps_fraction=0.2 \\\n"
-        "  wsd_decay_style=cosine per_device_batch_size=8 max_target_length=4096 adamw_mask=\"['bias','.*norm']\"\n"
+        "  wsd_decay_style=cosine per_device_batch_size=8 max_target_length=4096 adamw_mask=\"['bias','.*norm']\"\n",
     )
     assert (config.peak_lr, config.weight_decay, config.total_steps) == (3e-4, 0.05, 1000)
     assert (config.schedule, config.decay_steps, config.warmup_steps) == ("wsd-cosine", 200, 100)
@@ -135,17 +137,17 @@ def test_reads_a_command_line() -> None:
 def test_schedule_of_another_length_is_said() -> None:
     """Steps after the schedule have lr 0; a schedule cut short ends above its final lr."""
     part = FRAMEWORKS["maxtext"]()
-    long = part.read("steps: 1200\nlearning_rate_schedule_steps: 1000\n")
+    long = read(part, "steps: 1200\nlearning_rate_schedule_steps: 1000\n")
     assert long.total_steps == 1000
     assert "200 steps after it" in long.findings[0].message
-    short_run = part.read("steps: 800\nlearning_rate_schedule_steps: 1000\n")
+    short_run = read(part, "steps: 800\nlearning_rate_schedule_steps: 1000\n")
     assert "200 steps before it" in short_run.findings[0].message
-    assert not part.read("steps: -1\nlearning_rate_schedule_steps: 1000\n").findings
+    assert not read(part, "steps: -1\nlearning_rate_schedule_steps: 1000\n").findings
 
 
 def test_old_name_of_the_final_fraction_is_read_and_said() -> None:
     """The key of releases before WSD."""
-    config = FRAMEWORKS["maxtext"]().read("cosine_learning_rate_final_fraction: 0.2\nsteps: 100\n")
+    config = read(FRAMEWORKS["maxtext"](), "cosine_learning_rate_final_fraction: 0.2\nsteps: 100\n")
     assert config.final_lr_fraction == 0.2
     assert [finding.code for finding in config.findings] == ["renamed-key"]
 
@@ -153,6 +155,6 @@ def test_old_name_of_the_final_fraction_is_read_and_said() -> None:
 def test_batch_is_read_back_from_its_comment() -> None:
     """MaxText knows a batch per device only, and refuses keys of others."""
     part, run = FRAMEWORKS["maxtext"](), TrainingRun(**BASE)
-    text = part.emit(recommend(run)).text
+    text = emit(part.name, recommend(run)).text
     assert "batch" not in yaml.safe_load(text)
-    assert part.read(text).batch_size == 256
+    assert read(part, text).batch_size == 256

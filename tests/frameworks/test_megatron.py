@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from plans import advice, plan, short
+from plans import advice, plan, read, short
 from torch import nn
 
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 RUNS = ("linear", "cosine-to-10-percent", "wsd", "wsd-1-sqrt", "constant", "linear-to-20-percent", "inverse-sqrt")
 
@@ -29,7 +30,7 @@ def real_scheduler(optimizer: torch.optim.Optimizer, **arguments: Any) -> Any:
 def test_every_step_is_as_planned(run: str) -> None:
     """The scheduler sets lr and weight decay of each step, taken at its end."""
     recommendation = short("linear", schedule=run) if run == "inverse-sqrt" else short(run)
-    given, config = arguments_of(FRAMEWORKS["megatron"]().emit(recommendation).text), plan(recommendation, "megatron")
+    given, config = arguments_of(emit("megatron", recommendation).text), plan(recommendation, "megatron")
     assert (given["weight-decay-incr-style"], given["optimizer"]) == ("constant", "adam")
     assert given["global-batch-size"] == "256"
     optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(2, 2))], lr=1.0)
@@ -76,8 +77,9 @@ def test_start_and_end_override_the_value() -> None:
         wd_incr_style="constant",
     ).step(1)
     assert optimizer.param_groups[0]["weight_decay"] == 0.033
-    config = FRAMEWORKS["megatron"]().read(
-        "--lr 1e-3 --weight-decay 0.1 --start-weight-decay 0.033 --end-weight-decay 0.033 --train-iters 100"
+    config = read(
+        FRAMEWORKS["megatron"](),
+        "--lr 1e-3 --weight-decay 0.1 --start-weight-decay 0.033 --end-weight-decay 0.033 --train-iters 100",
     )
     assert config.weight_decay == 0.033
     assert [(finding.code, finding.severity) for finding in config.findings] == [("decay-overridden", "error")]
@@ -94,7 +96,7 @@ def arguments_of(text: str) -> dict[str, str]:
 def test_mup_writes_the_hidden_decay() -> None:
     """One λ for all groups: that of the matrices, which are nearly all weights, and the snippet says so."""
     recommendation = advice("mup")
-    snippet = FRAMEWORKS["megatron"]().emit(recommendation)
+    snippet = emit("megatron", recommendation)
     hidden = recommendation.param_groups[0]
     assert float(arguments_of(snippet.text)["weight-decay"]) == pytest.approx(hidden.weight_decay)
     assert math.isclose(hidden.weight_decay, 8 * recommendation.weight_decay)
@@ -103,10 +105,11 @@ def test_mup_writes_the_hidden_decay() -> None:
 
 def test_reads_variables_samples_and_mup() -> None:
     """A launch script with variables; durations in samples; muP's width ratio."""
-    config = FRAMEWORKS["megatron"]().read(
+    config = read(
+        FRAMEWORKS["megatron"](),
         "LR=6e-4\nARGS=(\n  --lr ${LR} --min-lr 6e-5 --train-samples 512000\n  --lr-warmup-samples 51200\n"
         "  --global-batch-size 512 --seq-length 2048 --weight-decay 0.1 --use-mup --hidden-size 2048\n"
-        "  --mup-base-hidden-size 256 --lr-decay-style cosine --adam-beta2 0.95\n)\n"
+        "  --mup-base-hidden-size 256 --lr-decay-style cosine --adam-beta2 0.95\n)\n",
     )
     assert (config.peak_lr, config.final_lr_fraction) == (6e-4, pytest.approx(0.1))
     assert (config.total_steps, config.warmup_steps) == (1000, 100)
@@ -116,8 +119,9 @@ def test_reads_variables_samples_and_mup() -> None:
 
 def test_reads_what_decoupled_lr_and_another_end_do() -> None:
     """Embedding and output at their own rate; a fall that ends before the run does."""
-    config = FRAMEWORKS["megatron"]().read(
-        "--lr 3e-4 --decoupled-lr 6e-4 --train-iters 1000 --lr-decay-iters 100 --lr-decay-style cosine --weight-decay 0.1"
+    config = read(
+        FRAMEWORKS["megatron"](),
+        "--lr 3e-4 --decoupled-lr 6e-4 --train-iters 1000 --lr-decay-iters 100 --lr-decay-style cosine --weight-decay 0.1",
     )
     assert [group.lr_factor for group in config.groups] == [1, 2, 2, 1]
     assert [finding.code for finding in config.findings] == ["other-end"]
@@ -125,11 +129,12 @@ def test_reads_what_decoupled_lr_and_another_end_do() -> None:
 
 def test_reads_scripts_as_people_write_them() -> None:
     """Arguments in a quoted string, redirections, further arguments, and a variable that nobody sets."""
-    config = FRAMEWORKS["megatron"]().read(
+    config = read(
+        FRAMEWORKS["megatron"](),
         'ARGS="\n  --lr 3e-4 \\\n  --weight-decay 0.1 \\\n  --train-iters 1000\n"\n'
-        'torchrun pretrain_gpt.py $ARGS --min-lr 3e-5 "$@" > log.txt 2>&1\necho done\n'
+        'torchrun pretrain_gpt.py $ARGS --min-lr 3e-5 "$@" > log.txt 2>&1\necho done\n',
     )
     assert (config.peak_lr, config.weight_decay, config.total_steps) == (3e-4, 0.1, 1000)
     assert config.final_lr_fraction == pytest.approx(0.1)
-    unknown = FRAMEWORKS["megatron"]().read("--lr 3e-4 --weight-decay $WD --train-iters 10")
+    unknown = read(FRAMEWORKS["megatron"](), "--lr 3e-4 --weight-decay $WD --train-iters 10")
     assert [(finding.code, finding.key) for finding in unknown.findings] == [("unread-value", "weight_decay")]

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, short
+from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import parse
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 from adamw_scale.frameworks.recognition import recognized
 
 BRIDGE = "megatron.bridge"
@@ -124,7 +125,7 @@ def defined(text: str) -> dict[str, Any]:
 def test_every_step_is_as_planned(run: str, bridge: SimpleNamespace) -> None:
     """The scheduler counts samples, and is at the start of each step; biases and gains do not decay."""
     recommendation = short(run if not RUNS[run] else "linear", **RUNS[run])
-    text, config = FRAMEWORKS["megatron-bridge"]().emit(recommendation).text, plan(recommendation, "megatron-bridge")
+    text, config = emit("megatron-bridge", recommendation).text, plan(recommendation, "megatron-bridge")
     given, model = defined(text), TinyLM()
     assert given["train"].train_iters == STEPS
     batch = given["train"].global_batch_size
@@ -158,7 +159,7 @@ def test_recipes_decay_by_start_and_end(
     real.step(increment=8)
     assert adamw.param_groups[0]["weight_decay"] == decay
     written = ", ".join(f"{key}={each!r}" for key, each in {"max_lr": 0.01, **arguments}.items())
-    config = FRAMEWORKS["megatron-bridge"]().read(f"opt, sched = {name}({written})")
+    config = read(FRAMEWORKS["megatron-bridge"](), f"opt, sched = {name}({written})")
     assert config.weight_decay == decay
     assert (config.peak_lr, config.schedule) == (0.01, "cosine")
     assert config.final_lr_fraction == pytest.approx((real.min_lr or 0.0) / real.max_lr)
@@ -176,7 +177,7 @@ def test_decay_is_overridden_in_the_configs_too(bridge: SimpleNamespace) -> None
         "scheduler = SchedulerConfig(start_weight_decay=0.033, end_weight_decay=0.033)\n"
         "train = TrainingConfig(train_iters=100, global_batch_size=8)\n"
     )
-    config = FRAMEWORKS["megatron-bridge"]().read(source)
+    config = read(FRAMEWORKS["megatron-bridge"](), source)
     assert [(finding.code, finding.severity) for finding in config.findings] == [("decay-overridden", "error")]
     namespace = vars(bridge.config).copy()
     exec(source, namespace)
@@ -184,7 +185,7 @@ def test_decay_is_overridden_in_the_configs_too(bridge: SimpleNamespace) -> None
     real.step(increment=8)
     assert adamw.param_groups[0]["weight_decay"] == 0.033 == config.weight_decay
     mended = source + "cfg.scheduler.start_weight_decay = 0.1\ncfg.scheduler.end_weight_decay = 0.1\n"
-    assert FRAMEWORKS["megatron-bridge"]().read(mended).findings == ()
+    assert read(FRAMEWORKS["megatron-bridge"](), mended).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_decay_is_overridden_in_the_configs_too(bridge: SimpleNamespace) -> None
 def test_what_the_bridge_refuses_is_found(optimizer: str, scheduler: str, code: str, bridge: SimpleNamespace) -> None:
     """The real scheduler cannot be built from it."""
     source = f"a = OptimizerConfig({optimizer}); b = SchedulerConfig({scheduler})"
-    config = FRAMEWORKS["megatron-bridge"]().read(source)
+    config = read(FRAMEWORKS["megatron-bridge"](), source)
     assert [(finding.code, finding.severity) for finding in config.findings] == [(code, "error")]
     assert config.weight_decay == 0.1
     namespace = vars(bridge.config).copy()
@@ -210,7 +211,7 @@ def test_what_the_bridge_refuses_is_found(optimizer: str, scheduler: str, code: 
 def test_fixed_arguments_are_refused(bridge: SimpleNamespace) -> None:
     """The variant over samples has no argument for start and end."""
     name = f"{RECIPE}_samples"
-    config = FRAMEWORKS["megatron-bridge"]().read(f"{name}(start_weight_decay=0.1)")
+    config = read(FRAMEWORKS["megatron-bridge"](), f"{name}(start_weight_decay=0.1)")
     assert ("unknown-argument", "start_weight_decay") in [(finding.code, finding.key) for finding in config.findings]
     with pytest.raises(TypeError):
         getattr(bridge.recipes, name)(start_weight_decay=0.1)
@@ -218,15 +219,15 @@ def test_fixed_arguments_are_refused(bridge: SimpleNamespace) -> None:
 
 def test_defaults_are_the_bridges(bridge: SimpleNamespace) -> None:
     """What the configs leave out is what the real dataclasses and functions have."""
-    config = FRAMEWORKS["megatron-bridge"]().read(
-        "OptimizerConfig(lr=0.01, min_lr=0.0); TrainingConfig(train_iters=100)"
+    config = read(
+        FRAMEWORKS["megatron-bridge"](), "OptimizerConfig(lr=0.01, min_lr=0.0); TrainingConfig(train_iters=100)"
     )
     real, scheduler = bridge.config.OptimizerConfig(lr=0.01), bridge.config.SchedulerConfig()
     assert (config.betas, config.eps) == ((real.adam_beta1, real.adam_beta2), real.adam_eps)
     assert (config.weight_decay, config.optimizer) == (real.weight_decay, real.optimizer)
     assert (config.schedule, config.warmup_steps or 0) == (scheduler.lr_decay_style, scheduler.lr_warmup_iters)
     recipe = inspect.signature(getattr(bridge.recipes, RECIPE)).parameters
-    config = FRAMEWORKS["megatron-bridge"]().read(f"{RECIPE}()")
+    config = read(FRAMEWORKS["megatron-bridge"](), f"{RECIPE}()")
     assert config.peak_lr == recipe["max_lr"].default
     assert config.betas == (recipe["adam_beta1"].default, recipe["adam_beta2"].default)
     assert config.warmup_steps == recipe["lr_warmup_iters"].default
@@ -236,8 +237,9 @@ def test_defaults_are_the_bridges(bridge: SimpleNamespace) -> None:
 
 def test_a_warm_up_that_fills_the_run_is_found(bridge: SimpleNamespace) -> None:
     """The real config cuts it and warns; a recipe's 2000 iterations often do that."""
-    config = FRAMEWORKS["megatron-bridge"]().read(
-        f"{RECIPE}(weight_decay=0.1, start_weight_decay=0.1, end_weight_decay=0.1)\ncfg.train.train_iters = 100"
+    config = read(
+        FRAMEWORKS["megatron-bridge"](),
+        f"{RECIPE}(weight_decay=0.1, start_weight_decay=0.1, end_weight_decay=0.1)\ncfg.train.train_iters = 100",
     )
     assert [finding.code for finding in config.findings] == ["warmup-fills-run"]
     assert config.lr_schedule.multiplier(0.5) == pytest.approx(0.5)
@@ -250,24 +252,26 @@ def test_a_warm_up_that_fills_the_run_is_found(bridge: SimpleNamespace) -> None:
 def test_reads_recipes_and_yaml() -> None:
     """Fields assigned to a recipe's config, and the YAML of its overrides."""
     part = FRAMEWORKS["megatron-bridge"]()
-    recipe = part.read(
+    recipe = read(
+        part,
         f"cfg = _pretrain_common()\nopt_cfg, scheduler_cfg = {RECIPE}(max_lr=3e-4, lr_warmup_iters=500)\n"
         "cfg.optimizer.decoupled_lr = 6e-4\ncfg.train.train_iters = 1000\ncfg.train.global_batch_size = 512\n"
-        "cfg.model.seq_length = 4096\ncfg.scheduler.lr_decay_style = 'linear'\n"
+        "cfg.model.seq_length = 4096\ncfg.scheduler.lr_decay_style = 'linear'\n",
     )
     assert (recipe.total_steps, recipe.batch_size, recipe.sequence_length) == (1000, 512, 4096)
     assert (recipe.schedule, recipe.warmup_steps, recipe.final_lr_fraction) == ("linear", 500, pytest.approx(0.1))
     assert [group.lr_factor for group in recipe.groups] == [1, 2, 2, 1]
-    yaml = part.read(
+    yaml = read(
+        part,
         "optimizer:\n  lr: 3e-4\n  min_lr: 3e-5\n  weight_decay: 0.1\nscheduler:\n  lr_decay_style: cosine\n"
-        "  start_weight_decay: 0.1\n  end_weight_decay: 0.1\n  lr_warmup_iters: 10\ntrain:\n  train_iters: 100\n"
+        "  start_weight_decay: 0.1\n  end_weight_decay: 0.1\n  lr_warmup_iters: 10\ntrain:\n  train_iters: 100\n",
     )
     assert (yaml.peak_lr, yaml.weight_decay, yaml.total_steps, yaml.findings) == (3e-4, 0.1, 100, ())
     with pytest.raises(SpecError, match="no call"):
-        part.read("x = f(lr=1)")
+        read(part, "x = f(lr=1)")
 
 
 def test_is_told_from_megatron() -> None:
     """Both share most keys."""
     for name in ("megatron", "megatron-bridge"):
-        assert recognized(parse(FRAMEWORKS[name]().emit(short("wsd")).text)) == name
+        assert recognized(parse(emit(name, short("wsd")).text)) == name

@@ -5,10 +5,11 @@ import re
 import shlex
 
 import pytest
-from plans import STEPS, plan, short
+from plans import STEPS, plan, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 RUNS = ("linear", "wsd", "constant", "linear-to-20-percent")
 
@@ -44,7 +45,7 @@ def test_every_step_is_as_planned(run: str, batch: int) -> None:
     """The warm-up is taken at the end of a step, everything after it at the start."""
     tokens = batch * 256 * 2048
     recommendation = short(run, batch_size=tokens, dataset_size=STEPS * tokens)
-    given, config = arguments_of(FRAMEWORKS["nanochat"]().emit(recommendation).text), plan(recommendation, "nanochat")
+    given, config = arguments_of(emit("nanochat", recommendation).text), plan(recommendation, "nanochat")
     assert given["total-batch-size"] == tokens
     assert given["num-iterations"] == STEPS
     for step in range(STEPS):
@@ -58,7 +59,7 @@ def test_every_step_is_as_planned(run: str, batch: int) -> None:
 def test_the_run_has_the_recommended_sum(run: str, shape: str) -> None:
     """Decay that falls as a cosine and acts on half of the weights adds up to the recommended lr*λ."""
     recommendation = short(run, weight_decay_schedule=shape)
-    given = arguments_of(FRAMEWORKS["nanochat"]().emit(recommendation).text)
+    given = arguments_of(emit("nanochat", recommendation).text)
     total = 0.0
     for step in range(STEPS):
         lr = given["matrix-lr"] * scale(given) * multiplier(step, given)
@@ -69,7 +70,7 @@ def test_the_run_has_the_recommended_sum(run: str, shape: str) -> None:
 
 def test_it_is_said_that_these_are_not_adamws() -> None:
     """On top of the snippet, with what becomes of the AdamW groups."""
-    snippet = FRAMEWORKS["nanochat"]().emit(short("linear"))
+    snippet = emit("nanochat", short("linear"))
     assert snippet.text.startswith("# Caution (muon): no flag of nanochat sets AdamW's weight decay")
     assert {"muon", "embeddings-undecayed"} <= {caution.code for caution in snippet.cautions}
 
@@ -77,7 +78,7 @@ def test_it_is_said_that_these_are_not_adamws() -> None:
 def test_mup_gives_the_matrices_their_own_lr() -> None:
     """Only hidden matrices are reached, so their lr and decay are what is written."""
     recommendation = short("mup", schedule="linear")
-    snippet = FRAMEWORKS["nanochat"]().emit(recommendation)
+    snippet = emit("nanochat", recommendation)
     hidden = recommendation.param_groups[0]
     assert arguments_of(snippet.text)["matrix-lr"] == pytest.approx(hidden.peak_lr)
     assert "one-weight-decay" not in [caution.code for caution in snippet.cautions]
@@ -86,11 +87,11 @@ def test_mup_gives_the_matrices_their_own_lr() -> None:
 @pytest.mark.parametrize("run", ["cosine-to-10-percent", "wsd-1-sqrt"])
 def test_other_schedules_become_the_nearest(run: str) -> None:
     """Only straight falls are there."""
-    snippet = FRAMEWORKS["nanochat"]().emit(short(run))
+    snippet = emit("nanochat", short(run))
     assert "nearest-schedule" in [caution.code for caution in snippet.cautions]
 
 
 def test_its_arguments_are_not_read() -> None:
     """They say nothing of AdamW."""
     with pytest.raises(SpecError, match="Muon"):
-        FRAMEWORKS["nanochat"]().read("--matrix-lr 0.02 --weight-decay 0.28")
+        read(FRAMEWORKS["nanochat"](), "--matrix-lr 0.02 --weight-decay 0.28")

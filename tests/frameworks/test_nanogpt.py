@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, short
+from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 RUNS = ("cosine-to-10-percent", "constant")
 
@@ -32,7 +33,7 @@ def test_every_step_is_as_planned(run: str) -> None:
     """All 400 steps; in the warm-up the lr is above the plan's by at most 1 / (W + 1) of the peak, then equal."""
     recommendation = short(run)
     given: dict[str, Any] = {}
-    exec(FRAMEWORKS["nanogpt"]().emit(recommendation).text, given)
+    exec(emit("nanogpt", recommendation).text, given)
     config = plan(recommendation, "nanogpt")
     assert given["decay_lr"] is True
     assert given["max_iters"] + 1 == STEPS  # `if iter_num > max_iters: break` after each step
@@ -63,19 +64,19 @@ def test_every_step_is_as_planned(run: str) -> None:
 @pytest.mark.parametrize("run", ["linear", "wsd", "linear-to-20-percent"])
 def test_other_schedules_become_the_nearest(run: str) -> None:
     """Only the cosine falls here."""
-    snippet = FRAMEWORKS["nanogpt"]().emit(short(run))
+    snippet = emit("nanogpt", short(run))
     assert "nearest-schedule" in [caution.code for caution in snippet.cautions]
 
 
 def test_epsilon_that_no_key_sets_is_said() -> None:
     """The file tells that another epsilon is not set."""
-    assert "1e-15" not in FRAMEWORKS["nanogpt"]().emit(short()).text
-    assert "epsilon stays at 1e-08, not 1e-15" in FRAMEWORKS["nanogpt"]().emit(short(eps=1e-15)).text
+    assert "1e-15" not in emit("nanogpt", short()).text
+    assert "epsilon stays at 1e-08, not 1e-15" in emit("nanogpt", short(eps=1e-15)).text
 
 
 def test_defaults_are_those_of_train_py() -> None:
     """As its source of 2025 has them; nothing is installed that could be asked."""
-    config = FRAMEWORKS["nanogpt"]().read("out_dir = 'out'\n")
+    config = read(FRAMEWORKS["nanogpt"](), "out_dir = 'out'\n")
     assert (config.peak_lr, config.weight_decay, config.betas) == (6e-4, 0.1, (0.9, 0.95))
     assert (config.schedule, config.warmup_steps, config.total_steps) == ("cosine", 2000, 600_001)
     assert config.final_lr_fraction == pytest.approx(0.1)
@@ -106,7 +107,7 @@ torchrun --standalone train.py --batch_size=64 --block_size=256 --gradient_accum
 @pytest.mark.parametrize("text", [FILE, SHELL], ids=["python", "shell"])
 def test_reads_files_and_command_lines(text: str) -> None:
     """The same run in two languages."""
-    config = FRAMEWORKS["nanogpt"]().read(text)
+    config = read(FRAMEWORKS["nanogpt"](), text)
     assert (config.peak_lr, config.betas, config.total_steps) == (1e-3, (0.9, 0.99), 5001)
     assert (config.global_batch, config.sequence_length, config.warmup_steps) == (64 * 40, 256, 100)
     assert config.final_lr_fraction == pytest.approx(0.1)
@@ -124,11 +125,11 @@ def test_reads_files_and_command_lines(text: str) -> None:
 )
 def test_traps_are_said(text: str, code: str, severity: str) -> None:
     """Each follows from the formula and the loop of train.py."""
-    config = FRAMEWORKS["nanogpt"]().read(text)
+    config = read(FRAMEWORKS["nanogpt"](), text)
     assert [(finding.code, finding.severity) for finding in config.findings] == [(code, severity)]
 
 
 def test_without_decay_lr_it_is_constant_from_the_first_step() -> None:
     """The default warmup_iters does not count then."""
-    config = FRAMEWORKS["nanogpt"]().read("decay_lr = False\nmax_iters = 99\nlearning_rate = 1e-3")
+    config = read(FRAMEWORKS["nanogpt"](), "decay_lr = False\nmax_iters = 99\nlearning_rate = 1e-3")
     assert (config.schedule, config.lr_schedule.mean()) == ("constant", 1.0)

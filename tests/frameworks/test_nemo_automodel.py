@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from plans import STEPS, assert_walks_as_planned, plan, short
+from plans import STEPS, assert_walks_as_planned, plan, read, short
 from torch import nn
 
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 from adamw_scale.frameworks.nemo_automodel import TARGETS
 
 with warnings.catch_warnings():
@@ -87,7 +88,7 @@ def learning_rates(text: str, count: int = 20) -> list[float]:
 def test_every_step_is_as_planned(run: str) -> None:
     """The scheduler is at the start of each step, lr and decay of every group times its multipliers."""
     recommendation = short(run if not RUNS[run] else "linear", **RUNS[run])
-    text, config = FRAMEWORKS["nemo-automodel"]().emit(recommendation).text, plan(recommendation, "nemo-automodel")
+    text, config = emit("nemo-automodel", recommendation).text, plan(recommendation, "nemo-automodel")
     model = Llama()
     optimizer, scheduler = built(text, model)
     assert_walks_as_planned(model, optimizer, lambda: scheduler.step(1), config, kinds=KINDS)
@@ -97,9 +98,7 @@ def test_every_step_is_as_planned(run: str) -> None:
 
 def test_lengths_are_fields_of_the_real_config() -> None:
     """max_steps and the batch; and enough epochs, of which the default is 10."""
-    recipe = RecipeConfig(
-        ConfigNode(yaml.safe_load(FRAMEWORKS["nemo-automodel"]().emit(short("samples", epochs=20)).text))
-    )
+    recipe = RecipeConfig(ConfigNode(yaml.safe_load(emit("nemo-automodel", short("samples", epochs=20)).text)))
     assert isinstance(recipe.step_scheduler, StepSchedulerConfig)
     assert (recipe.step_scheduler.max_steps, recipe.step_scheduler.global_batch_size) == (STEPS * 20, 1024)
     assert recipe.step_scheduler.num_epochs == 20 > StepSchedulerConfig().num_epochs
@@ -107,8 +106,9 @@ def test_lengths_are_fields_of_the_real_config() -> None:
 
 def test_defaults_are_automodels() -> None:
     """What the classes fill in, the floor of a hundredth and the warm-up among it."""
-    config = FRAMEWORKS["nemo-automodel"]().read(
-        "optimizer: {eps: 1.0e-8}\nlr_scheduler: {use_checkpoint_opt_param_scheduler: true}\n" + STEPPED
+    config = read(
+        FRAMEWORKS["nemo-automodel"](),
+        "optimizer: {eps: 1.0e-8}\nlr_scheduler: {use_checkpoint_opt_param_scheduler: true}\n" + STEPPED,
     )
     torchs = inspect.signature(torch.optim.AdamW).parameters
     assert (config.peak_lr, config.weight_decay) == (torchs["lr"].default, torchs["weight_decay"].default)
@@ -122,7 +122,7 @@ def test_defaults_are_automodels() -> None:
     assert scheduler.init_lr == pytest.approx(0.1 * scheduler.max_lr)
     assert [finding.code for finding in config.findings] == ["warmup-start"]
     assert config.batch_size == StepSchedulerConfig().global_batch_size
-    assert FRAMEWORKS["nemo-automodel"]().read("optimizer: {lr: 0.1}").epochs == StepSchedulerConfig().num_epochs
+    assert read(FRAMEWORKS["nemo-automodel"](), "optimizer: {lr: 0.1}").epochs == StepSchedulerConfig().num_epochs
     for name in ("AdamConfig", "AdamWConfig", "FusedAdamConfig", "FlashAdamWConfig"):
         real = getattr(optim, name)()
         assert (TARGETS[name].lr, TARGETS[name].weight_decay) == (real.lr, real.weight_decay)
@@ -135,7 +135,7 @@ def test_scheduler_overrides_the_optimizer() -> None:
         + "lr_scheduler: {lr_decay_style: constant, max_lr: 0.5, init_lr: 0.0, start_wd: 0.033, end_wd: 0.033}\n"
         + STEPPED
     )
-    config = FRAMEWORKS["nemo-automodel"]().read(text)
+    config = read(FRAMEWORKS["nemo-automodel"](), text)
     assert [(finding.code, finding.severity) for finding in config.findings] == [
         ("decay-overridden", "error"),
         ("lr-overridden", "error"),
@@ -150,7 +150,7 @@ def test_scheduler_overrides_the_optimizer() -> None:
 def test_weight_decay_may_rise() -> None:
     """end_wd above the optimizer's own, linearly; start_wd is then the optimizer's."""
     text = OPTIMIZER + "lr_scheduler: {end_wd: 0.3, wd_incr_style: linear, init_lr: 0.0}\n" + STEPPED
-    config = FRAMEWORKS["nemo-automodel"]().read(text)
+    config = read(FRAMEWORKS["nemo-automodel"](), text)
     assert (config.weight_decay, config.weight_decay_schedule) == (0.1, "linear")
     assert config.final_weight_decay_fraction == pytest.approx(3)
     optimizer, scheduler = built(text, Llama())
@@ -164,7 +164,7 @@ def test_overrides_without_a_scheduler_do_nothing() -> None:
         "optimizer: {_target_: torch.optim.AdamW, lr: 0.01, weight_decay: 0.1, param_group_overrides: [{pattern: norm, wd_mult: 0.0}]}\n"
         + STEPPED
     )
-    config = FRAMEWORKS["nemo-automodel"]().read(text)
+    config = read(FRAMEWORKS["nemo-automodel"](), text)
     assert [(finding.code, finding.severity) for finding in config.findings] == [("overrides-unused", "error")]
     assert [group.weight_decay for group in config.groups] == [0.1] * 4
     optimizer, scheduler = built(text, Llama())
@@ -183,7 +183,7 @@ def test_overrides_without_a_scheduler_do_nothing() -> None:
 def test_what_automodel_refuses_is_found(scheduler: str, code: str, error: type[Exception]) -> None:
     """The real scheduler raises, at the latest on its way."""
     text = f"{OPTIMIZER}lr_scheduler: {{{scheduler}}}\n{STEPPED}"
-    config = FRAMEWORKS["nemo-automodel"]().read(text)
+    config = read(FRAMEWORKS["nemo-automodel"](), text)
     assert [(finding.code, finding.severity) for finding in config.findings] == [(code, "error")]
     with pytest.raises(error):
         learning_rates(text)
@@ -192,15 +192,15 @@ def test_what_automodel_refuses_is_found(scheduler: str, code: str, error: type[
 def test_a_schedule_of_another_length_is_found() -> None:
     """After lr_decay_steps the rest is at min_lr."""
     text = f"{OPTIMIZER}lr_scheduler: {{lr_decay_steps: 10, init_lr: 0.0, min_lr: 0.001}}\n{STEPPED}"
-    assert [finding.code for finding in FRAMEWORKS["nemo-automodel"]().read(text).findings] == ["decay-steps"]
+    assert [finding.code for finding in read(FRAMEWORKS["nemo-automodel"](), text).findings] == ["decay-steps"]
     assert learning_rates(text)[10:] == pytest.approx([0.001] * 10)
 
 
 def test_reads_other_optimizers() -> None:
     """Adam's decay is no decay of the weights; Transformer Engine's FusedAdam has AdamW's unless told otherwise."""
     part = FRAMEWORKS["nemo-automodel"]()
-    assert part.read("optimizer: {_target_: torch.optim.Adam, lr: 1e-4}").convention == "torch-adam"
-    fused = part.read("optimizer: {_target_: transformer_engine.pytorch.optimizers.fused_adam.FusedAdam, lr: 1e-4}")
+    assert read(part, "optimizer: {_target_: torch.optim.Adam, lr: 1e-4}").convention == "torch-adam"
+    fused = read(part, "optimizer: {_target_: transformer_engine.pytorch.optimizers.fused_adam.FusedAdam, lr: 1e-4}")
     assert (fused.convention, fused.weight_decay) == ("apex", 0.0)
-    typed = part.read("optimizer: {_target_: nemo_automodel.components.optim.optimizer.AdamWConfig}")
+    typed = read(part, "optimizer: {_target_: nemo_automodel.components.optim.optimizer.AdamWConfig}")
     assert (typed.peak_lr, typed.weight_decay, typed.schedule) == (1e-4, 0.01, "constant")

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plans import STEPS, assert_walks_as_planned, from_end, plan, short
+from plans import STEPS, assert_walks_as_planned, from_end, plan, read, short
 from torch import nn
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -76,7 +77,7 @@ def named(run: str) -> str:
 def test_every_step_is_as_planned(run: str) -> None:
     """The scheduler is asked before each step, with the step counted from 1: the schedule at the end of the step."""
     recommendation = short(named(run), **RUNS[run])
-    given, config = built(FRAMEWORKS["olmo-core"]().emit(recommendation).text), plan(recommendation, "olmo-core")
+    given, config = built(emit("olmo-core", recommendation).text), plan(recommendation, "olmo-core")
     assert (given["max_duration"].value, given["max_duration"].unit) == (STEPS, "steps")
     model, trainer = OLMo(), SimpleNamespace(global_step=0, max_steps=STEPS)
     optimizer = given["optim"].build(model)
@@ -92,21 +93,21 @@ def test_every_step_is_as_planned(run: str) -> None:
 
 def test_batch_is_in_tokens() -> None:
     """What data loaders take as global_batch_size; in a run over samples the sequence length is not known."""
-    given = built(FRAMEWORKS["olmo-core"]().emit(short()).text)
+    given = built(emit("olmo-core", short()).text)
     assert given["GLOBAL_BATCH_SIZE"] == 256 * 2048
-    assert "GLOBAL_BATCH_SIZE" not in built(FRAMEWORKS["olmo-core"]().emit(short("samples")).text)
+    assert "GLOBAL_BATCH_SIZE" not in built(emit("olmo-core", short("samples")).text)
 
 
 def test_defaults_are_olmo_cores() -> None:
     """Both AdamWs have the same, and the schedulers a floor of a tenth."""
-    config = FRAMEWORKS["olmo-core"]().read("AdamWConfig(); CosWithWarmup(warmup=10)")
+    config = read(FRAMEWORKS["olmo-core"](), "AdamWConfig(); CosWithWarmup(warmup=10)")
     for real in (optim.AdamWConfig(), optim.SkipStepAdamWConfig()):
         assert (config.peak_lr, config.weight_decay) == (real.lr, real.weight_decay)
         assert (config.betas, config.eps) == (real.betas, real.eps)
     assert [group.weight_decay for group in config.groups] == [0.01] * 4
     assert config.final_lr_fraction == optim.CosWithWarmup(warmup=10).alpha_f
     assert set(config.defaults) == {"peak_lr", "weight_decay", "final_lr_fraction"}
-    wsd = FRAMEWORKS["olmo-core"]().read("AdamWConfig(); WSD(warmup=10)")
+    wsd = read(FRAMEWORKS["olmo-core"](), "AdamWConfig(); WSD(warmup=10)")
     assert (wsd.decay_fraction, wsd.final_lr_fraction) == (optim.WSD(warmup=10).decay_fraction, 0.0)
 
 
@@ -116,7 +117,7 @@ def test_defaults_are_olmo_cores() -> None:
 )
 def test_what_olmo_core_refuses_is_found(source: str, code: str) -> None:
     """The real class raises."""
-    config = FRAMEWORKS["olmo-core"]().read(f"AdamWConfig(lr=1e-3); {source}")
+    config = read(FRAMEWORKS["olmo-core"](), f"AdamWConfig(lr=1e-3); {source}")
     assert [(finding.code, finding.severity) for finding in config.findings] == [(code, "error")]
     with pytest.raises(OLMoConfigurationError):
         eval(source, vars(optim))
@@ -125,7 +126,7 @@ def test_what_olmo_core_refuses_is_found(source: str, code: str) -> None:
 def test_an_unknown_option_of_an_override_does_nothing() -> None:
     """The real optimizer keeps it in the group and decays all the same; and globs have to match."""
     source = 'AdamWConfig(lr=1e-3, weight_decay=0.1, group_overrides=[OptimGroupOverride(params=["embeddings.weight"], opts=dict(wd=0.0))])'
-    config = FRAMEWORKS["olmo-core"]().read(source)
+    config = read(FRAMEWORKS["olmo-core"](), source)
     assert config.group("embedding").weight_decay == 0.1
     assert [(finding.code, finding.severity) for finding in config.findings] == [("ignored-key", "error")]
     group = eval(source, vars(optim)).build(OLMo()).param_groups[0]
@@ -137,13 +138,14 @@ def test_an_unknown_option_of_an_override_does_nothing() -> None:
 
 def test_reads_an_official_script() -> None:
     """As AI2's training scripts write it: constants, embeddings spared, lengths in tokens."""
-    config = FRAMEWORKS["olmo-core"]().read(
+    config = read(
+        FRAMEWORKS["olmo-core"](),
         "SEQUENCE_LENGTH = 4096\nGLOBAL_BATCH_SIZE = 4 * 1024 * 1024\n"
         "module = TransformerTrainModuleConfig(rank_microbatch_size=2 * 4096, max_sequence_length=SEQUENCE_LENGTH,\n"
         "    optim=SkipStepAdamWConfig(lr=3e-4, weight_decay=0.1, betas=(0.9, 0.95), group_overrides=[\n"
         "        OptimGroupOverride(params=['embeddings.weight'], opts=dict(weight_decay=0.0))]),\n"
         "    scheduler=CosWithWarmup(warmup_steps=2000), max_grad_norm=1.0)\n"
-        "trainer = TrainerConfig(max_duration=Duration.tokens(int(5e12)))\n"
+        "trainer = TrainerConfig(max_duration=Duration.tokens(int(5e12)))\n",
     )
     assert [group.weight_decay for group in config.groups] == [0.1, 0.0, 0.1, 0.1]
     assert (config.optimizer, config.schedule, config.warmup_steps) == ("SkipStepAdamWConfig", "cosine", 2000)
@@ -156,7 +158,8 @@ def test_reads_a_saved_config() -> None:
     override = optim.OptimGroupOverride(params=["embeddings.weight"], opts={"weight_decay": 0.0})
     adamw = optim.AdamWConfig(lr=3e-4, weight_decay=0.2, group_overrides=[override])
     wsd = optim.WSD(warmup=100, decay=50, decay_fraction=None, decay_min_lr=3e-5)
-    config = FRAMEWORKS["olmo-core"]().read(
+    config = read(
+        FRAMEWORKS["olmo-core"](),
         json.dumps(
             {
                 "train_module": {"optim": adamw.as_config_dict(), "scheduler": wsd.as_config_dict()},
@@ -164,7 +167,7 @@ def test_reads_a_saved_config() -> None:
                 "data_loader": {"global_batch_size": 262144},
                 "dataset": {"sequence_length": 2048},
             }
-        )
+        ),
     )
     assert [group.weight_decay for group in config.groups] == [0.2, 0.0, 0.2, 0.2]
     assert (config.schedule, config.decay_steps, config.final_lr_fraction) == ("wsd", 50, pytest.approx(0.1))
@@ -175,16 +178,16 @@ def test_reads_a_saved_config() -> None:
 def test_other_schedules_are_said_to_be_unread() -> None:
     """No guess at shapes that are not known here; and durations in tokens need the batch."""
     part = FRAMEWORKS["olmo-core"]()
-    assert [finding.code for finding in part.read("AdamWConfig(); WSDS(warmup=1)").findings] == ["schedule-unread"]
-    assert [finding.code for finding in part.read("AdamWConfig(); InvSqrtWithWarmup(warmup=1)").findings] == [
+    assert [finding.code for finding in read(part, "AdamWConfig(); WSDS(warmup=1)").findings] == ["schedule-unread"]
+    assert [finding.code for finding in read(part, "AdamWConfig(); InvSqrtWithWarmup(warmup=1)").findings] == [
         "floor-ignored"
     ]
     tokens = "GLOBAL_BATCH_SIZE = 1000\nAdamWConfig(); WSD(units=SchedulerUnits.tokens, warmup=5000)"
-    assert part.read(tokens).warmup_steps == 5
-    assert part.read("AdamWConfig(lr=0.1)").schedule == "constant"
-    typed = part.read('{"optim": {"type": "adamw", "lr": 0.1}, "scheduler": {"type": "wsd", "warmup_fraction": 0.1}}')
+    assert read(part, tokens).warmup_steps == 5
+    assert read(part, "AdamWConfig(lr=0.1)").schedule == "constant"
+    typed = read(part, '{"optim": {"type": "adamw", "lr": 0.1}, "scheduler": {"type": "wsd", "warmup_fraction": 0.1}}')
     assert (typed.schedule, typed.warmup_fraction, typed.findings) == ("wsd", 0.1, ())
     with pytest.raises(SpecError, match="no warm-up from 0"):
-        part.read("AdamWConfig(); ComposableScheduler(stages=[ComposableSchedulerStage(duration=1, end_lr=0.0)])")
+        read(part, "AdamWConfig(); ComposableScheduler(stages=[ComposableSchedulerStage(duration=1, end_lr=0.0)])")
     with pytest.raises(SpecError, match="AdamWConfig"):
-        part.read("LionConfig(lr=1e-4)")
+        read(part, "LionConfig(lr=1e-4)")

@@ -7,11 +7,11 @@ import pytest
 from conftest import EVERY_SCHEDULE
 from plans import POINTS, RUNS, STEPS, advice, from_start, plan, short
 
-from adamw_scale import conventions
-from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.phases import MOST_PHASES
-from adamw_scale.weight_decay_schedules import Decay
+from adamw_scale.frameworks.emission import emit
+from adamw_scale.frameworks.phase import MOST_PHASES
+from adamw_scale.theory import conventions
+from adamw_scale.theory.weight_decay_schedules import Decay
 
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
@@ -80,7 +80,7 @@ def assert_walks(text: str, config: Config) -> None:
 def test_every_step_is_as_planned(run: str) -> None:
     """Decay is lr times λ, so it tells both, group by group."""
     recommendation = short(run)
-    assert_walks(FRAMEWORKS["optax"]().emit(recommendation).text, plan(recommendation, "optax"))
+    assert_walks(emit("optax", recommendation).text, plan(recommendation, "optax"))
 
 
 @pytest.mark.parametrize("schedule", WHOLE)
@@ -94,7 +94,7 @@ def test_every_schedule_is_as_planned(schedule: str) -> None:
     recommendation = short("linear", schedule=schedule, **fields)
     config = plan(recommendation, "optax")
     assert config.schedule == schedule
-    assert_walks(FRAMEWORKS["optax"]().emit(recommendation).text, config)
+    assert_walks(emit("optax", recommendation).text, config)
 
 
 @pytest.mark.parametrize("shape", [{"weight_decay_schedule": name} for name in ("follows-lr", "linear", "cosine")])
@@ -105,7 +105,7 @@ def test_decay_with_a_schedule_is_as_planned(run: str, shape: dict[str, Any]) ->
     recommendation = short(run, **shape, **end)
     config = plan(recommendation, "optax")
     assert config.weight_decay_schedule == shape["weight_decay_schedule"]
-    assert_walks(FRAMEWORKS["optax"]().emit(recommendation).text, config)
+    assert_walks(emit("optax", recommendation).text, config)
 
 
 @pytest.mark.parametrize("run", ["linear", "mup", "wsd-1-sqrt"])
@@ -113,7 +113,7 @@ def test_learning_rate_itself_is_as_planned(run: str) -> None:
     """The schedule at every step, also of what does not decay."""
     recommendation = short(run)
     namespace: dict[str, Any] = {"__name__": "snippet"}
-    exec(FRAMEWORKS["optax"]().emit(recommendation).text, namespace)
+    exec(emit("optax", recommendation).text, namespace)
     schedule = plan(recommendation, "optax").lr_schedule
     rate = namespace["learning_rate"](3e-4)
     for step in range(STEPS):
@@ -123,13 +123,13 @@ def test_learning_rate_itself_is_as_planned(run: str) -> None:
 @pytest.mark.parametrize("run", RUNS)
 def test_run_as_a_script_it_shows_its_groups(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A reader can try it before using it."""
-    exec(compile(FRAMEWORKS["optax"]().emit(advice(run)).text, "snippet.py", "exec"), {"__name__": "__main__"})
+    exec(compile(emit("optax", advice(run)).text, "snippet.py", "exec"), {"__name__": "__main__"})
     assert "lm_head" in capsys.readouterr().out
 
 
 def test_a_schedule_too_long_to_write_out_is_replaced() -> None:
     """Hundreds of restarts are not written one by one."""
-    snippet = FRAMEWORKS["optax"]().emit(short("linear", schedule="cosine-restarts", cycles=MOST_PHASES + 1))
+    snippet = emit("optax", short("linear", schedule="cosine-restarts", cycles=MOST_PHASES + 1))
     assert "nearest-schedule" in [caution.code for caution in snippet.cautions]
 
 

@@ -9,8 +9,8 @@ import pytest
 from conftest import EVERY_SCHEDULE
 from plans import KINDS, POINTS, RUNS, STEPS, from_start, plan, short, shrink
 
-from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
+from adamw_scale.frameworks.emission import emit
 
 NAMED = ("linear", "cosine-to-10-percent", "wsd", "wsd-1-sqrt", "constant", "linear-to-20-percent", "mup", "samples")
 OWN = {"constant", "linear", "cosine", "polynomial"}  # schedules for which Paddle has a class
@@ -77,7 +77,7 @@ def assert_walks(paddle: Any, text: str, config: Config) -> None:
 def test_every_step_is_as_planned(paddle: Any, run: str) -> None:
     """lr at every step, decay of every kind of tensor at five of them."""
     recommendation = short(run)
-    assert_walks(paddle, FRAMEWORKS["paddle"]().emit(recommendation).text, plan(recommendation, "paddle"))
+    assert_walks(paddle, emit("paddle", recommendation).text, plan(recommendation, "paddle"))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_every_schedule_is_as_planned(paddle: Any, schedule: str, warmup: int) -
     recommendation = short(
         "linear", schedule=schedule, **{**fields, "warmup_steps": None if schedule == "table" else warmup}
     )
-    config, text = plan(recommendation, "paddle"), FRAMEWORKS["paddle"]().emit(recommendation).text
+    config, text = plan(recommendation, "paddle"), emit("paddle", recommendation).text
     assert config.schedule == schedule
     assert ("LambdaDecay" not in text) == (schedule in OWN and (schedule != "constant" or bool(warmup)))
     assert_walks(paddle, text, config)
@@ -100,7 +100,7 @@ def test_every_schedule_is_as_planned(paddle: Any, schedule: str, warmup: int) -
 def test_snippet_builds_groups_of_all_parameters(paddle: Any, run: str) -> None:
     """Nothing is left out and nothing is in two groups."""
     namespace: dict[str, Any] = {"__name__": "snippet"}
-    exec(FRAMEWORKS["paddle"]().emit(short(run)).text, namespace)
+    exec(emit("paddle", short(run)).text, namespace)
     model = tiny_model(paddle)
     groups = namespace["param_groups"](*((model, model["lm_head"]) if run == "mup" else (model,)))
     names = [p.name for group in groups for p in group["params"]]

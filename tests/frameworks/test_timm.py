@@ -12,10 +12,11 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, short
+from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 from adamw_scale.frameworks.timm import _OPTIMIZERS
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -105,7 +106,7 @@ def test_every_step_is_as_planned(run: str, epochs: int, real: SimpleNamespace) 
     )
     batch = 1024 if run == "samples" else 256 * 2048
     recommendation = short(name, **{"epochs": epochs, "dataset_size": STEPS * batch / epochs, **changes})
-    given = arguments_of(FRAMEWORKS["timm"]().emit(recommendation).text)
+    given = arguments_of(emit("timm", recommendation).text)
     assert given.batch_size == (1024 if run == "samples" else 256)
     assert isinstance(given.warmup_epochs, int) == (epochs == 10 or run == "no-warmup")  # train.py wants whole epochs
     model, config = TinyLM(), plan(recommendation, "timm")
@@ -120,7 +121,7 @@ def test_every_step_is_as_planned(run: str, epochs: int, real: SimpleNamespace) 
 
 def test_defaults_are_the_librarys(real: SimpleNamespace) -> None:
     """Those of the optimizer and the scheduler; train.py's own, 2e-5 and 300 epochs of which 5 warm up, are its source's."""
-    config = FRAMEWORKS["timm"]().read("python train.py --opt adamw --lr 1e-3")
+    config = read(FRAMEWORKS["timm"](), "python train.py --opt adamw --lr 1e-3")
     given = Namespace(opt="adamw", lr=1e-3, weight_decay=2e-5, momentum=0.9, sched="cosine")
     defaults = real.optimizer(TinyLM(), **real.optimizer_kwargs(cfg=given)).defaults
     assert (config.betas, config.eps) == (defaults["betas"], defaults["eps"])
@@ -156,7 +157,7 @@ grad_accum_steps: 2
 @pytest.mark.parametrize("text", [SHELL, YAML], ids=["shell", "yaml"])
 def test_reads_command_lines_and_files(text: str) -> None:
     """The same run in two languages; devices are in the launch only."""
-    config = FRAMEWORKS["timm"]().read(text)
+    config = read(FRAMEWORKS["timm"](), text)
     assert (config.peak_lr, config.weight_decay, config.betas) == (1e-3, 0.05, (0.9, 0.95))
     assert (config.schedule, config.epochs, config.warmup_fraction) == ("cosine", 100, 0.1)
     assert config.final_lr_fraction == pytest.approx(0.01)
@@ -167,16 +168,18 @@ def test_reads_command_lines_and_files(text: str) -> None:
 
 def test_reads_scripts_that_are_not_timms() -> None:
     """MAE scales --blr with the batch; ConvNeXt moves its weight decay; both decay 0.05 if nothing is said."""
-    mae = FRAMEWORKS["timm"]().read(
+    mae = read(
+        FRAMEWORKS["timm"](),
         "python -m torch.distributed.launch --nproc_per_node=8 main_pretrain.py --batch_size 64 --accum_iter 2 "
-        "--mask_ratio 0.75 --epochs 800 --warmup_epochs 40 --blr 1.5e-4"
+        "--mask_ratio 0.75 --epochs 800 --warmup_epochs 40 --blr 1.5e-4",
     )
     assert (mae.peak_lr, mae.weight_decay, mae.betas) == (pytest.approx(1.5e-4 * 1024 / 256), 0.05, (0.9, 0.95))
     assert (mae.epochs, mae.warmup_fraction, mae.convention) == (800, 0.05, "timm")
     assert [finding.code for finding in mae.findings] == ["lr-scaling"]
-    convnext = FRAMEWORKS["timm"]().read(
+    convnext = read(
+        FRAMEWORKS["timm"](),
         "python main.py --batch_size 128 --lr 4e-3 --update_freq 4 --weight_decay 0.1 --weight_decay_end 0.2 "
-        "--layer_decay 0.7 --epochs 300 --warmup_epochs 20 --min_lr 1e-6"
+        "--layer_decay 0.7 --epochs 300 --warmup_epochs 20 --min_lr 1e-6",
     )
     assert (convnext.weight_decay_schedule, convnext.final_weight_decay_fraction) == ("cosine", 2)
     assert (convnext.peak_lr, convnext.accumulation, convnext.optimizer) == (4e-3, 4, "adamw")
@@ -212,7 +215,7 @@ def test_lr_is_scaled_with_the_root_of_the_batch_if_it_is_not_given() -> None:
 
 def codes(text: str) -> list[str]:
     """What is found in arguments."""
-    return [finding.code for finding in FRAMEWORKS["timm"]().read(f"--opt adamw --lr 1e-3 {text}").findings]
+    return [finding.code for finding in read(FRAMEWORKS["timm"](), f"--opt adamw --lr 1e-3 {text}").findings]
 
 
 def lrs(real: SimpleNamespace, **given: Any) -> list[float]:
@@ -243,7 +246,7 @@ def test_poly_without_a_power_hardly_falls(real: SimpleNamespace) -> None:
     text = "--sched poly --epochs 10 --warmup-epochs 0 --sched-on-updates"
     assert codes(text) == ["power-default"]
     assert codes(f"{text} --decay-rate 1.0") == []
-    assert FRAMEWORKS["timm"]().read(f"--opt adamw --lr 1e-3 {text} --decay-rate 1.0").schedule == "linear"
+    assert read(FRAMEWORKS["timm"](), f"--opt adamw --lr 1e-3 {text} --decay-rate 1.0").schedule == "linear"
 
 
 def test_warmup_longer_than_the_run_never_peaks(real: SimpleNamespace) -> None:
@@ -254,5 +257,5 @@ def test_warmup_longer_than_the_run_never_peaks(real: SimpleNamespace) -> None:
 
 def test_mup_is_one_number_with_a_caution() -> None:
     """train.py has one lr and one λ."""
-    snippet = FRAMEWORKS["timm"]().emit(short("mup"))
+    snippet = emit("timm", short("mup"))
     assert "one-weight-decay" in [caution.code for caution in snippet.cautions]

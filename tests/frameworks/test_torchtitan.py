@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from plans import STEPS, assert_walks_as_planned, plan, short
+from plans import STEPS, assert_walks_as_planned, plan, read, short
 from torch import nn
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 from adamw_scale.frameworks.group_names import kinds_named
 
 with warnings.catch_warnings():
@@ -63,7 +64,7 @@ def built(text: str) -> dict[str, Any]:
 def test_every_step_is_as_planned(run: str) -> None:
     """Warm-up is taken at the end of each step and the fall at its start, so the peak is there for two steps."""
     recommendation = short(run if run in KNOWN else "linear", **RUNS[run])
-    given, config = built(FRAMEWORKS["torchtitan"]().emit(recommendation).text), plan(recommendation, "torchtitan")
+    given, config = built(emit("torchtitan", recommendation).text), plan(recommendation, "torchtitan")
     assert given["training"].steps == STEPS
     model = TitanLM()
     optimizers = given["optimizer"].build(model_parts=[model])
@@ -85,14 +86,14 @@ KNOWN = ("linear", "linear-to-20-percent", "cosine-to-10-percent", "constant", "
 
 def test_batch_and_sequence_are_fields_of_the_real_config() -> None:
     """The dataclass takes them, in sequences."""
-    training = built(FRAMEWORKS["torchtitan"]().emit(short()).text)["training"]
+    training = built(emit("torchtitan", short()).text)["training"]
     assert isinstance(training, TrainingConfig)
     assert (training.global_batch_size, training.seq_len) == (256, 2048)
 
 
 def test_defaults_are_torchtitans() -> None:
     """What a config leaves out is what default_adamw, the scheduler's and the training's dataclasses have."""
-    config = FRAMEWORKS["torchtitan"]().read("optimizer = default_adamw()")
+    config = read(FRAMEWORKS["torchtitan"](), "optimizer = default_adamw()")
     real = optim.default_adamw().param_groups[0].optimizer_kwargs
     assert inspect.signature(optim.default_adamw).parameters["lr"].default == config.peak_lr == real["lr"]
     assert [group.weight_decay for group in config.groups] == [real["weight_decay"]] * 4
@@ -114,7 +115,7 @@ def test_a_group_that_says_nothing_gets_torchs_values() -> None:
         'optimizer_kwargs={"lr": 1e-3, "weight_decay": 0.0}), ParamGroupConfig(pattern=".*", optimizer_name="AdamW", '
         'optimizer_kwargs={"lr": 1e-3, "wd": 0.3})])'
     )
-    config = FRAMEWORKS["torchtitan"]().read(source)
+    config = read(FRAMEWORKS["torchtitan"](), source)
     names = {name: getattr(optim, name) for name in ("OptimizersContainer", "ParamGroupConfig")}
     exec(source, names)
     real = next(iter(names["c"].build(model_parts=[TitanLM()]))).param_groups[1]  # type: ignore[attr-defined]
@@ -129,15 +130,16 @@ def test_a_group_that_says_nothing_gets_torchs_values() -> None:
 
 def test_adam_is_coupled() -> None:
     """optimizer_name "Adam" is torch.optim.Adam, whose decay goes into the gradient."""
-    config = FRAMEWORKS["torchtitan"]().read(
-        'ParamGroupConfig(pattern=".*", optimizer_name="Adam", optimizer_kwargs={"lr": 1e-3})'
+    config = read(
+        FRAMEWORKS["torchtitan"](),
+        'ParamGroupConfig(pattern=".*", optimizer_name="Adam", optimizer_kwargs={"lr": 1e-3})',
     )
     assert (config.convention, config.weight_decay) == (
         "torch-adam",
         torch.optim.Adam([torch.ones(1)]).defaults["weight_decay"],
     )
     with pytest.raises(SpecError, match="Lion"):
-        FRAMEWORKS["torchtitan"]().read('ParamGroupConfig(pattern=".*", optimizer_name="Lion", optimizer_kwargs={})')
+        read(FRAMEWORKS["torchtitan"](), 'ParamGroupConfig(pattern=".*", optimizer_name="Lion", optimizer_kwargs={})')
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def test_adam_is_coupled() -> None:
 def test_lengths_that_do_not_fit_are_found(scheduler: str, code: str) -> None:
     """Too short a schedule really goes below zero; too long a warm-up really fills the run."""
     source = f"LRSchedulersContainer.Config({scheduler}); training = TrainingConfig(steps=200)"
-    config = FRAMEWORKS["torchtitan"]().read(source)
+    config = read(FRAMEWORKS["torchtitan"](), source)
     assert [finding.code for finding in config.findings] == [code]
     model = TitanLM()
     for parameter in model.parameters():
@@ -171,14 +173,15 @@ def test_lengths_that_do_not_fit_are_found(scheduler: str, code: str) -> None:
 
 def test_reads_a_function_of_a_registry() -> None:
     """As in torchtitan's own config_registry.py, with a later assignment."""
-    config = FRAMEWORKS["torchtitan"]().read(
+    config = read(
+        FRAMEWORKS["torchtitan"](),
         "def llama3_8b() -> Trainer.Config:\n"
         "    config = Trainer.Config(optimizer=default_adamw(lr=3e-4, weight_decay=0.2),\n"
         "        lr_scheduler=LRSchedulersContainer.Config(warmup_steps=20, decay_ratio=0.8, decay_type='cosine', min_lr_factor=0.1),\n"
         "        training=TrainingConfig(local_batch_size=2, seq_len=8192, steps=1000),\n"
         "        parallelism=ParallelismConfig(data_parallel_replicate_degree=2, data_parallel_shard_degree=4))\n"
         "    config.training.steps = 2000\n"
-        "    return config\n"
+        "    return config\n",
     )
     assert (config.peak_lr, config.weight_decay, config.schedule) == (3e-4, 0.2, "wsd-cosine")
     assert (config.total_steps, config.decay_steps, config.final_lr_fraction) == (2000, 1600, 0.1)
@@ -191,14 +194,14 @@ def test_reads_toml_and_arguments_of_older_releases() -> None:
         '[model]\nname = "llama3"\nflavor = "8B"\n[optimizer]\nname = "AdamW"\nlr = 3e-4\nbeta2 = 0.99\n'
         '[lr_scheduler]\nwarmup_steps = 256\ndecay_ratio = 0.4\ndecay_type = "sqrt"\n[training]\nsteps = 20000\nbatch_size = 4\n'
     )
-    config = FRAMEWORKS["torchtitan"]().read(toml)
+    config = read(FRAMEWORKS["torchtitan"](), toml)
     assert (config.peak_lr, config.weight_decay, config.betas) == (3e-4, 0.1, (0.9, 0.99))
     assert (config.schedule, config.decay_steps, config.per_device_batch_size) == ("wsd-1-sqrt", 8000, 4)
-    arguments = FRAMEWORKS["torchtitan"]().read(
-        "--optimizer.lr 3e-4 --training.steps 1000 --lr_scheduler.decay_ratio 0.0"
+    arguments = read(
+        FRAMEWORKS["torchtitan"](), "--optimizer.lr 3e-4 --training.steps 1000 --lr_scheduler.decay_ratio 0.0"
     )
     assert (arguments.peak_lr, arguments.total_steps, arguments.schedule) == (3e-4, 1000, "constant")
-    between = FRAMEWORKS["torchtitan"]().read("x = OptimizersContainer.Config(lr=3e-4, weight_decay=0.2)")
+    between = read(FRAMEWORKS["torchtitan"](), "x = OptimizersContainer.Config(lr=3e-4, weight_decay=0.2)")
     assert (between.peak_lr, between.weight_decay) == (3e-4, 0.2)
     for each in (config, arguments, between):
         assert [finding.code for finding in each.findings] == ["old-format"]
@@ -212,4 +215,4 @@ def test_patterns_mean_kinds_by_their_words() -> None:
     assert kinds_named(r"\.router\.gate\.") == ()
     assert len(kinds_named(".*")) == 4
     with pytest.raises(SpecError, match="plain dict"):
-        FRAMEWORKS["torchtitan"]().read('ParamGroupConfig(pattern=".*", optimizer_kwargs={**kw, "weight_decay": 0.1})')
+        read(FRAMEWORKS["torchtitan"](), 'ParamGroupConfig(pattern=".*", optimizer_kwargs={**kw, "weight_decay": 0.1})')

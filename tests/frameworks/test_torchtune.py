@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, short
+from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 from adamw_scale.frameworks.torchtune import COSINE, OLD_COSINE
 
 omegaconf = pytest.importorskip("omegaconf", reason="torchtune is not installed")
@@ -61,7 +62,7 @@ def built(instantiate: Any, text: str, model: torch.nn.Module, steps_per_epoch: 
 def test_every_step_is_as_planned(run: str, instantiate: Any) -> None:
     """The scheduler is at the start of each step; everything decays alike."""
     recommendation = short(run if run in ("constant", "samples") else "linear", **RUNS[run])
-    text, config = FRAMEWORKS["torchtune"]().emit(recommendation).text, plan(recommendation, "torchtune")
+    text, config = emit("torchtune", recommendation).text, plan(recommendation, "torchtune")
     model = TinyLM()
     optimizer, scheduler = built(instantiate, text, model, STEPS + 100)
     assert_walks_as_planned(model, optimizer, scheduler.step, config)
@@ -72,7 +73,7 @@ def test_epochs_repeat_the_data_and_parts_of_them_are_limited() -> None:
     """Whole epochs need no limit; parts of one do."""
 
     def lengths(epochs: float) -> tuple[Any, Any]:
-        keys = yaml.safe_load(FRAMEWORKS["torchtune"]().emit(short("samples", schedule="cosine", epochs=epochs)).text)
+        keys = yaml.safe_load(emit("torchtune", short("samples", schedule="cosine", epochs=epochs)).text)
         return keys["epochs"], keys["max_steps_per_epoch"]
 
     assert lengths(3) == (3, None)
@@ -82,7 +83,7 @@ def test_epochs_repeat_the_data_and_parts_of_them_are_limited() -> None:
 
 def test_defaults_are_torchs(instantiate: Any) -> None:
     """torchtune passes on what is written, so the rest is the optimizer's; and half a wave is the scheduler's."""
-    config = FRAMEWORKS["torchtune"]().read("optimizer:\n  _component_: torch.optim.AdamW\n  fused: false\n")
+    config = read(FRAMEWORKS["torchtune"](), "optimizer:\n  _component_: torch.optim.AdamW\n  fused: false\n")
     real = torch.optim.AdamW([torch.ones(1)]).defaults
     assert (config.peak_lr, config.weight_decay) == (real["lr"], real["weight_decay"])
     assert (config.betas, config.eps) == (real["betas"], real["eps"])
@@ -96,7 +97,7 @@ def test_defaults_are_torchs(instantiate: Any) -> None:
         optimizer.step()
         scheduler.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(real["lr"] / 2)
-    assert FRAMEWORKS["torchtune"]().read(text).schedule == "cosine"
+    assert read(FRAMEWORKS["torchtune"](), text).schedule == "cosine"
 
 
 def test_schedulers_of_torch_are_refused(instantiate: Any) -> None:
@@ -105,7 +106,7 @@ def test_schedulers_of_torch_are_refused(instantiate: Any) -> None:
         "optimizer: {_component_: torch.optim.AdamW}\n"
         "lr_scheduler: {_component_: torch.optim.lr_scheduler.StepLR, step_size: 5}\n"
     )
-    config = FRAMEWORKS["torchtune"]().read(text)
+    config = read(FRAMEWORKS["torchtune"](), text)
     assert [(finding.code, finding.severity) for finding in config.findings] == [("scheduler-refused", "error")]
     assert config.schedule is None
     with pytest.raises(TypeError, match="num_training_steps"):
@@ -114,7 +115,7 @@ def test_schedulers_of_torch_are_refused(instantiate: Any) -> None:
 
 def test_the_old_place_of_the_scheduler_is_found(instantiate: Any) -> None:
     """torchtune.modules held it once; it is read all the same."""
-    config = FRAMEWORKS["torchtune"]().read(f"lr_scheduler:\n  _component_: {OLD_COSINE}\n  num_warmup_steps: 5\n")
+    config = read(FRAMEWORKS["torchtune"](), f"lr_scheduler:\n  _component_: {OLD_COSINE}\n  num_warmup_steps: 5\n")
     assert [(finding.code, finding.severity) for finding in config.findings] == [("moved", "warning")]
     assert (config.schedule, config.warmup_steps) == ("cosine", 5)
     sources = Path(sys.modules["torchtune.modules"].__path__[0]).glob("*.py")
@@ -124,7 +125,7 @@ def test_the_old_place_of_the_scheduler_is_found(instantiate: Any) -> None:
 def test_other_waves_are_found(instantiate: Any) -> None:
     """A whole wave is at its peak again when the run ends."""
     text = f"optimizer: {{_component_: torch.optim.AdamW}}\nlr_scheduler: {{_component_: {COSINE}, num_warmup_steps: 0, num_cycles: 1}}\n"
-    found = FRAMEWORKS["torchtune"]().read(text).findings
+    found = read(FRAMEWORKS["torchtune"](), text).findings
     assert [(finding.code, finding.severity) for finding in found] == [("other-waves", "warning")]
     optimizer, scheduler = built(instantiate, text, TinyLM(), 100)
     for _ in range(100):
@@ -139,7 +140,7 @@ def test_reads_the_configs_that_torchtune_ships() -> None:
     read = {}
     for file in files("torchtune") or ():
         if file.suffix == ".yaml" and "AdamW" in (text := file.read_text()):
-            read[file.name] = FRAMEWORKS["torchtune"]().read(text)
+            read[file.name] = read(FRAMEWORKS["torchtune"](), text)
     assert len(read) > 50
     assert all(config.peak_lr and config.betas == (0.9, 0.999) for config in read.values())
     assert not any(config.findings for config in read.values())
@@ -150,8 +151,8 @@ def test_reads_the_configs_that_torchtune_ships() -> None:
 def test_reads_other_optimizers() -> None:
     """bitsandbytes and Adam; the rest is refused with what is known."""
     part = FRAMEWORKS["torchtune"]()
-    paged = part.read("optimizer: {_component_: bitsandbytes.optim.PagedAdamW8bit, lr: 2e-5}")
+    paged = read(part, "optimizer: {_component_: bitsandbytes.optim.PagedAdamW8bit, lr: 2e-5}")
     assert (paged.convention, paged.peak_lr, paged.weight_decay) == ("bitsandbytes", 2e-5, 0.01)
-    assert part.read("optimizer: {_component_: torch.optim.Adam, lr: 2e-5}").convention == "torch-adam"
+    assert read(part, "optimizer: {_component_: torch.optim.Adam, lr: 2e-5}").convention == "torch-adam"
     with pytest.raises(SpecError, match=r"Known: torch\.optim\.AdamW"):
-        part.read("optimizer: {_component_: torch.optim.SGD, lr: 2e-5}")
+        read(part, "optimizer: {_component_: torch.optim.SGD, lr: 2e-5}")

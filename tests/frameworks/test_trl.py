@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import TinyLM, assert_walks_as_planned, plan, short
+from plans import TinyLM, assert_walks_as_planned, plan, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.emission import emit
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed"),
@@ -27,7 +28,7 @@ def test_every_step_is_as_planned(run: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     recommendation = short(run)
     namespace: dict[str, Any] = {"__name__": "snippet"}
-    text = FRAMEWORKS["trl"]().emit(recommendation).text
+    text = emit("trl", recommendation).text
     assert "from trl import SFTConfig\n" in text
     exec(text.replace('"out",', '"out", use_cpu=True, bf16=False,'), namespace)
     model, arguments = TinyLM(), namespace["training_args"]
@@ -66,7 +67,7 @@ def test_defaults_are_the_librarys(command: str, tmp_path: Path) -> None:
         f"trl {command} --output_dir out\n",
         f"accelerate launch examples/scripts/{command}.py --output_dir out\n",
     ):
-        config = part.read(text)
+        config = read(part, text)
         assert config.peak_lr == real.learning_rate, text
         assert (config.weight_decay, config.eps, config.epochs) == (
             real.weight_decay,
@@ -81,16 +82,17 @@ def test_defaults_are_the_librarys(command: str, tmp_path: Path) -> None:
 
 def test_reads_its_yaml() -> None:
     """A config of `trl sft --config`, whose defaults are those of SFTConfig."""
-    config = FRAMEWORKS["trl"]().read(
+    config = read(
+        FRAMEWORKS["trl"](),
         "model_name_or_path: any\ndataset_name: any\nlearning_rate: 2.0e-4\nweight_decay: 0.1\nmax_length: 4096\n"
         "lr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs:\n  min_lr_rate: 0.1\nwarmup_steps: 10\n"
-        "per_device_train_batch_size: 4\ngradient_accumulation_steps: 8\nnum_train_epochs: 2\n"
+        "per_device_train_batch_size: 4\ngradient_accumulation_steps: 8\nnum_train_epochs: 2\n",
     )
     assert (config.peak_lr, config.weight_decay, config.epochs, config.sequence_length) == (2e-4, 0.1, 2, 4096)
     assert (config.schedule, config.final_lr_fraction, config.warmup_steps) == ("cosine", 0.1, 10)
     assert (config.per_device_batch_size, config.accumulation) == (4, 8)
     assert config.findings == ()
-    assert FRAMEWORKS["trl"]().read("weight_decay: 0.1\n").peak_lr == 2e-5
+    assert read(FRAMEWORKS["trl"](), "weight_decay: 0.1\n").peak_lr == 2e-5
 
 
 @pytest.mark.parametrize("key", ["max_seq_length", "warmup_ratio"])
@@ -100,5 +102,5 @@ def test_what_the_installed_release_refuses(key: str) -> None:
 
     with pytest.raises(TypeError, match=key):
         SFTConfig(output_dir="out", **{key: 1})
-    config = FRAMEWORKS["trl"]().read(f"args = SFTConfig(output_dir='out', {key}=0.5)")
+    config = read(FRAMEWORKS["trl"](), f"args = SFTConfig(output_dir='out', {key}=0.5)")
     assert [(finding.code, finding.severity) for finding in config.findings] == [("removed-key", "warning")]

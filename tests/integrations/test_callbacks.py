@@ -14,7 +14,7 @@ from adamw_scale import TrainingRun, recommend
 from adamw_scale.errors import SpecError
 from adamw_scale.integrations import param_groups
 from adamw_scale.integrations.huggingface import TimescaleCallback
-from adamw_scale.spec import Recommendation
+from adamw_scale.spec.advice import Recommendation
 
 STEPS, PEAK = 40, 1e-2
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the trainers, none of them about what is measured

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from adamw_scale import TrainingRun, recommend
 from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.integrations import TimescaleMonitor, param_groups
-from adamw_scale.spec import Recommendation
+from adamw_scale.spec.advice import Recommendation
 
 STEPS = 40
 DecoupledAdamW = alone("composer.optim.decoupled_weight_decay", "composer.utils", "dist").DecoupledAdamW

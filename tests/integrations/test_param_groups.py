@@ -8,7 +8,7 @@ from torch import nn
 from adamw_scale import TrainingRun, recommend
 from adamw_scale.errors import SpecError
 from adamw_scale.integrations import group_names, param_groups
-from adamw_scale.spec import Recommendation
+from adamw_scale.spec.advice import Recommendation
 
 
 class Rms(nn.Module):

@@ -15,9 +15,9 @@ import sys
 import time
 from typing import Any
 
-from adamw_scale.probe import ENGINES
-from adamw_scale.probe.plan import ProbeConfig
-from adamw_scale.probe.tasks.task import TaskSource
+from adamw_scale.probe.engines import ENGINES
+from adamw_scale.spec.measurement import ProbeConfig
+from adamw_scale.training.tasks.task import TaskSource
 
 PR_SET_CHILD_SUBREAPER = 36
 KILLED = "killed"

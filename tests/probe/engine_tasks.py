@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from adamw_scale.errors import ProbeError
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.probe.tasks.task import Listener, Progress, TaskSource
-from adamw_scale.spec import TrainingRun
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.spec.run import TrainingRun
+from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 
 STEPS = 4
 

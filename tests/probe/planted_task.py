@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from adamw_scale import TrainingRun
 from adamw_scale.errors import ProbeError
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.probe.tasks.task import Listener, Progress, TaskSource
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 
 DEFAULTS = {"dataset_size": 16384, "batch_size": 256, "epochs": 32, "peak_lr": 2e-3, "num_params": 1e4}
 

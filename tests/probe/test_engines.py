@@ -22,10 +22,11 @@ import pytest
 
 from adamw_scale.calibration import calibrate, plan
 from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
-from adamw_scale.probe import ENGINES
+from adamw_scale.probe.engines import ENGINES
 from adamw_scale.probe.engines.engine import Batch, Engine, in_batches
-from adamw_scale.probe.plan import ProbeResult, Sweep
-from adamw_scale.probe.tasks.task import Progress, TaskSource
+from adamw_scale.probe.sweep import Sweep
+from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.tasks.task import Progress, TaskSource
 
 OPTIONS: dict[str, dict[str, str]] = {"slurm": {"cluster": "local"}}
 LIBRARIES = {"ray": "ray", "slurm": "submitit"}

@@ -15,7 +15,7 @@ from writers import result
 from adamw_scale import TrainingRun
 from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.probe.exchange import export_to_optuna, read_csv, refuse_other_losses, to_csv
-from adamw_scale.probe.plan import ProbeResult
+from adamw_scale.spec.measurement import ProbeResult
 
 CONSTANT = {"unit": "samples", "dataset_size": "50k", "batch_size": "128", "epochs": 4}
 TABLE = "lr,weight_decay,loss,seed\n1e-3,0.1,2.31,0\n1e-3,0.2,2.28,0\n1e-3,0.1,2.33,1\n"

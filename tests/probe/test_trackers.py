@@ -16,10 +16,10 @@ from writers import RUN, result
 
 from adamw_scale import calibrate
 from adamw_scale.errors import CalibrationError, MissingExtraError, UnknownNameError
-from adamw_scale.probe.plan import ProbeResult
 from adamw_scale.probe.trackers import TRACKERS, open_tracker
-from adamw_scale.probe.trackers.quietly import Quietly
+from adamw_scale.probe.trackers.forgiving import Quietly
 from adamw_scale.probe.trackers.tracker import run_name, settings
+from adamw_scale.spec.measurement import ProbeResult
 
 LIBRARIES = {
     "tensorboard": "tensorboard",

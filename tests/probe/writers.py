@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from adamw_scale import TrainingRun
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
 from adamw_scale.probe.store import ProbeStore
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 
 RUN = TrainingRun(dataset_size=16384, batch_size=256, epochs=32, peak_lr=2e-3, weight_decay=0.1)
 

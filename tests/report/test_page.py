@@ -12,9 +12,9 @@ from conftest import Command, PlantedEngine
 
 from adamw_scale import TrainingRun, calibrate, recommend
 from adamw_scale.calibration import COMMAND_FILE, load_calibration
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.probe.tasks.task import Listener
 from adamw_scale.report import write_report
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.training.tasks.task import Listener
 from adamw_scale.units import format_significant
 
 CHROMIUM = Path(__file__).with_name("scripts") / "chromium.py"

@@ -1,1 +1,15 @@
-"""Where probes run, one file per engine. `serial` is the reference every other one must equal."""
+"""Where probes run, one file per engine, plus a line here."""
+
+from adamw_scale.probe.engines.engine import Engine
+from adamw_scale.registry import Registry
+
+ENGINES: Registry[type[Engine]] = Registry(
+    "engine",
+    "adamw_scale.engines",
+    {
+        "serial": "adamw_scale.probe.engines.serial:SerialEngine",
+        "processes": "adamw_scale.probe.engines.processes:ProcessesEngine",
+        "ray": "adamw_scale.probe.engines.ray_cluster:RayEngine",
+        "slurm": "adamw_scale.probe.engines.slurm:SlurmEngine",
+    },
+)

@@ -5,9 +5,12 @@ from itertools import pairwise
 from typing import ClassVar, Protocol, Self
 
 from adamw_scale.errors import SpecError
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.probe.tasks.task import Listener, TaskSource
-from adamw_scale.spec import TrainingRun
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.spec.run import TrainingRun
+from adamw_scale.training.machine import usable_cores, usable_gpus
+from adamw_scale.training.tasks.task import Listener, TaskSource
+
+CLUSTER_JOBS = 8  # what a queue or a few nodes take; a cluster that has more is told with --jobs
 
 Batch = Sequence[ProbeConfig]  # probes that are trained at once
 
@@ -61,3 +64,12 @@ def in_batches(configs: Sequence[ProbeConfig], limit: Callable[[TrainingRun], in
         cuts = [len(alike) * i // count for i in range(count + 1)]
         batches += [alike[start:stop] for start, stop in pairwise(cuts)]
     return sorted(batches, key=len, reverse=True)
+
+
+def default_jobs(source: TaskSource, device: str, *, elsewhere: bool) -> int:
+    """Batches at a time: one per GPU or usable core, `CLUSTER_JOBS` elsewhere; one of a command, which may use every core."""
+    if elsewhere:
+        return CLUSTER_JOBS
+    if source.name == "command":
+        return 1
+    return max(1, len(usable_gpus())) if device == "cuda" else usable_cores()

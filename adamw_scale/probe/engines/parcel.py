@@ -15,10 +15,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from adamw_scale.errors import AdamWScaleError, ProbeError
-from adamw_scale.probe import load_task
 from adamw_scale.probe.engines.engine import Batch
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
-from adamw_scale.probe.tasks.task import Listener, Progress, TaskSource
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.training.tasks import load_task
+from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 

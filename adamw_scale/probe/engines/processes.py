@@ -14,11 +14,11 @@ from threading import Thread
 from typing import ClassVar, Self
 
 from adamw_scale.errors import ProbeError
-from adamw_scale.probe.commands.process import GRACE_SECONDS
 from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
-from adamw_scale.probe.engines.machine import usable_gpus
-from adamw_scale.probe.plan import ProbeResult
-from adamw_scale.probe.tasks.task import Listener, Progress, TaskSource
+from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.commands.process import GRACE_SECONDS
+from adamw_scale.training.machine import usable_gpus
+from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 
 GRACE = GRACE_SECONDS + 5  # seconds that a worker has to end in order, with the command it may be running
 ATTEMPTS = 3  # at a batch whose worker dies; then it is an error

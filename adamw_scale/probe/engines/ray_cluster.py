@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Self
 from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
 from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
 from adamw_scale.probe.engines.parcel import News, pack, tell, train, unpack
-from adamw_scale.probe.plan import ProbeResult
-from adamw_scale.probe.tasks.task import Listener, TaskSource
+from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.tasks.task import Listener, TaskSource
 
 LOCAL = "local"
 ATTEMPTS = 20  # at a batch whose worker or node is lost, as preemptible ones are; then it is an error

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
-from adamw_scale.probe import load_task
 from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
-from adamw_scale.probe.plan import ProbeResult
-from adamw_scale.probe.tasks.task import Listener, TaskSource
+from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.tasks import load_task
+from adamw_scale.training.tasks.task import Listener, TaskSource
 
 
 class SerialEngine:

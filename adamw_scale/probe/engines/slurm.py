@@ -23,8 +23,8 @@ from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
 from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
 from adamw_scale.probe.engines.job_clusters import CLUSTERS
 from adamw_scale.probe.engines.parcel import ONE_THREAD, News, pack, tell, train, unpack
-from adamw_scale.probe.plan import ProbeResult
-from adamw_scale.probe.tasks.task import Listener, TaskSource
+from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.tasks.task import Listener, TaskSource
 
 OPTIONS = ("cluster", "partition", "time", "gpus", "cpus", "mem", "account", "qos", "setup")
 ATTEMPTS = 4  # at a batch whose job ends without a reply

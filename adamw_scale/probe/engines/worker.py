@@ -15,10 +15,10 @@ from threading import Thread
 from typing import Any
 
 from adamw_scale.errors import AdamWScaleError
-from adamw_scale.probe import load_task
 from adamw_scale.probe.engines.engine import Batch
-from adamw_scale.probe.plan import ProbeConfig
-from adamw_scale.probe.tasks.task import Progress, Task, TaskSource
+from adamw_scale.spec.measurement import ProbeConfig
+from adamw_scale.training.tasks import load_task
+from adamw_scale.training.tasks.task import Progress, Task, TaskSource
 
 PARENT_CHECKED_EVERY = 0.5  # seconds
 

@@ -6,7 +6,7 @@ The calibration folder stays the record; a tracker gets copies, one run per prob
 from collections.abc import Callable
 from pathlib import Path
 
-from adamw_scale.probe.trackers.quietly import Quietly
+from adamw_scale.probe.trackers.forgiving import Quietly
 from adamw_scale.probe.trackers.tracker import Tracker
 from adamw_scale.registry import Registry
 

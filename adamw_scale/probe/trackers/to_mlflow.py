@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from adamw_scale.probe.plan import ProbeResult
 from adamw_scale.probe.trackers.tracker import (
     PROJECT,
     TRAINING_LOSS,
@@ -17,6 +16,7 @@ from adamw_scale.probe.trackers.tracker import (
     run_name,
     settings,
 )
+from adamw_scale.spec.measurement import ProbeResult
 
 MOST_AT_ONCE = 1000  # metrics that the protocol takes in one request
 SQLITE = "sqlite:///"

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import ClassVar, Self
 
-from adamw_scale.probe.plan import ProbeResult
 from adamw_scale.probe.trackers.tracker import (
     TRAINING_LOSS,
     final_values,
@@ -13,6 +12,7 @@ from adamw_scale.probe.trackers.tracker import (
     run_name,
     settings,
 )
+from adamw_scale.spec.measurement import ProbeResult
 
 
 class TensorBoardTracker:

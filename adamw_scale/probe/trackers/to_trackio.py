@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from adamw_scale.probe.plan import ProbeResult
 from adamw_scale.probe.trackers.tracker import (
     PROJECT,
     TRAINING_LOSS,
@@ -14,6 +13,7 @@ from adamw_scale.probe.trackers.tracker import (
     run_name,
     settings,
 )
+from adamw_scale.spec.measurement import ProbeResult
 
 
 class TrackioTracker:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from adamw_scale.errors import CalibrationError
-from adamw_scale.probe.plan import ProbeResult
 from adamw_scale.probe.trackers.tracker import (
     PROJECT,
     TRAINING_LOSS,
@@ -16,6 +15,7 @@ from adamw_scale.probe.trackers.tracker import (
     run_name,
     settings,
 )
+from adamw_scale.spec.measurement import ProbeResult
 
 INIT_TIMEOUT = 30.0  # seconds until a server counts as unreachable
 SERVICE = "WANDB_SERVICE"  # environment variable with the address of the process that uploads

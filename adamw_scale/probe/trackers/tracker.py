@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from adamw_scale.errors import MissingExtraError
-from adamw_scale.probe.plan import ProbeConfig, ProbeResult
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 from adamw_scale.units import format_significant
 
 PROJECT = "adamw-scale"  # of runs whose project the user's environment does not name

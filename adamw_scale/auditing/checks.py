@@ -1,0 +1,356 @@
+"""One function per kind of finding. A check takes the facts and yields what it finds; a new one is a line in `CHECKS`.
+
+error: the config surely does not do what it says. warning: it probably is not meant. note: worth knowing.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+from adamw_scale.advisor.cautions import INERT_RETENTION, LARGEST_DECOUPLED, LARGEST_KNOWN_DECAY_PER_STEP
+from adamw_scale.auditing.cost import CURVATURE_RANGE, MEASURED_UP_TO, relative_loss
+from adamw_scale.auditing.facts import Facts
+from adamw_scale.frameworks.config import Finding
+from adamw_scale.theory import conventions
+from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.units import format_count, format_percent, format_significant
+
+Check = Callable[[Facts], Iterator[Finding]]
+
+SEVERITIES = ("error", "warning", "note")
+RUINOUS_DECAY_PER_STEP = 0.1  # a tenth of every weight a step: ten steps and the weights are gone
+NOTHING_LEFT = 0.99  # retention above which a decay does nothing at all
+LAWS_OWN = "linear"  # decay to zero, which the laws were fitted on (2502.15938)
+LAST_STRETCH = 0.1  # of the run, whose weight in the final weights is told
+LORA = "lora"
+FORGOTTEN = 2.0  # timescales of warm-up, in which the lr is half its peak on average, so that a whole one passes
+WHOLE_RUN = 0.95  # of the run, from which a warm-up is all of it
+FAR_OFF = 4.0  # times outside the range, from which on another unit is suspected
+OTHER_UNITS = {"independent": "composer", "normalized": "loshchilov", "squared": "modded-nanogpt"}
+
+
+def _l2(facts: Facts) -> Iterator[Finding]:
+    if facts.kind == conventions.L2 and facts.config.weight_decay:
+        yield Finding(
+            code="l2",
+            severity="error",
+            message=f"{facts.config.optimizer} adds weight_decay {facts.config.weight_decay:g} to the gradient (L2), which Adam "
+            "then divides by the gradient's own size, so it is no weight decay and has no timescale",
+            fix=f"use AdamW{_recommended(facts, ' with weight_decay ')}",
+            key="weight_decay",
+        )
+
+
+def _wrong_unit(facts: Facts) -> Iterator[Finding]:
+    """A PyTorch value where each step takes the value itself off."""
+    value, lr = facts.config.weight_decay, facts.hidden.peak_lr
+    if facts.kind in ("independent", "fixed") and value > LARGEST_DECOUPLED:
+        per_lr = f": write {format_significant(value * lr)} ({value:g} · lr)" if lr else " times the learning rate"
+        yield Finding(
+            code="wrong-unit",
+            severity="error",
+            message=f"{facts.title} takes weight_decay {value:g} off every weight at each step at peak lr, not lr · {value:g}: "
+            f"the weights forget in {1 / value:.3g} steps",
+            fix=f"if {value:g} is a PyTorch value, it is another number here{per_lr}",
+            key="weight_decay",
+        )
+
+
+def _other_unit(facts: Facts) -> Iterator[Finding]:
+    """A value that is far off here and right in another library's unit."""
+    advice, hidden = facts.advice, facts.hidden
+    if (
+        advice is None
+        or not advice.companions.in_domain
+        or facts.finetuning
+        or facts.kind != "pytorch"
+        or not hidden.weight_decay
+        or facts.run is None
+    ):
+        return
+    low, high = _range(facts)
+    if low / FAR_OFF <= hidden.weight_decay <= high * FAR_OFF:
+        return
+    setting = facts.run.setting._replace(peak_lr=hidden.peak_lr)
+    for kind, example in OTHER_UNITS.items():
+        meant = conventions.to_pytorch(example, facts.config.weight_decay, setting, match="mass")
+        if low <= meant <= high:
+            yield Finding(
+                code="other-unit",
+                severity="warning" if kind == "independent" else "note",
+                message=f"{facts.config.weight_decay:g} is {_times(hidden.weight_decay, low, high)} what is recommended, but would be λ "
+                f"{format_significant(meant)}, inside the range, where a step takes off {conventions.KINDS[kind].formula} ({example})",
+                fix=f"if the value comes from such a recipe, write {format_significant(meant)} here",
+                key="weight_decay",
+            )
+            return
+
+
+def _no_decay(facts: Facts) -> Iterator[Finding]:
+    if not facts.config.weight_decay_known:
+        return
+    if facts.config.weight_decay:
+        if "weight_decay" in facts.config.defaults:
+            yield Finding(
+                code="decay-by-default",
+                severity="note",
+                message=f"the config says nothing of weight decay, so {facts.title}'s default of {facts.config.weight_decay:g} acts",
+                fix=f"write it{_recommended(facts, '; recommended is ')}",
+            )
+        return
+    if "weight_decay" in facts.config.defaults:
+        yield Finding(
+            code="no-decay-by-default",
+            severity="note" if facts.finetuning else "warning",
+            message=f"nothing decays: the config does not set weight decay, and the default of {facts.title} is 0",
+            fix=f"write weight_decay 0 if that is meant{_recommended(facts, ', else ')}",
+        )
+        return
+    yield Finding(
+        code="no-decay",
+        severity="note",
+        message="nothing decays: weight_decay is 0",
+        fix=f"nothing to do if that is meant{_recommended(facts, '; recommended is ')}",
+        key="weight_decay",
+    )
+
+
+def _not_adamw(facts: Facts) -> Iterator[Finding]:
+    name = facts.config.optimizer
+    if "adam" not in name.lower():
+        yield Finding(
+            code="not-adamw",
+            severity="note",
+            message=f"the optimizer is {name}: its timescale is what is said here, but every rule was fitted on AdamW",
+            fix="tune weight decay for it, or calibrate",
+            key="optim",
+        )
+
+
+def _inert(facts: Facts) -> Iterator[Finding]:
+    kept = facts.hidden.retention
+    if facts.hidden.weight_decay and kept is not None and kept > INERT_RETENTION and facts.hidden.timescale:
+        nothing = "nothing" if kept > NOTHING_LEFT else "little"
+        yield Finding(
+            code="inert",
+            severity="note" if facts.finetuning else "warning",
+            message=f"weight decay does {nothing}: {format_percent(kept)} of the initial weights survive the run, whose "
+            f"{format_count(facts.total_steps or 0)} steps are {1 / (facts.hidden.timescale.run or math.inf):.2g} timescales",
+            fix=f"nothing to do if that is meant{_recommended(facts, '; else write ')}",
+            key="weight_decay",
+        )
+
+
+def _too_fast(facts: Facts) -> Iterator[Finding]:
+    tau = facts.hidden.timescale
+    if tau is None or (facts.kind in ("independent", "fixed") and facts.config.weight_decay > LARGEST_DECOUPLED):
+        return  # `_wrong_unit` says it
+    if 1 / tau.iters > LARGEST_KNOWN_DECAY_PER_STEP:
+        yield Finding(
+            code="decay-per-step",
+            severity="error" if 1 / tau.iters >= RUINOUS_DECAY_PER_STEP else "warning",
+            message=f"lr · λ = {format_significant(1 / tau.iters)} a step: the weights forget in {format_significant(tau.iters)} steps; "
+            "the largest published AdamW setting we know is 0.0032",
+            fix=f"check the unit of weight_decay, and the learning rate{_recommended(facts, '; recommended is ')}",
+            key="weight_decay",
+        )
+
+
+def _warmup(facts: Facts) -> Iterator[Finding]:
+    warmup, tau, total = facts.warmup_steps, facts.hidden.timescale, facts.total_steps
+    if total and warmup >= total * WHOLE_RUN:
+        yield Finding(
+            code="warmup-fills-run",
+            severity="error",
+            message=f"warm-up takes {format_count(warmup)} steps and the run has {format_count(total)}: the peak learning rate is hardly used, if ever",
+            fix="shorten the warm-up to a few per cent of the run",
+            key="warmup",
+        )
+    elif tau is not None and warmup > tau.iters:
+        yield Finding(
+            code="warmup-outlasts-timescale",
+            severity="warning" if warmup > FORGOTTEN * tau.iters else "note",
+            message=f"warm-up takes {format_count(warmup)} steps, longer than the timescale of {format_count(round(tau.iters))}: "
+            "most of what is learnt at its start is forgotten when it ends",
+            fix="shorten the warm-up, if the run stays stable",
+            key="warmup",
+        )
+
+
+def _norms(facts: Facts) -> Iterator[Finding]:
+    written = facts.group(NORM_AND_BIAS).written
+    if written and facts.task != LORA:
+        yield Finding(
+            code="decay-on-norms",
+            severity="warning",
+            message=f"gains and biases decay too, at {written:g}; most recipes spare them",
+            fix=facts.how_to_spare,
+            key="weight_decay",
+        )
+
+
+def _embeddings(facts: Facts) -> Iterator[Finding]:
+    names = [name for name in (EMBEDDING, OUTPUT) if facts.group(name).written]
+    language = facts.config.unit != "samples" and (facts.run is None or facts.run.unit == "tokens")
+    if (
+        EMBEDDING in names
+        and facts.hidden.written
+        and facts.kind != conventions.L2
+        and language
+        and not facts.finetuning
+    ):
+        yield Finding(
+            code="decay-on-embeddings",
+            severity="note",
+            message=f"embeddings decay too, at {facts.group(EMBEDDING).written:g}; rarely seen tokens shrink without being trained "
+            "(OLMo and levanter spare embeddings, nanoGPT, Megatron and the Trainer do not)",
+            fix="nothing to do if that is meant",
+            key="weight_decay",
+        )
+
+
+def _mup(facts: Facts) -> Iterator[Finding]:
+    """A hidden learning rate that was divided by width, with λ left alone."""
+    hidden, other = facts.group(HIDDEN), facts.group(EMBEDDING)
+    in_mup = facts.config.width_ratio or (facts.run and facts.run.parametrization != "standard")
+    if not (in_mup and hidden.peak_lr and other.peak_lr and hidden.weight_decay and hidden.timescale):
+        return
+    m = other.peak_lr / hidden.peak_lr
+    follows = hidden.weight_decay * hidden.peak_lr
+    expected = (other.weight_decay or hidden.weight_decay) * other.peak_lr
+    if m > 1 and not math.isclose(m, 1.0, rel_tol=1e-3) and follows < expected / m**0.75:
+        yield Finding(
+            code="mup-decay",
+            severity="warning",
+            message=f"muP divides the hidden learning rate by {m:.4g} and λ stays at {facts.config.weight_decay:g}, so the hidden matrices' "
+            f"timescale is {m:.4g} times as long as at the base width, {format_count(round(hidden.timescale.iters))} steps",
+            fix=f"give the hidden matrices weight_decay · {m:.4g} = {facts.config.weight_decay * m:.4g} (2405.13698), unless you follow 2512.05620",
+            key="weight_decay",
+        )
+
+
+def _far(facts: Facts) -> Iterator[Finding]:
+    """Outside of the recommended range, with what that costs."""
+    advice, hidden = facts.advice, facts.hidden
+    if advice is None or not hidden.weight_decay or hidden.timescale is None:
+        return
+    low, high = _range(facts)
+    if low * (1 - 1e-9) <= hidden.weight_decay <= high * (1 + 1e-9):
+        return
+    best = _advised(facts)
+    ratio = best / hidden.weight_decay
+    yield Finding(
+        code="far-from-recommended",
+        severity="warning",
+        message=f"the timescale of {format_count(round(hidden.timescale.iters))} steps is {format_significant(ratio)} times the recommended "
+        f"{format_count(round(1 / (best * (hidden.peak_lr or 1))))} ({advice.rule}, {advice.companions.source}), outside its range; "
+        + _cost(facts, ratio),
+        fix=f"write weight_decay {format_significant(facts.written(best))} (range {format_significant(facts.written(low))} to "
+        f"{format_significant(facts.written(high))})",
+        key="weight_decay",
+    )
+
+
+def _cost(facts: Facts, ratio: float) -> str:
+    """The expected loss of being off, where it was measured."""
+    if facts.finetuning or facts.run is None or facts.run.unit != "tokens" or facts.run.epochs >= MEASURED_UP_TO:
+        return "what that costs was not measured for this kind of training"
+    measured = min(max(ratio, 1 / MEASURED_UP_TO), MEASURED_UP_TO)
+    low, high = (relative_loss(measured, curvature) for curvature in CURVATURE_RANGE)
+    far = "more than " if measured != ratio else ""
+    return f"expected cost {far}{low:.1%} to {high:.1%} of the loss (refit of the runs of 2503.04715)"
+
+
+def _floor(facts: Facts) -> Iterator[Finding]:
+    final = facts.config.final_lr_fraction
+    if final is not None and final > 1:
+        yield Finding(
+            code="floor-above-peak",
+            severity="error",
+            message=f"the minimum learning rate is {final:.3g} times the peak, so the schedule rises where it should fall",
+            fix="lower the minimum learning rate to a tenth of the peak or less",
+            key="min_lr",
+        )
+
+
+def _ends(facts: Facts) -> Iterator[Finding]:
+    """What the end of the schedule does to the average."""
+    schedule, tau = facts.schedule, facts.hidden.timescale
+    if schedule is None or tau is None:
+        return
+    if facts.kind == "fixed" and schedule.final < 0.5:
+        yield Finding(
+            code="decay-outlasts-lr",
+            severity="warning",
+            message=f"weight decay does not follow the learning rate, which ends at {format_percent(schedule.final)} of its peak: the "
+            "weights shrink on when nothing replaces what they lose",
+            fix="schedule weight decay with the learning rate",
+            key="weight_decay",
+        )
+    if not schedule.falls:
+        yield Finding(
+            code="no-fall",
+            severity="note",
+            message=f"the learning rate never falls, so the final weights average no more than the last {format_count(round(tau.iters))} steps or so",
+            fix="nothing to do for a checkpoint that will be cooled down; else let it fall over the last tenth of the run or more",
+            key="schedule",
+        )
+    elif schedule.final == 0 and schedule.name != LAWS_OWN and not facts.finetuning:
+        share = schedule.mean() - schedule.cumulative(1 - LAST_STRETCH)
+        yield Finding(
+            code="no-floor",
+            severity="note",
+            message=f"the learning rate, and weight decay with it, ends at zero: the last {LAST_STRETCH:.0%} of the run do "
+            f"{format_percent(share / schedule.mean())} of all decay, and training on from the end means warming up again",
+            fix="nothing to do if the run ends there; else end at a tenth of the peak",
+            key="schedule",
+        )
+
+
+def _advised(facts: Facts) -> float:
+    """The recommended λ of the hidden matrices at the learning rate that this config gives them: the same lr*λ."""
+    if facts.advice is None or not facts.hidden.peak_lr:
+        return 0.0
+    hidden = facts.advice.param_groups[0]
+    return hidden.weight_decay * hidden.peak_lr / facts.hidden.peak_lr
+
+
+def _range(facts: Facts) -> tuple[float, float]:
+    """The recommended range, likewise."""
+    if facts.advice is None:
+        return 0.0, math.inf
+    low, high = (end / facts.advice.weight_decay for end in facts.advice.weight_decay_range)
+    return low * _advised(facts), high * _advised(facts)
+
+
+def _recommended(facts: Facts, before: str) -> str:
+    """The recommended value in the config's own unit, if there is one and it matters."""
+    if facts.advice is None or facts.advice.weight_decay_range[0] == 0 or not facts.hidden.peak_lr:
+        return ""
+    return before + format_significant(facts.written(_advised(facts)))
+
+
+def _times(value: float, low: float, high: float) -> str:
+    """How far a value is outside of a range."""
+    return (
+        f"{format_significant(low / value)} times below"
+        if value < low
+        else f"{format_significant(value / high)} times above"
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    _l2,
+    _wrong_unit,
+    _too_fast,
+    _no_decay,
+    _not_adamw,
+    _other_unit,
+    _far,
+    _inert,
+    _warmup,
+    _mup,
+    _norms,
+    _embeddings,
+    _floor,
+    _ends,
+)

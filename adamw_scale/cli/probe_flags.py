@@ -1,0 +1,185 @@
+"""The options that say what probes train, shared by the commands that plan or run them."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adamw_scale.cli.run_flags import Given, fields_from, run_options
+from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale.spec.measurement import DEVICES, PRECISIONS
+
+if TYPE_CHECKING:
+    from adamw_scale.calibration.design import Ask, Budget
+
+DEFAULT_TASK = "char-lm"
+
+
+AXIS_OPTIONS = {"sizes": "dataset_size", "widths": "width", "batches": "batch_size", "epoch_counts": "epochs"}
+
+
+@dataclass(frozen=True)
+class Probing:
+    """What probes train and what is asked of them, as the command line says it."""
+
+    task: str
+    data: str | None
+    task_options: Mapping[str, str]
+    asked: Mapping[str, Any]
+
+    @property
+    def ask(self) -> "Ask":
+        """What is asked, for who plans it."""
+        from adamw_scale.calibration.design import Ask
+
+        return Ask(**self.asked)
+
+
+def _option(annotation: Any, default: Any, *spellings: str, **more: Any) -> tuple[Any, Any]:
+    return Annotated[annotation, typer.Option(*spellings, rich_help_panel="The probes", **more)], default
+
+
+def _axis(spelling: str, what: str) -> tuple[Any, Any]:
+    return _option(str | None, None, spelling, metavar="A,B,...", help=what)
+
+
+OPTIONS = {
+    "task": _option(
+        str,
+        DEFAULT_TASK,
+        "--task",
+        metavar="NAME",
+        help="What probes train: char-lm, byte-mlp, mlp, vit, resnet, or your own package.module:attribute.",
+    ),
+    "command": _option(
+        str | None,
+        None,
+        "--command",
+        metavar="COMMAND",
+        help="Your training script instead: 'python train.py --lr {lr} --wd {weight_decay} --steps {steps} --seed {seed}'. "
+        "It prints its result as a JSON line.",
+    ),
+    "data": _option(
+        str | None,
+        None,
+        "--data",
+        metavar="PATH",
+        help="Your data: text, JSONL, parquet, .bin or .npy tokens; CSV, parquet, .npz or a folder of images for mlp, vit, resnet.",
+    ),
+    "metric": _option(
+        str | None,
+        None,
+        "--metric",
+        metavar="NAME",
+        help="What to minimise instead of the loss, by the name it is logged by.",
+    ),
+    "maximize": _option(bool, False, "--maximize", help="The metric is better the higher it is."),
+    "timeout": _option(
+        str | None, None, "--timeout", metavar="SECONDS", help="--command: longer than this, and a probe has failed."
+    ),
+    "task_option": _option(
+        list[str],
+        (),
+        "--task-option",
+        metavar="NAME=VALUE",
+        help="Whatever else the task takes, such as label_noise=0.2.",
+    ),
+    "device": _option(str, "cpu", "--device", metavar="NAME", help="cpu or cuda"),
+    "precision": _option(
+        str,
+        "float32",
+        "--precision",
+        metavar="NAME",
+        help="float32 (no TF32), tf32, bfloat16 (autocast; weights stay float32) or float64.",
+    ),
+    "seeds": _option(
+        int, 3, "--seeds", metavar="N", help="Common seeds at most; the later ones are used where they pay."
+    ),
+    "sizes": _axis("--sizes", "Data sets to sweep at, such as 1x,4x or 16k,64k: how the optimum moves with the data."),
+    "widths": _axis("--widths", "Widths to sweep at, such as 64,256."),
+    "batches": _axis("--batches", "Batch sizes to sweep at, such as 1x,2x."),
+    "epoch_counts": _axis("--epoch-counts", "Epochs to sweep at, such as 8,32."),
+    "tune": _option(str | None, None, "--tune", metavar="lr", help="Tune the learning rate too: sweep at several."),
+    "budget": _option(
+        str | None, None, "--budget", metavar="AMOUNT", help="Spend no more: 20 (probes), 30min, 2h or 1e15flops."
+    ),
+}
+
+
+def probe_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the run options and these; it receives them as one `probing`."""
+
+    def with_probes(given: Given, **values: Any) -> None:
+        asked = {name: values.pop(name) for name in OPTIONS}
+        command(probing=_probing(given, **asked), **values)
+
+    own = [p for name, p in inspect.signature(command).parameters.items() if name != "probing"]
+    given = inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=Given)
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in OPTIONS.items()
+    ]
+    functools.update_wrapper(with_probes, command)
+    kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    with_probes.__signature__ = inspect.Signature([given, *kept, *shared])  # type: ignore[attr-defined]
+    return run_options(with_probes)
+
+
+def _probing(given: Given, **asked: Any) -> Probing:
+    device, precision, command, task = (asked[name] for name in ("device", "precision", "command", "task"))
+    if device not in DEVICES:
+        raise UnknownNameError("device", device, DEVICES)
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    if command is not None and task not in (DEFAULT_TASK, "command"):
+        raise SpecError(f"--command and --task {task} are two different trainings: pass one")
+    if asked["tune"] not in (None, "lr"):
+        raise SpecError(f"--tune {asked['tune'][:40]!r}: only lr is tuned beside the timescale. Pass --tune lr")
+    options, run = named_values("--task-option", asked["task_option"]), dict(fields_from(given))
+    named = {"command": command, "timeout": asked["timeout"]}
+    metric, maximize = asked["metric"], asked["maximize"]
+    if command is not None:  # it is told which number to read, and in which unit it takes its weight decay
+        named |= {"metric": metric, "mode": "max" if maximize else None, "convention": run.pop("convention", None)}
+        metric, maximize = None, False
+    for option, value in named.items():
+        if value is not None and option in options:
+            raise SpecError(f"--{option} and --task-option {option}=... say the same thing twice: drop one of them")
+    options |= {option: value for option, value in named.items() if value is not None}
+    return Probing(
+        task=task if command is None else "command",
+        data=asked["data"],
+        task_options=options,
+        asked={
+            "run": run,
+            "axes": {axis: asked[name].split(",") for name, axis in AXIS_OPTIONS.items() if asked[name] is not None},
+            "tune_lr": asked["tune"] is not None,
+            "metric": metric or "loss",
+            "maximize": maximize,
+            "device": device,
+            "precision": precision,
+            "seeds": asked["seeds"],
+            **({} if asked["budget"] is None else {"budget": _budget(asked["budget"])}),
+        },
+    )
+
+
+def _budget(text: str) -> "Budget":
+    from adamw_scale.calibration.design import Budget
+
+    return Budget.parse(text)
+
+
+def named_values(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE texts as a mapping; SpecError for one that is none, or a name that comes twice."""
+    values: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise SpecError(f"{option} {text!r}: write it as NAME=VALUE")
+        if name in values:
+            raise SpecError(f"{option} {name}=... was given twice, as {values[name]!r} and {value!r}: keep one")
+        values[name] = value
+    return values

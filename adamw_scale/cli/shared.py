@@ -1,0 +1,85 @@
+"""What several commands share: their inputs, the description of a run, a caution with its fix, a snippet."""
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from adamw_scale.cli.run_flags import Given, fields_from, run_from
+from adamw_scale.cli.text import labelled
+from adamw_scale.errors import SpecError
+from adamw_scale.units import format_count, format_percent
+
+if TYPE_CHECKING:
+    from adamw_scale.frameworks import Finding
+    from adamw_scale.spec.advice import Caution, Recommendation
+    from adamw_scale.spec.measurement import Calibration
+    from adamw_scale.spec.run import TrainingRun
+
+
+class Inputs(NamedTuple):
+    """What the options describe: a run, and the measurement to start from if there is one."""
+
+    run: "TrainingRun"
+    calibration: "Calibration | None" = None
+    reference: "TrainingRun | None" = None
+
+    def recommendation(self, rule: str | None) -> "Recommendation":
+        """The advice for them."""
+        from adamw_scale.advisor import recommend
+
+        return recommend(self.run, rule=rule, calibration=self.calibration, reference=self.reference)
+
+
+def inputs_from(given: Given, calibration: str | None = None, reference: str | None = None) -> Inputs:
+    """Read what options name, each file once; shared by every command that starts from a run.
+
+    With a calibration and no option that describes another run, the run is the probed one.
+    """
+    if reference is not None and calibration is not None:
+        raise SpecError("--calibration and --reference are both measurements to start from: drop one of the two")
+    if reference is None and calibration is None:
+        return Inputs(run_from(given))
+    from adamw_scale.advisor.inputs import run_calibrated, run_like
+
+    if reference is not None:
+        tuned = run_from({"run": reference})
+        return Inputs(run_like(tuned, fields_from(given)), reference=tuned)
+    from adamw_scale.calibration import load_calibration
+
+    measured = load_calibration(str(calibration))
+    return Inputs(run_calibrated(measured, fields_from(given)), measured)
+
+
+def remark(about: "Caution | Finding", label: str = "caution", color: str = "yellow") -> str:
+    """A caution or a finding with its fix."""
+    return f"{labelled(label, f'{about.code}: {about.message}', color=color)}\n{labelled('  fix', about.fix)}"
+
+
+def describe_run(run: "TrainingRun") -> str:
+    """What was assumed where nothing was said: schedule, warm-up, betas."""
+    schedule = run.lr_schedule
+    shape = run.schedule
+    if schedule.has_stable_phase:
+        shape += f" with the last {format_percent(schedule.falling_fraction)} falling"
+    if schedule.falls:
+        shape += f" to {format_percent(schedule.final) if schedule.final else 'zero'}"
+    if run.weight_decay_schedule != "constant":
+        shape += f", weight decay {run.weight_decay_schedule}"
+    warmup = f"{format_percent(schedule.warmup)} warm-up" if schedule.warmup else "no warm-up"
+    if run.schedule == "table":
+        shape, warmup = "learning rates from a table", f"ending at {format_percent(schedule.final)} of the peak"
+    return f"{run.task}, {format_count(run.total_steps)} steps, {shape}, {warmup}, betas {run.betas[0]:g} and {run.betas[1]:g}"
+
+
+def print_snippet(framework: str, recommendation: "Recommendation", *, json: bool) -> None:
+    """The snippet on stdout, its cautions on stderr where stdout is a file or a pipe."""
+    from adamw_scale.frameworks.emission import emit
+
+    snippet = emit(framework, recommendation)
+    if json:
+        print(snippet.to_json())
+        return
+    print(snippet.text, end="")
+    if sys.stdout.isatty():
+        return  # the cautions stand in the snippet's comments, in sight
+    for caution in (*recommendation.cautions, *snippet.cautions):
+        print(f"caution {caution.code}: {caution.message}. {caution.fix}", file=sys.stderr)

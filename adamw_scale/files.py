@@ -1,0 +1,66 @@
+"""Files: text of bounded size in, whole files or none out."""
+
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from adamw_scale.errors import SpecError
+
+
+def read_text(path: str, limit: int) -> str:
+    """Text of a file, or of stdin for `-`, at most `limit` bytes.
+
+    Raises:
+        SpecError: missing, not a regular file, too large, or not UTF-8 text.
+    """
+    name = "stdin" if path == "-" else path[:200]
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read(limit + 1) if sys.stdin is not None else b""
+        else:
+            if not path or not stat.S_ISREG(Path(path).stat().st_mode):
+                raise SpecError(f"{name or 'an empty path'} is not a file. Pass a file, or - and pipe the text in")
+            with Path(path).open("rb") as file:
+                data = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{name}: {getattr(error, 'strerror', None) or error}. Pass a readable file") from None
+    if len(data) > limit:
+        raise SpecError(f"{name}: larger than {limit >> 10} KiB, so it is not what is read here. Pass another file")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecError(f"{name}: not UTF-8 text. Pass a text file") from None
+    if "\0" in text:
+        raise SpecError(f"{name}: a binary file. Pass a text file")
+    return text
+
+
+def write_atomically(path: Path, content: str | bytes | Callable[[BinaryIO], None]) -> None:
+    """Write a file so that it is either the old one or the whole new one, whenever the process dies.
+
+    Args:
+        path: The file; its folder must exist.
+        content: Text, bytes, or what writes them into an open file.
+    """
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None:
+            os.unlink(temporary)
+        if isinstance(error, OSError):  # its name is that of the temporary file, which nobody knows
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise

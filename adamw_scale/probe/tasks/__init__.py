@@ -1,1 +1,0 @@
-"""What probes train on: data, model and loss, one file per task."""

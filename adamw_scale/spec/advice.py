@@ -1,0 +1,219 @@
+"""What is said about a run: the recommended weight decay with its source and range, and the smaller answers.
+
+Recommendation  weight decay, how sure, why                     -> frameworks, the command line
+DecayPerStep    the same where no learning rate is known
+Conversion      one library's weight decay in another's unit
+Memory          what the final weights of a run remember
+"""
+
+import math
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from adamw_scale.errors import SpecError
+from adamw_scale.noun import Noun
+from adamw_scale.spec.run import Timescale, TrainingRun
+from adamw_scale.theory import parametrizations
+
+UNUSABLE = ("decay-per-step", "weight-decay")  # cautions that say the number must not be used as it is
+
+
+class Caution(Noun):
+    """A reason why advice holds less surely, with what to do about it."""
+
+    code: str
+    message: str
+    fix: str
+
+
+class ParamGroup(Noun):
+    """Peak learning rate, weight decay (PyTorch convention) and the rest of one parameter group."""
+
+    group: str
+    peak_lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    eps: float = Field(gt=0, description="AdamW's epsilon")
+    init_variance: float = Field(1.0, gt=0, description="variance at initialisation, over that at the base width")
+    forward: float = Field(1.0, gt=0, description="multiplier on what the group's weights compute")
+
+
+class Alternative(Noun):
+    """What another rule says about the same run; `factor` is its λ over the reference's, where there is one.
+
+    `weight_decay` is missing where no learning rate is known, `peak_lr` where the rule keeps the run's.
+    """
+
+    rule: str
+    weight_decay: float | None = None
+    peak_lr: float | None = None
+    factor: float | None = None
+    timescale: Timescale
+    in_domain: bool
+    source: str
+
+
+class Current(Noun):
+    """What the weight decay in use (PyTorch convention) amounts to; no timescale where it is zero."""
+
+    weight_decay: float
+    timescale: Timescale | None = None
+    retention: float
+
+
+class Transfer(Noun):
+    """What carrying a tuned run to this one changed; ratios are this run over the tuned one."""
+
+    weight_decay: float = Field(description="the reference's, PyTorch convention at its peak lr")
+    peak_lr: float
+    factor: float = Field(description="recommended over reference weight decay")
+    moved: dict[str, float] = Field(description="ratio of every quantity that is known in both runs and moved")
+    betas: tuple[float, float] | None = Field(None, description="betas scaled with batch and duration (2512.22382)")
+    eps: float | None = Field(None, description="AdamW's epsilon, scaled likewise")
+    sde_betas: tuple[float, float] | None = Field(
+        None, description="betas by the square-root rule, where only the batch counts (2205.10287)"
+    )
+    sde_eps: float | None = Field(None, description="AdamW's epsilon by the same rule")
+    half_life_beta2: float | None = Field(None, description="beta2 with the same half-life in tokens (2507.07101)")
+
+
+class InConvention(Noun):
+    """The recommended hidden weight decay and its range in the library's own unit that the run names."""
+
+    convention: str
+    weight_decay: float
+    weight_decay_range: tuple[float, float]
+
+
+class Companions(Noun):
+    """What goes with a recommended weight decay: where it comes from and what it does."""
+
+    source: str
+    certainty: str
+    in_domain: bool
+    derivation: str
+    schedule_mean: float = Field(description="mean over the run of lr / peak_lr")
+    decay_mean: float = Field(description="mean over the run of lr*λ over its peak; schedule_mean if λ is constant")
+    retention: float = Field(description="share of the initial weights in the final ones, decayed groups")
+    equilibrium_rms: float = Field(description="root mean square of hidden weights after many timescales")
+    relative_update: float = Field(description="size of a step over the size of the weights, hidden, at equilibrium")
+    weight_bound: float = Field(description="no hidden weight settles above 1/λ in size")
+    beta2: float | None = Field(None, description="beta2 that keeps Adam's memory at ten million tokens; tokens only")
+    in_convention: InConvention | None = Field(None, description="where the run's convention is not PyTorch's")
+    current: Current | None = None
+    reference: Transfer | None = None
+
+
+class Recommendation(Noun):
+    """A weight decay for a run, in PyTorch's convention at the run's peak learning rate."""
+
+    schema_: Literal["adamw-scale/recommendation/1"] = Field("adamw-scale/recommendation/1", alias="schema")
+    weight_decay: float = Field(gt=0)
+    weight_decay_range: tuple[float, float]
+    peak_lr: float = Field(gt=0)
+    rule: str
+    timescale: Timescale
+    alternatives: tuple[Alternative, ...]
+    param_groups: tuple[ParamGroup, ...]
+    companions: Companions
+    cautions: tuple[Caution, ...]
+    run: TrainingRun
+
+    @model_validator(mode="after")
+    def _refuse_what_disagrees(self) -> Self:
+        """A recommendation that was edited by hand must still be one."""
+        low, high = self.weight_decay_range
+        if tuple(group.group for group in self.param_groups) != tuple(parametrizations.GROUPS):
+            raise SpecError(f"param_groups must be {', '.join(parametrizations.GROUPS)}, in this order")
+        if not 0 <= low <= self.weight_decay * (1 + 1e-9) or not self.weight_decay * (1 - 1e-9) <= high:
+            raise SpecError(f"weight_decay = {self.weight_decay:g} is outside its own range, {low:g} to {high:g}")
+        if not math.isclose(self.weight_decay * self.peak_lr * self.timescale.iters, 1, rel_tol=1e-3):
+            raise SpecError(f"weight_decay = {self.weight_decay:g} does not give the timescale it comes with")
+        if self.peak_lr != self.run.peak_lr:
+            raise SpecError(f"peak_lr = {self.peak_lr:g} is not that of the run, {self.run.peak_lr:g}")
+        return self
+
+    @property
+    def one_for_all(self) -> bool:
+        """Whether one learning rate and one weight decay serve every decayed group."""
+        return len({(group.peak_lr, group.weight_decay) for group in self.param_groups if group.weight_decay}) == 1
+
+    @property
+    def on_hidden(self) -> float:
+        """What a weight decay at the run's peak lr is multiplied by on hidden matrices, at theirs: nearly all weights."""
+        return self.param_groups[0].weight_decay / self.weight_decay
+
+    @property
+    def hidden_range(self) -> tuple[float, float]:
+        """The range on hidden matrices."""
+        low, high = self.weight_decay_range
+        return low * self.on_hidden, high * self.on_hidden
+
+    @property
+    def doubt(self) -> str:
+        """Code of the caution that says the number must not be used as it is; empty where none does."""
+        return next((caution.code for caution in self.cautions if caution.code in UNUSABLE), "")
+
+
+class LawAdvice(Noun):
+    """What a published learning-rate law says about the run, and the weight decay that goes with its rate."""
+
+    law: str
+    peak_lr: float | None = None
+    weight_decay: float | None = None
+    batch_size: float | None = None
+    in_domain: bool
+    source: str
+    certainty: str
+    remark: str
+
+
+class DecayPerStep(Noun):
+    """The answer where no learning rate is known: the product lr*λ, and what learning rate the laws suggest."""
+
+    schema_: Literal["adamw-scale/decay-per-step/1"] = Field("adamw-scale/decay-per-step/1", alias="schema")
+    lr_times_weight_decay: float = Field(gt=0)
+    lr_times_weight_decay_range: tuple[float, float]
+    rule: str
+    source: str
+    certainty: str
+    in_domain: bool
+    derivation: str
+    timescale: Timescale
+    alternatives: tuple[Alternative, ...]
+    laws: tuple[LawAdvice, ...]
+    beta2: float | None = None
+    cautions: tuple[Caution, ...]
+    run: TrainingRun
+
+
+class Conversion(Noun):
+    """One library's weight decay in another's unit; `formula` says what each step multiplies a weight by."""
+
+    schema_: Literal["adamw-scale/conversion/1"] = Field("adamw-scale/conversion/1", alias="schema")
+    weight_decay: float
+    from_: str = Field(alias="from")
+    to: str
+    value: float = Field(description="what was converted")
+    match: str = Field(description="kept: the decay at peak lr, or its sum over the run")
+    other_match: float | None = Field(None, description="the result had the other been kept, where that differs")
+    pytorch: float | None = Field(None, description="the same in PyTorch's convention; none between equal kinds")
+    formulas: dict[str, str]
+    cautions: tuple[Caution, ...] = ()
+
+
+class Memory(Noun):
+    """What the final weights of a run remember; see `ema_window`."""
+
+    schema_: Literal["adamw-scale/timescale/1"] = Field("adamw-scale/timescale/1", alias="schema")
+    weight_decay: float = Field(gt=0, description="PyTorch convention, at peak lr")
+    rule: str | None = Field(None, description="the rule that recommended it; none where it is the run's own")
+    peak_lr: float
+    timescale: Timescale
+    retention: float = Field(description="share of the initial weights in the final ones")
+    effective_window: Timescale = Field(description="time before the end over which the decay adds up to 1")
+    age_quantiles: dict[str, float] = Field(description="share of the updates' part -> steps before the end it is from")
+    progress: tuple[float, ...] = Field(description="points of the run, 0 to 1")
+    density: tuple[float, ...] = Field(description="weight of the updates at each point, per run")
+    lr_multiplier: tuple[float, ...] = Field(description="lr / peak lr at each point")
+    run: TrainingRun

@@ -1,0 +1,245 @@
+"""What is measured: probes, the optimum that their losses show, and what several optima say together.
+
+ProbeConfig     one short training to be done                   -> training
+ProbeResult     what it measured                                -> probe, calibration
+Optimum         where a sweep's loss is lowest
+Calibration     a rule whose constants were measured            -> advisor, report
+"""
+
+import hashlib
+import json
+import math
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from adamw_scale.errors import CalibrationError, SpecError
+from adamw_scale.noun import Noun
+from adamw_scale.spec.run import Timescale, TrainingRun
+from adamw_scale.theory import timescale as ema
+
+DEVICES = ("cpu", "cuda")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
+
+
+class ProbeConfig(Noun):
+    """One short training: a run with its weight decay, a task, a seed, a device.
+
+    The seed fixes initialisation and data order; probes that share it differ in weight decay only
+    (common random numbers), which makes their loss differences several times less noisy.
+    """
+
+    task: dict[str, str]
+    run: TrainingRun
+    seed: int
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
+
+    @property
+    def key(self) -> str:
+        """Name of this content: equal configurations have equal keys, on every machine.
+
+        Defaults are left out, so a field added later does not orphan what was measured before.
+        """
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What probes must share to be trained at once: all but seed, learning rate, decay, schedule and betas."""
+        run = self.run
+        model = (run.num_params, run.width, run.depth, run.parametrization, run.base_width, run.base_depth)
+        data = (run.unit, run.dataset_size, run.epochs, run.batch_size, run.sequence_length)
+        return (tuple(self.task.items()), self.device, self.precision, *model, *data)
+
+    @property
+    def log2_tau(self) -> float:
+        """log2 of the timescale as a fraction of the run."""
+        return math.log2(self.run.timescale_of(self.run.current_weight_decay).run)
+
+
+class ProbeResult(Noun):
+    """What a probe measured. A probe that diverged, or failed for a reason of its own, is a result without loss.
+
+    `seconds` is the probe's share of the time its batch took; `curve` pairs steps with training losses;
+    `metrics` holds whatever else was measured on held-out data; `machine` names device and versions.
+    """
+
+    schema_: Literal["adamw-scale/probe/1"] = Field("adamw-scale/probe/1", alias="schema")
+    key: str
+    config: ProbeConfig
+    status: Literal["done", "diverged", "failed"]
+    loss: float | None
+    seconds: float
+    reason: str | None = None
+    curve: tuple[tuple[int, float], ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    machine: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _refuse_what_disagrees(self) -> Self:
+        if self.key != self.config.key:
+            raise SpecError(f"key {self.key[:20]!r} is not that of its configuration, {self.config.key!r}")
+        if (self.status == "done") != (self.loss is not None):
+            raise SpecError(f"status {self.status!r} does not go with loss {self.loss}")
+        if (self.status == "failed") != (self.reason is not None):
+            raise SpecError(f"status {self.status!r} does not go with reason {self.reason!r}")
+        return self
+
+    @property
+    def value(self) -> float:
+        """Held-out loss, infinite where there is none."""
+        return math.inf if self.loss is None else self.loss
+
+
+def value_of(result: ProbeResult, metric: str = "loss", *, maximize: bool = False) -> float:
+    """What is minimised of a result: a metric, or its negative; infinite where the probe diverged, NaN where it failed.
+
+    Raises:
+        CalibrationError: the probe measured no such metric.
+    """
+    if result.loss is None:
+        return math.nan if result.status == "failed" else math.inf
+    value = result.loss if metric == "loss" else result.metrics.get(metric)
+    if value is None:
+        known = ", ".join(["loss", *sorted(result.metrics)])
+        raise CalibrationError(f"probes measured no {metric[:60]!r}, only {known}: change --metric")
+    return -value if maximize else value
+
+
+def flops_of(run: TrainingRun) -> float:
+    """Floating-point operations of a training: 6·N·D (arXiv:2001.08361); 0 where N is not known."""
+    return 6.0 * (run.num_params or 0.0) * run.total_units
+
+
+class Optimum(Noun):
+    """Where the loss of a sweep over the timescale is lowest.
+
+    `log2_interval` bounds log2(timescale_run) at 80 %, `log2_interval_95` at 95 %; in `log2_band` the loss is within
+    0.2 % of the lowest. `status` is "located", "flat" (the loss does not tell) or "edge" (the lowest loss lies at the
+    end of what was probed). Only a located optimum is a measurement.
+    """
+
+    run: TrainingRun
+    timescale_run: float = Field(ge=1e-9, le=1e9)
+    log2_interval: tuple[float, float]
+    log2_interval_95: tuple[float, float] | None = None
+    log2_band: tuple[float, float] | None = None
+    log2_probed: tuple[float, float] | None = Field(
+        None, description="ends of what was probed and neither diverged nor was left out"
+    )
+    log2_diverged: tuple[float, ...] = Field((), description="where probes diverged")
+    status: Literal["located", "flat", "edge"]
+    loss: float | None = None
+    noise: float | None = Field(None, description="standard deviation of a loss within its seed")
+    outliers: int = Field(
+        0,
+        description="probes left out: losses as good as diverged, or far above lower ones of their seed on both sides",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_what_disagrees(self) -> Self:
+        low, high = self.log2_interval
+        if not -40 <= low <= high <= 40:
+            raise SpecError(f"log2_interval = {self.log2_interval} is not an interval of octaves")
+        return self
+
+    @property
+    def timescale(self) -> Timescale:
+        """The optimum in all three views."""
+        return self.run.timescale(run=self.timescale_run)
+
+    @property
+    def weight_decay(self) -> float:
+        """The weight decay (PyTorch convention) that gives the probed run this timescale."""
+        return ema.weight_decay(self.run.lr, self.timescale.iters)
+
+    @property
+    def octaves(self) -> tuple[float, float]:
+        """The interval relative to the optimum: octaves below (negative or 0) and above."""
+        x = math.log2(self.timescale_run)
+        low, high = self.log2_interval
+        return min(0.0, low - x), max(0.0, high - x)
+
+
+class Slope(Noun):
+    """How the optimum moves against a law: octaves of the timescale for 4 times a quantity, and its standard deviation."""
+
+    octaves_per_factor_4: float
+    deviation: float
+
+
+class LeftOut(Noun):
+    """A measured optimum, log2(timescale_run), beside what all the others predict for it; the interval holds 80 %."""
+
+    run: TrainingRun
+    measured: float
+    predicted: float
+    log2_interval: tuple[float, float]
+
+
+class TunedLr(Noun):
+    """The learning rate at which the loss was lowest, each at its own best timescale.
+
+    `losses` pairs learning rates with it; `status` is "edge" where the best is the smallest or largest that was tried.
+    `timescale_slope`, in octaves per octave of lr, is 0 where the timescale stays put as lr moves and -1 where λ does;
+    `steadier` names the one that moves less.
+    """
+
+    peak_lr: float = Field(gt=0)
+    status: Literal["located", "edge"]
+    losses: tuple[tuple[float, float], ...]
+    timescale_slope: float | None = None
+    steadier: Literal["timescale", "weight_decay"] | None = None
+
+
+class Validation(Noun):
+    """A prediction for a run that was not calibrated, and what training there showed.
+
+    `predicted` and its 80 % interval are log2(timescale_run); `losses` pairs those that were trained with their mean
+    loss over seeds. `regret` is the prediction's loss above the lowest of them, on the same seeds, with its standard error.
+    """
+
+    run: TrainingRun
+    predicted: float
+    log2_interval: tuple[float, float]
+    optimum: Optimum
+    losses: tuple[tuple[float, float], ...]
+    regret: float
+    regret_deviation: float
+
+
+class Target(Noun):
+    """The run that a calibration was made for, and what it says of it."""
+
+    run: TrainingRun
+    weight_decay: float = Field(description="PyTorch convention")
+    weight_decay_range: tuple[float, float]
+    timescale: Timescale
+    rule: str
+
+
+class Calibration(Noun):
+    """A rule whose constants were measured, with the optima they were fitted to, the base run's first.
+
+    `constants` is empty where no optimum was located; then it advises nothing. `slopes` are of quantities in which the
+    optima differ.
+    """
+
+    schema_: Literal["adamw-scale/calibration/1"] = Field("adamw-scale/calibration/1", alias="schema")
+    task: dict[str, Any]
+    rule: str
+    constants: dict[str, float]
+    optima: tuple[Optimum, ...] = Field(min_length=1)
+    slopes: dict[str, Slope] = Field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+    lr: TunedLr | None = None
+    target: Target | None = None
+    validation: Validation | None = None
+    probes: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _refuse_what_disagrees(self) -> Self:
+        if bool(self.constants) != any(optimum.status == "located" for optimum in self.optima):
+            raise SpecError("constants are fitted where an optimum was located, and only there")
+        return self

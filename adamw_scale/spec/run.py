@@ -1,0 +1,424 @@
+"""What the user trains. Read this file first: everything else maps a run to something, or something to a run.
+
+All values of `spec` are `Noun`s: frozen, strict, and they read numbers as people write them ("1.3B", "2%"). A field's
+description states its unit and is also the help of its command-line flag. Whatever cannot be is refused with one
+`SpecError` that names the value, the reason and the fix.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
+from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair, Size, flag
+from adamw_scale.theory import conventions, parametrizations, schedules, weight_decay_schedules
+from adamw_scale.theory import timescale as ema
+from adamw_scale.units import format_count, parse_quantity
+
+UNITS = ("tokens", "samples")
+TASKS = ("pretraining", "finetuning", "lora")
+LARGEST_RATIO = 1e4  # of width or depth to the base; beyond, one of the two is a slip
+PARAMS_KINDS = ("total", "non-embedding", "active")
+
+
+def _flag(name: str) -> dict[str, Any]:
+    return {"flag": name}
+
+
+class Timescale(Noun):
+    """How long the weights remember, at peak learning rate, in three views of one duration."""
+
+    iters: float = Field(gt=0, description="optimizer steps: 1 / (peak_lr * weight_decay)")
+    epochs: float = Field(gt=0, description="passes over the data set: iters / steps_per_epoch")
+    run: float = Field(gt=0, description="fraction of the whole run: iters / total_steps")
+
+
+class TrainingRun(Noun):
+    """One AdamW training: data, batch, duration, schedule, model.
+
+    Every count is in `unit`. Fractions are of the whole run. See the fields for units.
+
+    Raises:
+        SpecError: a value is impossible or two contradict each other.
+        MissingInputError: dataset_size or batch_size is missing.
+        UnknownNameError: unknown field, schedule, parametrization or convention.
+
+    Example:
+        >>> run = TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B")
+        >>> run.total_steps, run.tokens_per_param
+        (52000.0, 20.0)
+    """
+
+    described_by_flags: ClassVar[bool] = True
+
+    unit: str = Field("tokens", description="what sizes are counted in: tokens (language) or samples (everything else)")
+    dataset_size: Size = Field(
+        description="unique units in the data set, one epoch", json_schema_extra=_flag("--tokens or --samples")
+    )
+    epochs: Annotated[Count, Field(ge=1e-6, le=1e9)] = Field(1.0, description="passes over the data set")
+    batch_size: Size = Field(description="global batch per optimizer step, in the same unit as the data set")
+    peak_lr: Annotated[Number, Field(ge=1e-12, le=10)] | None = Field(
+        None,
+        description="highest learning rate of the schedule; without it the answer is lr·λ",
+        json_schema_extra=_flag("--lr"),
+    )
+    schedule: str = Field("linear", description=f"learning-rate shape after warm-up: {', '.join(schedules.SCHEDULES)}")
+    warmup_fraction: Fraction | None = Field(
+        None, description="linear warm-up, as a fraction of the run", json_schema_extra=_flag("--warmup")
+    )
+    warmup_steps: Annotated[Number, Field(ge=0, le=1e18)] | None = Field(
+        None, description="linear warm-up, in steps", json_schema_extra=_flag("--warmup")
+    )
+    final_lr_fraction: Fraction | None = Field(None, description="final over peak learning rate; 0 decays to zero")
+    decay_fraction: Fraction | None = Field(
+        None, description="wsd: last part of the run over which the learning rate falls (0.2)"
+    )
+    schedule_power: Annotated[Number, Field(gt=0, le=100)] | None = Field(
+        None, description="polynomial: exponent of the fall (2)"
+    )
+    milestones: Fractions | None = Field(None, description="step: points of the run at which lr drops, as 0.8,0.9")
+    step_factor: Annotated[Number, Field(gt=0, lt=1)] | None = Field(None, description="step: factor of a drop (0.1)")
+    cycles: Annotated[Number, Field(ge=1)] | None = Field(None, description="cosine-restarts: number of cycles")
+    cycle_growth: Annotated[Number, Field(ge=1, le=10)] | None = Field(
+        None, description="cosine-restarts: length of a cycle over that of the one before (1)"
+    )
+    schedule_table: Annotated[tuple[tuple[Fraction, Fraction], ...], Field(max_length=schedules.MAX_PIECES)] | None = (
+        Field(
+            None,
+            description="table: points (progress, lr / peak lr), straight lines between",
+            json_schema_extra=_flag("--schedule-file"),
+        )
+    )
+    num_params: Size | None = Field(None, description="parameters of the model", json_schema_extra=_flag("--params"))
+    num_params_kind: str = Field(
+        "total",
+        description=f"which parameters are counted: {', '.join(PARAMS_KINDS)}",
+        json_schema_extra=_flag("--params-kind"),
+    )
+    width: Size | None = Field(None, description="hidden size of the model")
+    depth: Size | None = Field(None, description="layers of the model")
+    parametrization: str = Field(
+        "standard", description=f"how lr and λ depend on width: {', '.join(parametrizations.PARAMETRIZATIONS)}"
+    )
+    base_width: Size | None = Field(None, description="muP: width at which peak_lr was tuned")
+    base_depth: Size | None = Field(None, description="CompleteP: depth at which peak_lr was tuned")
+    sequence_length: Size | None = Field(None, description="tokens per sequence, to write batches in sequences")
+    betas: Pair = Field((0.9, 0.95), description="AdamW's betas, as 0.9,0.95")
+    eps: Annotated[Number, Field(gt=0, le=1)] = Field(1e-8, description="AdamW's epsilon")
+    weight_decay: Annotated[Number, Field(ge=0, le=1e12)] | None = Field(
+        None, description="the decay used today, to be judged"
+    )
+    convention: str = Field(
+        "pytorch", description="the library whose weight_decay it is; see adamw-scale list conventions"
+    )
+    weight_decay_schedule: str = Field(
+        "constant", description=f"weight decay's own schedule: {', '.join(weight_decay_schedules.SHAPES)}"
+    )
+    final_weight_decay_fraction: Annotated[Number, Field(ge=0, le=1000)] | None = Field(
+        None, description="linear and cosine weight decay: final over first value (0)"
+    )
+    task: str = Field("pretraining", description="pretraining, finetuning or lora")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_betas(cls, data: Any) -> Any:
+        """Language models use beta2 = 0.95; elsewhere PyTorch's 0.999 is the habit."""
+        if isinstance(data, dict) and data.get("unit") == "samples" and data.get("betas") is None:
+            return {**data, "betas": (0.9, 0.999)}
+        return data
+
+    @model_validator(mode="after")
+    def _refuse_the_impossible(self) -> Self:
+        for kind, name, known in (
+            ("unit", self.unit, UNITS),
+            ("schedule", self.schedule, schedules.SCHEDULES),
+            ("weight_decay_schedule", self.weight_decay_schedule, weight_decay_schedules.SHAPES),
+            ("parametrization", self.parametrization, parametrizations.PARAMETRIZATIONS),
+            ("convention", self.convention, conventions.CONVENTIONS),
+            ("task", self.task, TASKS),
+            ("num_params_kind", self.num_params_kind, PARAMS_KINDS),
+        ):
+            if name not in known:
+                raise UnknownNameError(kind, name, known)
+        if self.batch_size > self.dataset_size:
+            raise SpecError(
+                f"batch_size = {format_count(self.batch_size)} is larger than the data set of "
+                f"{format_count(self.dataset_size)} {self.unit}: lower --batch-size, or check that both are in {self.unit}"
+            )
+        if self.total_steps < 2:
+            raise SpecError(
+                f"the run has {self.total_steps:.2g} optimizer steps (dataset_size * epochs / batch_size): "
+                "lower --batch-size or raise --epochs"
+            )
+        if max(self.betas) > 1 - 1e-9:
+            raise SpecError(f"betas = {self.betas}: each must be below 1. Change --betas")
+        self._refuse_contradictory_schedule()
+        self._refuse_contradictory_sizes()
+        self._refuse_impossible_decay()
+        return self
+
+    def _refuse_contradictory_schedule(self) -> None:
+        if self.warmup_fraction is not None and self.warmup_steps is not None:
+            raise SpecError(
+                f"warmup_fraction = {self.warmup_fraction:g} and warmup_steps = {self.warmup_steps:g} were both given: keep one"
+            )
+        if self.warmup_share >= 1:
+            raise SpecError(
+                f"warm-up of {format_count(self.warmup_share * self.total_steps)} steps does not fit in a run of "
+                f"{format_count(self.total_steps)} steps: lower --warmup"
+            )
+        if self.decay_fraction == 0:
+            raise SpecError(
+                "decay_fraction = 0 leaves nothing to decay: raise --decay-fraction or pass --schedule constant"
+            )
+        _ = self.lr_schedule  # a schedule refuses what does not fit in the run
+        if self.final_weight_decay_fraction is not None and self.weight_decay_schedule not in ("linear", "cosine"):
+            raise SpecError(
+                f"final_weight_decay_fraction has no effect where weight decay is {self.weight_decay_schedule}: drop "
+                "--final-weight-decay-fraction or pass --weight-decay-schedule linear"
+            )
+
+    def _refuse_contradictory_sizes(self) -> None:
+        by = parametrizations.PARAMETRIZATIONS[self.parametrization]
+        for what, size, base, needed in (
+            ("width", self.width, self.base_width, by.needs_base_width),
+            ("depth", self.depth, self.base_depth, by.needs_base_depth),
+        ):
+            if needed and (size is None or base is None):
+                raise MissingInputError(
+                    f"parametrization {self.parametrization!r} needs the {what} ratio: pass --{what} and --base-{what}"
+                )
+            if size and base and not 1 / LARGEST_RATIO <= size / base <= LARGEST_RATIO:
+                raise SpecError(
+                    f"{what} = {size:g} is {size / base:.3g} times base_{what}: change --{what} or --base-{what}"
+                )
+            if not needed and base is not None:
+                raise SpecError(
+                    f"base_{what} has no effect in {self.parametrization} parametrization: drop --base-{what} or pass --parametrization"
+                )
+
+    def _refuse_impossible_decay(self) -> None:
+        if self.weight_decay is None:
+            return
+        if not conventions.follows_lr(self.convention) and self.weight_decay_schedule != "constant":
+            raise SpecError(
+                f"convention {self.convention!r} and weight_decay_schedule {self.weight_decay_schedule!r} both say how the "
+                "decay moves: drop --convention or --weight-decay-schedule"
+            )
+        if self.weight_decay and self.weight_decay < 1e-12:
+            raise SpecError(f"weight_decay = {self.weight_decay:g} is zero for every purpose: pass --weight-decay 0")
+        if self.peak_lr is not None and self.peak_lr * self.current_weight_decay >= 1:
+            raise SpecError(
+                f"weight_decay = {self.weight_decay:g} at peak_lr = {self.peak_lr:g} in convention {self.convention!r} "
+                "shrinks weights by 100 % or more each step: lower --weight-decay, or name its unit with --convention"
+            )
+
+    @property
+    def total_units(self) -> float:
+        """Units seen in the whole run: dataset_size * epochs."""
+        return self.dataset_size * self.epochs
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Optimizer steps per pass over the data: dataset_size / batch_size, not rounded."""
+        return self.dataset_size / self.batch_size
+
+    @property
+    def total_steps(self) -> float:
+        """Optimizer steps of the run, not rounded."""
+        return self.steps_per_epoch * self.epochs
+
+    @property
+    def tokens_per_param(self) -> float | None:
+        """Units seen in the whole run per parameter, repeats counted; None without num_params."""
+        return None if self.num_params is None else self.total_units / self.num_params
+
+    @property
+    def unique_tokens_per_param(self) -> float | None:
+        """Unique units per parameter; None without num_params."""
+        return None if self.num_params is None else self.dataset_size / self.num_params
+
+    @property
+    def warmup_share(self) -> float:
+        """Warm-up as a fraction of the run, whichever way it was given, or by the schedule's default."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps / self.total_steps
+        if self.warmup_fraction is None and self.schedule == "one-cycle":
+            return schedules.ONE_CYCLE_WARMUP
+        return self.warmup_fraction or 0.0
+
+    @property
+    def lr_schedule(self) -> schedules.Schedule:
+        """The learning-rate schedule as a function of progress."""
+        given = {option: getattr(self, option) for option in schedules.OPTIONS}
+        return schedules.Schedule(self.schedule, **{**given, "warmup_fraction": self.warmup_share})
+
+    @property
+    def decay_schedule(self) -> weight_decay_schedules.Decay:
+        """What multiplies peak_lr * λ over the run: the learning rate's schedule, and weight decay's own."""
+        return weight_decay_schedules.Decay(
+            self.lr_schedule, self.weight_decay_schedule, self.final_weight_decay_fraction or 0.0
+        )
+
+    @property
+    def lr(self) -> float:
+        """The peak learning rate, where one is needed; MissingInputError without."""
+        if self.peak_lr is None:
+            raise MissingInputError("the TrainingRun lacks peak_lr, which is needed here: pass --lr")
+        return self.peak_lr
+
+    @property
+    def width_ratio(self) -> float:
+        """m = width / base_width; 1 where either is not given."""
+        return self.width / self.base_width if self.width and self.base_width else 1.0
+
+    @property
+    def depth_ratio(self) -> float:
+        """depth / base_depth; 1 where either is not given."""
+        return self.depth / self.base_depth if self.depth and self.base_depth else 1.0
+
+    @property
+    def setting(self) -> conventions.Setting:
+        """What converting a weight decay to or from another library may depend on."""
+        schedule = self.lr_schedule
+        return conventions.Setting(
+            peak_lr=self.peak_lr,
+            total_steps=self.total_steps,
+            mean=schedule.mean(),
+            mean_square=schedule.mean_square(),
+            mean_with_own=self.decay_schedule.mean(),
+        )
+
+    @property
+    def current_weight_decay(self) -> float:
+        """Today's weight decay as the PyTorch value with the same sum over the run; 0 where none was given."""
+        if not self.weight_decay:
+            return 0.0
+        return conventions.to_pytorch(self.convention, self.weight_decay, self.setting, match="mass")
+
+    def timescale(
+        self, *, iters: float | None = None, epochs: float | None = None, run: float | None = None
+    ) -> Timescale:
+        """All three views of a timescale from the one that is known (give exactly one).
+
+        Example:
+            >>> TrainingRun(dataset_size=1000, batch_size=10, epochs=4, peak_lr=1e-3).timescale(run=0.5)
+            Timescale(iters=200.0, epochs=2.0, run=0.5)
+        """
+        if iters is None:
+            iters = epochs * self.steps_per_epoch if epochs is not None else (run or 0.0) * self.total_steps
+        return Timescale(
+            iters=iters,
+            epochs=epochs if epochs is not None else iters / self.steps_per_epoch,
+            run=run if run is not None else iters / self.total_steps,
+        )
+
+    def timescale_of(self, weight_decay: float) -> Timescale:
+        """Timescale that a weight decay (PyTorch convention, > 0) gives this run."""
+        return self.timescale(iters=ema.tau_iter(self.lr, weight_decay))
+
+
+# Other words for fields, and words that stand for several: on the command line, in run files, and in `audit(...)` alike.
+SHORTHANDS = {"lr": "peak_lr", "learning_rate": "peak_lr", "params": "num_params", "params_kind": "num_params_kind"}
+WORDS = (*UNITS, "steps", "warmup")
+
+
+def described_by(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a `TrainingRun`, and `steps`, from the words that people use for them; what is said twice is refused.
+
+    lr, params: peak_lr, num_params. tokens, samples: dataset_size and unit in one. warmup: a fraction of the run below 1
+    or with a %, else steps.
+
+    Raises:
+        SpecError: two words say the same thing.
+        UnknownNameError: a word is no field.
+
+    Example:
+        >>> described_by({"tokens": "26B", "warmup": "2%", "lr": 3e-4})
+        {'peak_lr': 0.0003, 'dataset_size': '26B', 'unit': 'tokens', 'warmup_fraction': 0.02}
+    """
+    fields: dict[str, Any] = {}
+    for name, value in words.items():
+        plain = name.replace("-", "_")
+        field = SHORTHANDS.get(plain, plain)
+        if field in fields:
+            raise SpecError(f"{name} and another spelling of {field} were both given: keep one")
+        if field not in TrainingRun.model_fields and field not in WORDS:
+            raise UnknownNameError("field of a run", name, {*TrainingRun.model_fields, *WORDS, *SHORTHANDS})
+        fields[field] = value
+    for unit in UNITS:
+        if unit not in fields:
+            continue
+        if any(other in fields for other in UNITS if other != unit) or fields.get("unit", unit) != unit:
+            raise mixed_units()
+        if "dataset_size" in fields:
+            raise SpecError(f"--{unit} and --dataset-size both give the size of the data set: keep one")
+        fields |= {"dataset_size": fields.pop(unit), "unit": unit}
+    if "warmup" in fields:
+        warmup = fields.pop("warmup")
+        fields |= _warmup(warmup, fields)
+    return fields
+
+
+def _warmup(warmup: Any, fields: Mapping[str, Any]) -> dict[str, float]:
+    """The field that a warm-up is of: below 1 or with a % it is a fraction of the run, else steps."""
+    if {"warmup_fraction", "warmup_steps"} & fields.keys():
+        raise SpecError("warmup and warmup_fraction or warmup_steps were both given: keep one")
+    try:
+        amount = parse_quantity(str(warmup))
+    except SpecError as error:
+        raise SpecError(f"warmup: {error}") from None
+    return {"warmup_fraction" if amount < 1 or "%" in str(warmup) else "warmup_steps": amount}
+
+
+def mixed_units() -> SpecError:
+    """The error of sizes in two units."""
+    return SpecError(
+        "tokens and samples are mixed: every size of a run is in one unit, so keep either --tokens or --samples"
+    )
+
+
+def fields_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a `TrainingRun` put over others, such as a user's over those of a config; both may hold `steps`."""
+    dropped: set[str] = set()
+    if "schedule" in own or "schedule_table" in own:
+        dropped |= {*schedules.OPTIONS, "schedule"} - {"warmup_fraction"}
+    if "schedule_table" in own or {"warmup_fraction", "warmup_steps"} & own.keys():
+        dropped |= {"warmup_fraction", "warmup_steps"}
+    if "dataset_size" in own and "epochs" in own:
+        dropped |= {"steps"}
+    if "dataset_size" in own and "steps" in base:
+        dropped |= {"epochs"}
+    return sized_by_steps({**{name: value for name, value in base.items() if name not in dropped}, **own})
+
+
+def sized_by_steps(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a `TrainingRun`, with `steps` replaced by what it says: the data set, or the epochs where that is known.
+
+    Raises:
+        MissingInputError: steps without a batch size.
+        SpecError: the data set is said twice, or a size is not above 0.
+    """
+    rest = {name: value for name, value in fields.items() if name != "steps"}
+    if "steps" not in fields:
+        return rest
+    seen = _amount(fields, "steps") * _amount(fields, "batch_size")
+    if "dataset_size" in fields and "epochs" in fields:
+        raise SpecError("--steps, --epochs and the size of the data set say the same thing twice: drop one of them")
+    if "dataset_size" in fields:
+        return {**rest, "epochs": seen / _amount(fields, "dataset_size")}
+    return {**rest, "dataset_size": seen / (_amount(fields, "epochs") if "epochs" in fields else 1.0)}
+
+
+def _amount(fields: Mapping[str, Any], name: str) -> float:
+    """A number among fields that were not validated yet."""
+    if name not in fields:
+        raise MissingInputError(f"--steps needs {name} to tell how many units are seen: pass {flag(TrainingRun, name)}")
+    try:
+        amount = parse_quantity(str(fields[name]))
+    except SpecError as error:
+        raise SpecError(f"{name}: {error}") from None
+    if not amount > 0:
+        raise SpecError(f"{name} = {fields[name]}: it must be above 0. Change --{name.replace('_', '-')}")
+    return amount

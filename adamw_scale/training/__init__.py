@@ -1,0 +1,10 @@
+"""Training probes: short runs that differ in weight decay, learning rate and seed.
+
+    tasks/       what a probe trains, one file per kind of task     trainer      K probes at once
+    models/      networks, with a leading probe axis                optimizer    AdamW on flat buffers
+    data/        what is trained on, one file per kind of source    checkpoint   what an interrupted batch goes on from
+    commands/    the user's own command: template, process, output
+                                                                    machine      the cores and GPUs of this one
+
+torch is imported here, in `integrations`, and nowhere else. A new task is one file in `tasks/` and one line in its registry.
+"""

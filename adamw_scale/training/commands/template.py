@@ -1,0 +1,136 @@
+"""A training command with placeholders such as {lr}, and the arguments that it becomes for one probe.
+
+The command is cut into arguments once, as a shell would (`shlex`), and placeholders are replaced inside each argument.
+No shell ever sees it: a value cannot become another argument or another command.
+"""
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
+from adamw_scale.noun import flag
+from adamw_scale.spec.run import TrainingRun
+from adamw_scale.units import format_count
+
+EXAMPLE = "python train.py --lr {lr} --weight-decay {weight_decay} --max-steps {steps} --seed {seed}"
+PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+class Probe(NamedTuple):
+    """What placeholders stand for; `weight_decay` is in the convention of the command."""
+
+    run: TrainingRun
+    weight_decay: float
+    seed: int
+    output: Path
+    run_dir: Path
+    full_dataset_size: float | None
+
+
+def whole_steps(run: TrainingRun) -> int:
+    """Optimizer steps of a run as a command counts them: whole, and at least one."""
+    return max(1, round(run.total_steps))
+
+
+def _size(run: TrainingRun, name: str) -> str:
+    value = getattr(run, name)
+    if value is None:
+        raise MissingInputError(f"the command has {{{name}}}, which the run lacks: pass {flag(TrainingRun, name)}")
+    return str(round(value))
+
+
+def _fraction(probe: Probe) -> str:
+    if probe.full_dataset_size is None:
+        raise MissingInputError(
+            "the command has {dataset_fraction}, a part of an unknown whole: pass --task-option full_dataset_size=N, or use "
+            "{dataset_size}"
+        )
+    if probe.run.dataset_size > probe.full_dataset_size:
+        raise SpecError(
+            f"dataset_size = {format_count(probe.run.dataset_size)} is more than the full_dataset_size of "
+            f"{format_count(probe.full_dataset_size)}: lower --dataset-size"
+        )
+    return repr(probe.run.dataset_size / probe.full_dataset_size)
+
+
+# Rates are written in full precision and always as a float ("1.0"), counts as whole numbers.
+PLACEHOLDERS: Mapping[str, Callable[[Probe], str]] = {
+    "lr": lambda probe: repr(probe.run.lr),
+    "weight_decay": lambda probe: repr(probe.weight_decay),
+    "steps": lambda probe: str(whole_steps(probe.run)),
+    "epochs": lambda probe: str(int(probe.run.epochs) if probe.run.epochs.is_integer() else probe.run.epochs),
+    "warmup_steps": lambda probe: str(round(probe.run.warmup_share * probe.run.total_steps)),
+    "batch_size": lambda probe: _size(probe.run, "batch_size"),
+    "seed": lambda probe: str(probe.seed),
+    "width": lambda probe: _size(probe.run, "width"),
+    "depth": lambda probe: _size(probe.run, "depth"),
+    "dataset_size": lambda probe: _size(probe.run, "dataset_size"),
+    "dataset_fraction": _fraction,
+    "beta1": lambda probe: repr(probe.run.betas[0]),
+    "beta2": lambda probe: repr(probe.run.betas[1]),
+    "output": lambda probe: str(probe.output),
+    "run_dir": lambda probe: str(probe.run_dir),
+}
+
+
+class Template:
+    """A command with placeholders, cut into arguments.
+
+    Example:
+        >>> Template("true --wd={weight_decay} '{{x}}'").arguments
+        ('true', '--wd={weight_decay}', '{{x}}')
+    """
+
+    def __init__(self, command: str) -> None:
+        self.text = command
+        try:
+            self.arguments = tuple(shlex.split(command))
+        except ValueError as error:
+            raise SpecError(f"--command: {str(error).lower()}. Close what was opened, as in {EXAMPLE!r}") from None
+        if not self.arguments:
+            raise MissingInputError(f"task command needs the command to run: pass --command {EXAMPLE!r}")
+        self.placeholders = {name for argument in self.arguments for name in _names(argument)}
+        if "weight_decay" not in self.placeholders:
+            raise SpecError("--command has no {weight_decay}: put it where your program takes weight decay")
+        program = self.arguments[0]
+        if shutil.which(program) is None:
+            raise SpecError(
+                f"--command: {program[:60]!r} is not a program that can be run: check its name, or put its interpreter "
+                "before it, as in 'python train.py ...'"
+            )
+
+    def fill(self, probe: Probe) -> list[str]:
+        """The arguments of one probe."""
+        values = {name: PLACEHOLDERS[name](probe) for name in self.placeholders}
+
+        def value(match: re.Match[str]) -> str:
+            return values[match[1]] if match[1] is not None else match[0][0]
+
+        return [PLACEHOLDER.sub(value, argument) for argument in self.arguments]
+
+    def files(self) -> list[str]:
+        """The files that the command names, relative to the working directory."""
+        named = [*self.arguments, *(argument.partition("=")[2] for argument in self.arguments)]
+        modules = [after for option, after in zip(self.arguments, self.arguments[1:], strict=False) if option == "-m"]
+        named += [module.replace(".", "/") + ".py" for module in modules]
+        return sorted({name for name in named if os.path.isfile(name)})
+
+
+def _names(argument: str) -> Iterator[str]:
+    """The placeholders of an argument; SpecError for an unknown one, and for a brace that opens or closes nothing."""
+    for match in PLACEHOLDER.finditer(argument):
+        if match[0] in ("{", "}"):
+            raise SpecError(
+                f"--command: {match[0]!r} in {argument[:60]!r} stands alone: write {match[0] * 2} for a brace"
+            )
+        if match[1] is None:
+            continue
+        if match[1] not in PLACEHOLDERS:
+            error = UnknownNameError("placeholder", match[1], PLACEHOLDERS)
+            raise SpecError(f"--command: {error}. For braces of your own write {{{{ and }}}}")
+        yield match[1]
