@@ -17,7 +17,7 @@ from adamw_scale.errors import CalibrationError, ProbeError
 from adamw_scale.files import write_atomically
 from adamw_scale.probe.engines import ENGINES
 from adamw_scale.probe.engines.engine import Engine, default_jobs, in_batches
-from adamw_scale.probe.store import FolderLock, ProbeStore
+from adamw_scale.probe.store import ProbeStore, folder_lock
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.probe.trackers import open_tracker
 from adamw_scale.probe.trackers.forgiving import Quietly
@@ -106,7 +106,7 @@ def calibrate(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            stack.enter_context(FolderLock(folder, wait=wait, notice=watcher.notice))
+            stack.enter_context(folder_lock(folder, wait=wait, notice=watcher.notice))
             store = stack.enter_context(ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed))
             tracking = [stack.enter_context(open_tracker(name, folder, watcher.notice)) for name in trackers]
             running = stack.enter_context(start(source, jobs, engine_options))

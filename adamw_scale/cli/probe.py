@@ -53,7 +53,7 @@ def plan(
     """
     from adamw_scale.calibration import PROBES_FILE, designs
     from adamw_scale.probe.job_arrays import PLAN_FILE, ProbePlan, command_of, ranges, slurm_line
-    from adamw_scale.probe.store import FolderLock, ProbeStore
+    from adamw_scale.probe.store import ProbeStore, folder_lock
     from adamw_scale.training.tasks import load_task
     from adamw_scale.training.tasks.task import TaskSource
 
@@ -62,7 +62,7 @@ def plan(
     task = load_task(source)
     sweeps = designs(task, probing.ask)
     folder = _folder(out)
-    with FolderLock(folder), ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed) as store:
+    with folder_lock(folder), ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed) as store:
         say(*store.notices)
         missing = [config for sweep in sweeps for config in sweep.missing(store.results)]
         written = (

@@ -1,9 +1,9 @@
 """What has been measured: an append-only file of results, keyed by the content of their configuration.
 
 One JSON line per probe. Any number of processes may append at once: an append is one write of whole
-lines, under a lock that is held for just that long. Nothing is ever rewritten; a line that a dying
-process left half written is skipped, and its probe runs again. Who calibrates in a folder is settled
-by `FolderLock`, which lasts as long as the calibration.
+lines, under a lock of the file itself that is held for just that long. Nothing is ever rewritten; a line that a
+dying process left half written is skipped, and its probe runs again. Who calibrates in a folder is settled by
+`folder_lock`, which lasts as long as the calibration.
 """
 
 import codecs
@@ -12,7 +12,6 @@ import json
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -20,12 +19,14 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
+from filelock import FileLock, Timeout
 from pydantic_core import from_json
 
 from adamw_scale.errors import AdamWScaleError, CalibrationError
 from adamw_scale.spec.measurement import ProbeResult
 
-LOCK_FILE = "calibrating.lock"
+LOCK_FILE = "calibrating.lock"  # empty; stays when nobody calibrates
+HOLDER_FILE = "calibrating.json"  # who does, while somebody does
 POLL_SECONDS = 0.5
 SCHEMA, VERSION = "adamw-scale/probe/", 1
 BOM = codecs.BOM_UTF8  # some editors put it in front
@@ -158,44 +159,39 @@ def _write(file: FileIO, content: bytes) -> None:
 
 @contextmanager
 def _locked(file: FileIO, *, exclusive: bool) -> Iterator[None]:
-    """Hold the lock of a file, after waiting for whoever holds it."""
-    _lock(file, exclusive=exclusive, wait=True)
-    try:
+    """Hold the lock of a file itself, after waiting for whoever holds it; the lock goes with the process."""
+    if sys.platform == "win32":
         yield
-    finally:
-        _unlock(file)
-
-
-def _lock(file: FileIO, *, exclusive: bool, wait: bool) -> bool:
-    """Whether the file is this process's now. Where there are no locks it is; the lock goes with the process."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-    return True
-
-
-def _unlock(file: FileIO) -> None:
-    if sys.platform == "win32":
         return
     import fcntl
 
-    with suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_UN)
+    with _where_there_are_locks():
+        fcntl.flock(file, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
-class FolderLock:
-    """One calibration per folder: a context manager that holds the folder until it ends or its process dies.
+@contextmanager
+def _where_there_are_locks() -> Iterator[None]:
+    """Go on without a lock on a file system that has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+
+
+@contextmanager
+def folder_lock(
+    folder: Path, *, wait: bool = False, notice: Callable[[str], None] = lambda text: None
+) -> Iterator[None]:
+    """Hold a folder, in which one calibration goes on at a time, until the block ends or its process dies.
 
     Args:
-        folder: Where `calibrating.lock` is; must exist.
+        folder: Where the lock file is; must exist.
         wait: Wait until the folder is free, instead of refusing.
         notice: Told once, if there is something to wait for.
 
@@ -203,69 +199,34 @@ class FolderLock:
         CalibrationError: another process calibrates in the folder, and `wait` is not set.
         OSError: the folder cannot be written.
     """
-
-    def __init__(self, folder: Path, wait: bool = False, notice: Callable[[str], None] = lambda text: None) -> None:
-        self.folder = folder
-        self.path = folder / LOCK_FILE
-        self.wait = wait
-        self.notice = notice
-        self._file: FileIO | None = None
-
-    def __enter__(self) -> Self:
-        told = False
-        while (file := self._take()) is None:
-            taken = f"{self.folder} is being calibrated by {_holder(self.path)}"
-            if not self.wait:
-                raise CalibrationError(f"{taken}: wait for it with --wait, or choose another --out")
-            if not told:
-                self.notice(f"{taken}: waiting for it to end")
-            told = True
-            time.sleep(POLL_SECONDS)
-        self._file = file
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._file is not None
+    lock, holder = FileLock(folder / LOCK_FILE), folder / HOLDER_FILE
+    with _where_there_are_locks():
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            taken = f"{folder} is being calibrated by {_named(holder)}"
+            if not wait:
+                raise CalibrationError(f"{taken}: wait for it with --wait, or choose another --out") from None
+            notice(f"{taken}: waiting for it to end")
+            lock.acquire(poll_interval=POLL_SECONDS)
+    try:
+        holder.write_text(_this_process())
+        yield
+    finally:
         with suppress(OSError):  # a folder that is gone or cannot be written holds nobody up
-            self.path.unlink()
-        self._file.close()
-        self._file = None
-
-    def _take(self) -> FileIO | None:
-        """The locked file, with this process's name in it; None where another process has it."""
-        while True:
-            file = FileIO(self.path, "ab+")
-            try:
-                if not _lock(file, exclusive=True, wait=False):
-                    file.close()
-                    return None
-                if _is_still(file, self.path):
-                    file.truncate(0)
-                    _write(file, _this_process())
-                    return file
-            except BaseException:
-                file.close()
-                raise
-            file.close()
+            holder.unlink()
+        lock.release()
 
 
-def _is_still(file: FileIO, path: Path) -> bool:
-    """Whether an open file is what the path names: whoever held it may have removed it on leaving."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _this_process() -> bytes:
+def _this_process() -> str:
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": started}).encode()
+    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": started})
 
 
-def _holder(path: Path) -> str:
-    """The process that a lock file names, for people."""
+def _named(holder: Path) -> str:
+    """The process that holds a folder, for people."""
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = json.loads(holder.read_bytes())
         since = datetime.fromisoformat(content["started"]).astimezone()
         return f"process {int(content['pid'])} on {str(content['host'])[:100]} since {since:%H:%M}"
     except (OSError, ValueError, KeyError, TypeError):

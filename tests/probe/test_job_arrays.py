@@ -15,7 +15,7 @@ from conftest import Command
 from adamw_scale.calibration import PROBES_FILE, load_calibration
 from adamw_scale.errors import CalibrationError, ProbeError, SpecError
 from adamw_scale.probe.job_arrays import ProbePlan, load_plan, train_index
-from adamw_scale.probe.store import FolderLock, ProbeStore
+from adamw_scale.probe.store import ProbeStore, folder_lock
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.training.tasks.task import TaskSource
 
@@ -237,7 +237,7 @@ def test_failed_probes_are_planned_and_run_again_on_demand(adamw_scale: Command,
 
 def test_a_folder_that_is_calibrated_is_not_planned(adamw_scale: Command, folder: Path) -> None:
     """Two would train the same probes."""
-    with FolderLock(folder):
+    with folder_lock(folder):
         outcome = adamw_scale("probe", "plan", "--out", str(folder), "--task", "planted")
     assert outcome.code == 2
     assert "is being calibrated by process" in outcome.err

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +16,12 @@ import pytest
 from writers import result
 
 from adamw_scale.errors import CalibrationError
-from adamw_scale.probe.store import LOCK_FILE, FolderLock, ProbeStore
+from adamw_scale.probe.store import HOLDER_FILE, LOCK_FILE, ProbeStore, folder_lock
 
 WRITERS = Path(__file__).with_name("writers.py")
 HOLD = (
-    "import sys, time; from pathlib import Path; from adamw_scale.probe.store import FolderLock\n"
-    "with FolderLock(Path(sys.argv[1])):\n"
+    "import sys, time; from pathlib import Path; from adamw_scale.probe.store import folder_lock\n"
+    "with folder_lock(Path(sys.argv[1])):\n"
     "    print('held', flush=True); time.sleep(60)"
 )
 
@@ -253,7 +254,7 @@ def test_a_file_in_the_place_of_the_folder_is_an_os_error(tmp_path: Path) -> Non
     (tmp_path / "out").touch()
     with pytest.raises(OSError, match=r"[Nn]ot a directory|No such"), ProbeStore(tmp_path / "out" / "probes.jsonl"):
         pass
-    with pytest.raises(OSError, match=r"[Nn]ot a directory|No such"), FolderLock(tmp_path / "out"):
+    with pytest.raises(OSError, match=r"[Nn]ot a directory|No such|exists"), folder_lock(tmp_path / "out"):
         pass
 
 
@@ -265,7 +266,7 @@ def test_a_read_only_folder_is_an_os_error(file: Path) -> None:
     try:
         with pytest.raises(PermissionError), ProbeStore(file):
             pass
-        with pytest.raises(PermissionError), FolderLock(file.parent):
+        with pytest.raises(PermissionError), folder_lock(file.parent):
             pass
         assert len(read(file).results) == 3
     finally:
@@ -292,22 +293,22 @@ def test_a_folder_has_one_calibration(tmp_path: Path) -> None:
             pytest.raises(
                 CalibrationError, match=rf"process {holder.pid} on .+ since {since}: wait for it with --wait"
             ),
-            FolderLock(tmp_path),
+            folder_lock(tmp_path),
         ):
             pass
 
 
 def test_a_holder_that_died_holds_nothing(tmp_path: Path) -> None:
-    """SIGKILL leaves the file, but the lock goes with the process."""
+    """SIGKILL leaves the files, but the lock goes with the process; who holds a folder is told only while it is held."""
     with held(tmp_path) as holder:
         holder.kill()
         holder.wait()
-        assert (tmp_path / LOCK_FILE).exists()
-        with FolderLock(tmp_path):
-            content = json.loads((tmp_path / LOCK_FILE).read_bytes())
+        assert (tmp_path / HOLDER_FILE).exists()
+        with folder_lock(tmp_path):
+            content = json.loads((tmp_path / HOLDER_FILE).read_bytes())
             assert content["pid"] == os.getpid()
             assert set(content) == {"host", "pid", "started"}
-    assert not (tmp_path / LOCK_FILE).exists()
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
 
 
 def test_waiting_lasts_until_the_folder_is_free(tmp_path: Path) -> None:
@@ -319,44 +320,54 @@ def test_waiting_lasts_until_the_folder_is_free(tmp_path: Path) -> None:
             notices.append(notice)
             holder.kill()
 
-        with FolderLock(tmp_path, wait=True, notice=told):
+        with folder_lock(tmp_path, wait=True, notice=told):
             assert holder.wait() == -signal.SIGKILL
     assert len(notices) == 1
     assert f"process {holder.pid}" in notices[0]
 
 
-def test_who_waits_gets_a_folder_whose_lock_file_was_removed(tmp_path: Path) -> None:
-    """Holders remove the file on leaving; four waiting processes have it one at a time all the same."""
+def test_of_many_who_wait_one_has_the_folder_at_a_time(tmp_path: Path) -> None:
+    """Four processes that wait for each other, three times each, are never in the folder together."""
     code = (
-        "import os, sys, time; from pathlib import Path; from adamw_scale.probe.store import FolderLock\n"
+        "import os, sys, time; from pathlib import Path; from adamw_scale.probe.store import folder_lock\n"
         "folder = Path(sys.argv[1])\n"
         "for _ in range(3):\n"
-        "    with FolderLock(folder, wait=True):\n"
+        "    with folder_lock(folder, wait=True):\n"
         "        os.close(os.open(folder / 'alone', os.O_CREAT | os.O_EXCL)); time.sleep(0.01); (folder / 'alone').unlink()"
     )
     waiting = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(4)]
     assert [process.wait(timeout=120) for process in waiting] == [0] * 4
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"not JSON", b"[1]", b'{"pid": "x"}', b'{"pid":1,"host":"h","started":"soon"}']
 )
-def test_an_unreadable_lock_file_still_locks(tmp_path: Path, content: bytes) -> None:
+def test_a_holder_without_a_readable_name_still_holds(tmp_path: Path, content: bytes) -> None:
     """Between locking and writing its name a holder is unknown, but it holds."""
     with held(tmp_path):
-        (tmp_path / LOCK_FILE).write_bytes(content)
-        with pytest.raises(CalibrationError, match="calibrated by another process"), FolderLock(tmp_path):
+        (tmp_path / HOLDER_FILE).write_bytes(content)
+        with pytest.raises(CalibrationError, match="calibrated by another process"), folder_lock(tmp_path):
             pass
 
 
-def test_file_systems_without_locks_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_goes_away_holds_nobody_up(tmp_path: Path) -> None:
+    """Who removes the folder of a running calibration gets that calibration's own error, not the lock's."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with folder_lock(folder):
+        shutil.rmtree(folder)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def test_file_systems_without_locks_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Some network file systems refuse to lock; one process at a time may use them."""
 
     def refuse(file: object, operation: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with FolderLock(tmp_path), ProbeStore(tmp_path / "probes.jsonl") as store:
+    with folder_lock(tmp_path), ProbeStore(tmp_path / "probes.jsonl") as store:
         store.append(result(0))
     assert len(read(tmp_path / "probes.jsonl").results) == 1
