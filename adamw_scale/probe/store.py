@@ -25,7 +25,7 @@ from pydantic_core import from_json
 from adamw_scale.errors import AdamWScaleError, CalibrationError
 from adamw_scale.spec.measurement import ProbeResult
 
-LOCK_FILE = "calibrating.lock"  # empty; stays when nobody calibrates
+LOCK_FILE = "calibrating.lock"  # empty; may stay when nobody calibrates
 HOLDER_FILE = "calibrating.json"  # who does, while somebody does
 POLL_SECONDS = 0.5
 SCHEMA, VERSION = "adamw-scale/probe/", 1
