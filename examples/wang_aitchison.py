@@ -22,7 +22,7 @@ from adamw_scale import calibrate
 from adamw_scale.calibration import PROBES_FILE
 from adamw_scale.files import write_atomically
 from adamw_scale.probe.engines import ENGINES
-from adamw_scale.probe.engines.engine import in_batches
+from adamw_scale.probe.engines.engine import in_cohorts
 from adamw_scale.probe.store import ProbeStore
 from adamw_scale.spec.measurement import Optimum, ProbeConfig
 from adamw_scale.training.tasks import load_task
@@ -62,7 +62,7 @@ def lr_curves(folder: Path, weight_decay: float) -> dict[str, list[float]]:
     with ProbeStore(folder / PROBES_FILE) as store, ENGINES["processes"](source, 2, {}) as engine:
         missing = [config for config in configs.values() if config.key not in store.results]
         for results in engine.run(
-            in_batches(missing, lambda run: task.batch_limit(run, "cpu"), 2), lambda progress: None
+            in_cohorts(missing, lambda run: task.cohort_limit(run, "cpu"), 2), lambda progress: None
         ):
             store.append(*results)
         losses = {point: store.results[config.key].value for point, config in configs.items()}

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 
 from adamw_scale.cli import main as cli
-from adamw_scale.probe.engines.engine import Batch
+from adamw_scale.probe.engines.engine import Cohort
 from adamw_scale.probe.engines.serial import SerialEngine
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
@@ -86,10 +86,10 @@ class PlantedEngine(SerialEngine):
     def __init__(self, source: TaskSource, jobs: int, options: Mapping[str, str]) -> None:
         pass
 
-    def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
+    def run(self, cohorts: Sequence[Cohort], listener: Listener) -> Iterator[list[ProbeResult]]:
         """Evaluate the planted basin."""
-        for batch in batches:
-            yield [self.result(config, listener) for config in batch]
+        for cohort in cohorts:
+            yield [self.result(config, listener) for config in cohort]
 
     def result(self, config: ProbeConfig, listener: Listener) -> ProbeResult:
         """One probe's planted loss."""

@@ -16,7 +16,7 @@ from adamw_scale.calibration.validate import prediction_for, validation_of
 from adamw_scale.errors import CalibrationError, ProbeError
 from adamw_scale.files import write_atomically
 from adamw_scale.probe.engines import ENGINES
-from adamw_scale.probe.engines.engine import Engine, default_jobs, in_batches
+from adamw_scale.probe.engines.engine import Engine, default_jobs, in_cohorts
 from adamw_scale.probe.store import ProbeStore, folder_lock
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.probe.trackers import open_tracker
@@ -63,7 +63,8 @@ def calibrate(
         task: Name of a probe task, or the user's own, package.module:attribute.
         data: Path of the user's data; None for the task's default.
         task_options: What else the task takes, by name.
-        jobs: Batches of probes at a time; by default one per usable core, on CUDA one per GPU, on a cluster 8; one for a command here.
+        jobs: Cohorts of probes at a time; by default one per usable core, on CUDA one per GPU, on a cluster 8; one for
+            a command here.
         engine: Where probes run: a name from `ENGINES`, or an engine class.
         engine_options: What the engine takes, by name.
         trackers: Names from `TRACKERS`, to which results are also logged.
@@ -156,8 +157,8 @@ class _Trainer:
                 return
             seen = [result for sweep in sweeps for result in sweep.seen(self.store.results).values()]
             self.watcher.stage(missing, len(seen), sum(sweep.search.likely for sweep in sweeps))
-            batches = in_batches(missing, lambda run: self.task.batch_limit(run, missing[0].device), self.jobs)
-            for results in self.engine.run(batches, self.watcher.progress):
+            cohorts = in_cohorts(missing, lambda run: self.task.cohort_limit(run, missing[0].device), self.jobs)
+            for results in self.engine.run(cohorts, self.watcher.progress):
                 self.store.append(*results)
                 self._tell(results)
             self.steps += sum(config.run.total_steps for config in missing)

@@ -36,7 +36,7 @@ def command(
         int | None,
         typer.Option(
             "--jobs",
-            help="Batches of probes at a time; by default one per core, on cuda one per GPU, of a command one, on a cluster 8.",
+            help="Cohorts of probes at a time; by default one a core, on cuda one a GPU, of a command one, on a cluster 8.",
             metavar="N",
             min=1,
             max=1024,

@@ -1,4 +1,4 @@
-"""adamw-scale probe: the parts of a calibration by hand, for array jobs and for other tools."""
+"""adamw-scale probe: the parts of a calibration by hand, for job arrays and for other tools."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ Out = Annotated[str, typer.Option("--out", help="Folder of the calibration, with
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 command = typer.Typer(
-    help="Single parts of a calibration: array jobs on a cluster, runs of your own in, results out.",
+    help="Single parts of a calibration: job arrays on a cluster, runs of your own in, results out.",
     no_args_is_help=True,
 )
 
@@ -43,11 +43,11 @@ def plan(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Plan probes again that failed.")] = False,
     json: Json = False,
 ) -> None:
-    """Write the next stage's probes as DIR/plan.json, for an array job, and print the line that starts it.
+    """Write the next stage's probes as DIR/plan.json, for a job array, and print the line that starts it.
 
     adamw-scale probe plan --out my-calibration --task vit --data images/ --device cuda
 
-    Takes calibrate's options. When the array job is done, plan the next stage with the same command,
+    Takes calibrate's options. When the job array is done, plan the next stage with the same command,
     until it says that the sweep is complete; then calibrate fits it. While indices of a plan are not
     done, planning again keeps their numbers.
     """
@@ -67,7 +67,7 @@ def plan(
         missing = [config for sweep in sweeps for config in sweep.missing(store.results)]
         written = (
             _written(
-                ProbePlan.of(missing, source, lambda run: task.batch_limit(run, probing.ask.device), jobs or 1),
+                ProbePlan.of(missing, source, lambda run: task.cohort_limit(run, probing.ask.device), jobs or 1),
                 file,
                 keep=jobs is None,
             )
@@ -104,10 +104,10 @@ def _written(new: "ProbePlan", file: Path, *, keep: bool) -> "ProbePlan":
 @command.command("run")
 def run(
     plan: Annotated[str, typer.Option("--plan", help="The plan.json that probe plan wrote.", metavar="FILE")],
-    index: Annotated[int, typer.Option("--index", help="Which of its batches to train, from 0.", metavar="N")],
+    index: Annotated[int, typer.Option("--index", help="Which of its cohorts to train, from 0.", metavar="N")],
     json: Json = False,
 ) -> None:
-    """Train one batch of a plan and append its results to the probes.jsonl beside it.
+    """Train one cohort of a plan and append its results to the probes.jsonl beside it.
 
     adamw-scale probe run --plan my-calibration/plan.json --index 3
 
@@ -122,7 +122,7 @@ def run(
 
     file = Path(plan)
     planned = load_plan(file)
-    batch = planned.batch(index)
+    cohort = planned.cohort(index)
     with Display() as display, ProbeStore(file.parent / PROBES_FILE, retry_failed=True) as store:
         for notice in store.notices:
             display.notice(notice)
@@ -131,9 +131,9 @@ def run(
             display.result(result)
     if json:
         told = [{"key": result.key, "status": result.status, "loss": result.loss} for result in results]
-        _print_json("run", index=index, trained=len(results), stored_before=len(batch) - len(results), results=told)
+        _print_json("run", index=index, trained=len(results), stored_before=len(cohort) - len(results), results=told)
     else:
-        print(f"index {index}: trained {len(results)} probes, {len(batch) - len(results)} were stored already")
+        print(f"index {index}: trained {len(results)} probes, {len(cohort) - len(results)} were stored already")
     if any(result.status == "failed" for result in results):
         raise typer.Exit(1)
 

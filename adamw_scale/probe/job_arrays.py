@@ -1,4 +1,4 @@
-"""Array jobs: the probes of one stage as a plan file, of which any machine trains one batch by its index.
+"""Job arrays: the probes of one stage as a plan file, of which any machine trains one cohort by its index.
 
     plan.json  ->  index 0, 1, 2, ...  ->  probes.jsonl beside it  ->  the plan of the next stage
 
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.noun import Noun
-from adamw_scale.probe.engines.engine import in_batches
+from adamw_scale.probe.engines.engine import in_cohorts
 from adamw_scale.probe.store import ProbeStore
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 from adamw_scale.spec.run import TrainingRun
@@ -28,38 +28,38 @@ MAX_PLAN_BYTES = 1 << 26
 
 
 class ProbePlan(Noun):
-    """The probes of one stage, cut into batches that are trained anywhere, each by its index."""
+    """The probes of one stage, cut into cohorts that are trained anywhere, each by its index."""
 
     schema_: Literal["adamw-scale/probe-plan/1"] = Field("adamw-scale/probe-plan/1", alias="schema")
     source: TaskSource
-    batches: tuple[tuple[ProbeConfig, ...], ...]
+    cohorts: tuple[tuple[ProbeConfig, ...], ...] = Field(alias="batches")
 
     @classmethod
     def of(
         cls, missing: Sequence[ProbeConfig], source: TaskSource, limit: Callable[[TrainingRun], int], jobs: int
     ) -> Self:
-        """A plan of at least `jobs` batches, if there are as many probes, of at most as many as `limit` says of a run.
+        """A plan of at least `jobs` cohorts, if there are as many probes, of at most as many as `limit` says of a run.
 
         Paths are absolute in it, whatever folder an index is started in.
         """
-        batches = tuple(tuple(batch) for batch in in_batches(missing, limit, jobs))
+        cohorts = tuple(tuple(cohort) for cohort in in_cohorts(missing, limit, jobs))
         return cls(
-            source=replace(source, data=_absolute(source.data), folder=_absolute(source.folder)), batches=batches
+            source=replace(source, data=_absolute(source.data), folder=_absolute(source.folder)), cohorts=cohorts
         )
 
-    def batch(self, index: int) -> tuple[ProbeConfig, ...]:
+    def cohort(self, index: int) -> tuple[ProbeConfig, ...]:
         """The probes of an index, from 0; SpecError where there is none of that number."""
-        if not 0 <= index < len(self.batches):
-            raise SpecError(f"index {index} is not in the plan: pass --index 0 to {len(self.batches) - 1}")
-        return self.batches[index]
+        if not 0 <= index < len(self.cohorts):
+            raise SpecError(f"index {index} is not in the plan: pass --index 0 to {len(self.cohorts) - 1}")
+        return self.cohorts[index]
 
     def waiting(self, results: Collection[str]) -> list[int]:
         """Indices of which not every probe is among the keys of what is stored."""
-        return [i for i, batch in enumerate(self.batches) if any(config.key not in results for config in batch)]
+        return [i for i, cohort in enumerate(self.cohorts) if any(config.key not in results for config in cohort)]
 
     def covers(self, other: Self) -> bool:
         """Whether another's probes, of the same source, are all in this plan."""
-        own, others = ({config.key for batch in plan.batches for config in batch} for plan in (self, other))
+        own, others = ({config.key for cohort in plan.cohorts for config in cohort} for plan in (self, other))
         return self.source == other.source and others <= own
 
 
@@ -87,11 +87,11 @@ def load_plan(path: Path) -> ProbePlan:
 
 
 def train_index(plan: ProbePlan, index: int, store: ProbeStore, listener: Listener) -> list[ProbeResult]:
-    """Train those probes of a batch that are not stored, and store them at once.
+    """Train those probes of a cohort that are not stored, and store them at once.
 
     Args:
         plan: What to train.
-        index: Which batch of it.
+        index: Which cohort of it.
         store: An open store; what failed is stored, but trained again where it was opened with retry_failed.
         listener: Told how far the probes are.
 
@@ -103,7 +103,7 @@ def train_index(plan: ProbePlan, index: int, store: ProbeStore, listener: Listen
         ProbeError: a probe cannot be run at all, or not on this machine.
         OSError: the results cannot be written.
     """
-    missing = [config for config in plan.batch(index) if config.key not in store.results]
+    missing = [config for config in plan.cohort(index) if config.key not in store.results]
     if not missing:
         return []
     task = load_task(plan.source)

@@ -2,7 +2,7 @@
 
     tasks/       what a probe trains, one file per kind of task     trainer      K probes at once
     models/      networks, with a leading probe axis                optimizer    AdamW on flat buffers
-    data/        what is trained on, one file per kind of source    checkpoint   what an interrupted batch goes on from
+    data/        what is trained on, one file per kind of source    checkpoint   what an interrupted cohort goes on from
     commands/    the user's own command: template, process, output
                                                                     machine      the cores and GPUs of this one
 

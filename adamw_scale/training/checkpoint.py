@@ -19,7 +19,7 @@ State = dict[str, Any]  # tensors and plain values
 
 
 class Checkpoint:
-    """One batch's file in DIR/checkpoints, named after what the batch trains; without a folder, nothing is kept.
+    """A cohort's file in DIR/checkpoints, named after what it trains; without a folder, nothing is kept.
 
     A checkpoint that cannot be written is not missed: training goes on, and starts anew if it is interrupted.
     """
@@ -30,12 +30,12 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def load(self) -> State | None:
-        """What was kept of this very batch, or None. The file is read as data: tensors and plain values only."""
+        """What was kept of this very cohort, or None. The file is read as data: tensors and plain values only."""
         if self.path is None or not self.path.is_file():
             return None
         try:
             state: State = torch.load(self.path, weights_only=True)
-        except Exception:  # torn or foreign: torch raises whatever its readers do, and the batch starts anew
+        except Exception:  # torn or foreign: torch raises whatever its readers do, and the cohort starts anew
             return None
         return state
 
@@ -53,7 +53,7 @@ class Checkpoint:
             write_atomically(self.path, lambda file: torch.save(state(), file))
 
     def delete(self) -> None:
-        """The batch is done."""
+        """The cohort is done."""
         if self.path is not None:
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)

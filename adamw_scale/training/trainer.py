@@ -117,9 +117,9 @@ def _affordable(problem: Problem, config: ProbeConfig) -> int:
 def _train_what_fits(
     problem: Problem, configs: Sequence[ProbeConfig], listener: Listener, folder: str | None
 ) -> list[ProbeResult]:
-    """Train a batch; where memory runs out, its halves."""
+    """Train a cohort; where memory runs out, its halves."""
     try:
-        return _train_batch(problem, configs, listener, folder)
+        return _train_cohort(problem, configs, listener, folder)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and NO_CPU_MEMORY not in str(error):
             raise
@@ -137,7 +137,7 @@ def _train_what_fits(
     ]
 
 
-def _train_batch(
+def _train_cohort(
     problem: Problem, configs: Sequence[ProbeConfig], listener: Listener, folder: str | None
 ) -> list[ProbeResult]:
     started = time.perf_counter()

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from plain_modules import Plain, PlainGPT, PlainMLP
 
-from adamw_scale.probe.engines.engine import in_batches
+from adamw_scale.probe.engines.engine import in_cohorts
 from adamw_scale.spec.measurement import ProbeConfig
 from adamw_scale.training.models.model import Scaling
 from adamw_scale.training.tasks import load_task
@@ -185,7 +185,7 @@ def at_the_same_time(workload: Workload, seconds: float, way: str, counts: Seque
 def automatic(workload: Workload, seconds: float, probes: int) -> float:
     """What `calibrate` does with that many probes on two cores."""
     one = Probes(workload, seconds, "cpu")
-    batches = in_batches(one.configs(probes), lambda run: one.task.batch_limit(run, "cpu"), PROCESSES)
+    batches = in_cohorts(one.configs(probes), lambda run: one.task.cohort_limit(run, "cpu"), PROCESSES)
     return at_the_same_time(workload, seconds, "batched", [len(batch) for batch in batches[:PROCESSES]])
 
 

@@ -17,7 +17,7 @@ from adamw_scale.calibration import PROBES_FILE
 from adamw_scale.calibration.design import Ask, sweep_of
 from adamw_scale.files import write_atomically
 from adamw_scale.probe.engines import ENGINES
-from adamw_scale.probe.engines.engine import in_batches
+from adamw_scale.probe.engines.engine import in_cohorts
 from adamw_scale.probe.search import Point
 from adamw_scale.probe.store import ProbeStore
 from adamw_scale.probe.sweep import Sweep
@@ -61,7 +61,7 @@ SURFACES = (
 def trained(source: TaskSource, task: Task, sweep: Sweep, folder: Path) -> dict[Point, ProbeResult]:
     """The results of a sweep over a grid; trains what the folder does not hold yet, on two cores."""
     with ProbeStore(folder / PROBES_FILE) as store, ENGINES["processes"](source, 2, {}) as engine:
-        batches = in_batches(sweep.missing(store.results), lambda run: task.batch_limit(run, "cpu"), 2)
+        batches = in_cohorts(sweep.missing(store.results), lambda run: task.cohort_limit(run, "cpu"), 2)
         for results in engine.run(batches, lambda progress: None):
             store.append(*results)
         return sweep.seen(store.results)

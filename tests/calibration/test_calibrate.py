@@ -18,7 +18,7 @@ from adamw_scale import TrainingRun, calibrate, recommend
 from adamw_scale.calibration import CALIBRATION_FILE, PROBES_FILE, Watcher, load_calibration, remedy
 from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.files import write_atomically
-from adamw_scale.probe.engines.engine import Batch
+from adamw_scale.probe.engines.engine import Cohort
 from adamw_scale.spec.measurement import ProbeResult
 from adamw_scale.training.tasks.task import Listener
 
@@ -115,8 +115,8 @@ def test_resumes_where_it_was(tmp_path: Path, planted: type[PlantedEngine], mini
             trained: ClassVar[list[str]] = []
             left: ClassVar[int] = stop
 
-            def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
-                for results in super().run([[config] for batch in batches for config in batch], listener):
+            def run(self, cohorts: Sequence[Cohort], listener: Listener) -> Iterator[list[ProbeResult]]:
+                for results in super().run([[config] for cohort in cohorts for config in cohort], listener):
                     if type(self).left == 0:
                         raise CrashError
                     type(self).left -= 1

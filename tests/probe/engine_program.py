@@ -1,6 +1,6 @@
 """A program that trains with an engine, and one around it that sees whether it left processes behind.
 
-    python engine_program.py '{"engine": ..., "options": ..., "source": ..., "batches": [[probe, ...], ...], "leave": n}'
+    python engine_program.py '{"engine": ..., "options": ..., "source": ..., "cohorts": [[probe, ...], ...], "leave": n}'
 
 prints the losses by key as JSON, of the first n probes if it is to leave early; with "killed" for n it kills itself at
 the first news. Whatever it starts becomes a child of the outer program when its parent dies, which exits with status 3
@@ -26,7 +26,7 @@ SECONDS = 60.0
 
 def program(wanted: dict[str, Any]) -> None:
     """Train, and leave when told to: by `break`, or by SIGKILL at the first news."""
-    batches = [[ProbeConfig.model_validate(config) for config in batch] for batch in wanted["batches"]]
+    cohorts = [[ProbeConfig.model_validate(config) for config in cohort] for cohort in wanted["cohorts"]]
     losses: dict[str, float | None] = {}
 
     def die(news: object) -> None:
@@ -34,7 +34,7 @@ def program(wanted: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with ENGINES[wanted["engine"]](TaskSource(**wanted["source"]), 2, wanted["options"]) as engine:
-        for results in engine.run(batches, die):
+        for results in engine.run(cohorts, die):
             losses |= {result.key: result.loss for result in results}
             if len(losses) == wanted["leave"]:
                 break

@@ -22,9 +22,10 @@ STEPS = 4
 
 
 class ScriptedTask:
-    """Leaves a file `KEY.ID` with its process id in `diary` whenever it starts a batch, KEY being the first probe's.
+    """Leaves a file `KEY.ID` with its process id in `diary` whenever it starts a cohort, KEY being the first probe's.
 
-    Options: `diary`, a folder; `seconds` a batch takes; `together`, how many must be in training before any goes on; `deaths`, how often each batch kills its process at half
+    Options: `diary`, a folder; `seconds` a cohort takes; `together`, how many must be in training before any goes on; `deaths`, how
+    often each cohort kills its process at half
     time; `error`, what it refuses to be trained with; `bug`, what it crashes with.
     """
 
@@ -51,7 +52,7 @@ class ScriptedTask:
     def require_device(self, device: str) -> None:
         """Every device will do."""
 
-    def batch_limit(self, run: TrainingRun, device: str) -> int:
+    def cohort_limit(self, run: TrainingRun, device: str) -> int:
         """Two at once."""
         return 2
 

@@ -13,7 +13,7 @@ DEFAULTS = {"dataset_size": 16384, "batch_size": 256, "epochs": 32, "peak_lr": 2
 
 
 class PlantedTask:
-    """Option `limit`: probes to a batch. Option `broken`: probes of fewer octaves than this fail while DIR/broken is there."""
+    """Option `limit`: probes to a cohort. Option `broken`: probes of fewer octaves than this fail while DIR/broken is there."""
 
     name: ClassVar[str] = "planted"
 
@@ -39,7 +39,7 @@ class PlantedTask:
         if device != "cpu":
             raise ProbeError(f"device {device}: there is none")
 
-    def batch_limit(self, run: TrainingRun, device: str) -> int:
+    def cohort_limit(self, run: TrainingRun, device: str) -> int:
         """As the option says, or two."""
         return int(self.source.options.get("limit", "2"))
 

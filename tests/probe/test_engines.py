@@ -1,4 +1,4 @@
-"""Every engine gives the serial engine's bits, each batch once, errors in one line, and leaves nothing behind."""
+"""Every engine gives the serial engine's bits, each cohort once, errors in one line, and leaves nothing behind."""
 
 import json
 import os
@@ -23,7 +23,7 @@ import pytest
 from adamw_scale.calibration import calibrate, plan
 from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
 from adamw_scale.probe.engines import ENGINES
-from adamw_scale.probe.engines.engine import Batch, Engine, in_batches
+from adamw_scale.probe.engines.engine import Cohort, Engine, in_cohorts
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.spec.measurement import ProbeResult
 from adamw_scale.training.tasks.task import Progress, TaskSource
@@ -92,7 +92,7 @@ def open_engine(name: str, source: TaskSource, jobs: int = 2, **options: str) ->
     return ENGINES[name](source, jobs, {**OPTIONS.get(name, {}), **options})
 
 
-def batches_of(count: int, size: int = 1) -> list[Batch]:
+def cohorts_of(count: int, size: int = 1) -> list[Cohort]:
     """Batches of different probes of the scripted task."""
     task = engine_tasks.ScriptedTask(TaskSource("scripted"))
     run = task.default_run({})
@@ -101,13 +101,13 @@ def batches_of(count: int, size: int = 1) -> list[Batch]:
     return [configs[i : i + size] for i in range(0, len(configs), size)]
 
 
-def trained(engine: Engine, batches: list[Batch]) -> tuple[dict[str, Any], Counter[str], list[Progress]]:
+def trained(engine: Engine, cohorts: list[Cohort]) -> tuple[dict[str, Any], Counter[str], list[Progress]]:
     """What each probe measured, how often it was yielded, and the news."""
     news: list[Progress] = []
     measured: dict[str, Any] = {}
     times = Counter[str]()
     with engine:
-        for results in engine.run(batches, news.append):
+        for results in engine.run(cohorts, news.append):
             times.update(result.key for result in results)
             measured |= {result.key: measurements(result) for result in results}
     return measured, times, news
@@ -119,7 +119,7 @@ def measurements(result: ProbeResult) -> dict[str, Any]:
 
 
 def starts(diary: Path) -> Counter[str]:
-    """How often each batch was started, by its first probe."""
+    """How often each cohort was started, by its first probe."""
     return Counter(file.name.partition(".")[0] for file in diary.iterdir())
 
 
@@ -140,43 +140,43 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def real(text: str) -> tuple[list[Batch], dict[str, Any]]:
-    """Two batches of two real probes each, and what the serial engine measures."""
+def real(text: str) -> tuple[list[Cohort], dict[str, Any]]:
+    """Two cohorts of two real probes each, and what the serial engine measures."""
     sweep = plan(data=text, run={"dataset_size": 4096, "epochs": 4, "width": 16, "depth": 1}, seeds=2)
     configs = [sweep.config(seed, x) for seed in (0, 1) for x in (-1.0, 1.0)]
-    batches = in_batches(configs, limit=lambda run: 2, jobs=2)
-    reference, _, _ = trained(open_engine("serial", TaskSource("char-lm", text)), batches)
-    return batches, reference
+    cohorts = in_cohorts(configs, limit=lambda run: 2, jobs=2)
+    reference, _, _ = trained(open_engine("serial", TaskSource("char-lm", text)), cohorts)
+    return cohorts, reference
 
 
 def test_char_lm_has_the_same_bits_everywhere(
-    name: str, text: str, real: tuple[list[Batch], dict[str, Any]], tmp_path: Path
+    name: str, text: str, real: tuple[list[Cohort], dict[str, Any]], tmp_path: Path
 ) -> None:
     """The real task: losses, metrics and curves are the serial engine's to the last bit, and every probe is heard of."""
-    batches, reference = real
-    measured, _, news = trained(open_engine(name, TaskSource("char-lm", text, folder=str(tmp_path))), batches)
+    cohorts, reference = real
+    measured, _, news = trained(open_engine(name, TaskSource("char-lm", text, folder=str(tmp_path))), cohorts)
     assert measured == reference
     assert {item.config.key for item in news} == set(reference)
 
 
-def test_every_batch_is_trained_once(name: str, scripted: Callable[..., TaskSource], diary: Path) -> None:
-    """Five batches on two workers, in two stages: each probe comes back once, each batch was started once."""
-    batches = batches_of(5, size=2)
-    keys = [config.key for batch in batches for config in batch]
+def test_every_cohort_is_trained_once(name: str, scripted: Callable[..., TaskSource], diary: Path) -> None:
+    """Five cohorts on two workers, in two stages: each probe comes back once, each cohort was started once."""
+    cohorts = cohorts_of(5, size=2)
+    keys = [config.key for cohort in cohorts for config in cohort]
     news: list[Progress] = []
     results: list[ProbeResult] = []
     with open_engine(name, scripted()) as engine:
-        for stage in (batches[:2], batches[2:]):
+        for stage in (cohorts[:2], cohorts[2:]):
             results += [result for done in engine.run(stage, news.append) for result in done]
     assert Counter(result.key for result in results) == Counter(keys)
-    assert starts(diary) == Counter(batch[0].key for batch in batches)
+    assert starts(diary) == Counter(cohort[0].key for cohort in cohorts)
     assert {item.config.key for item in news} == set(keys)
     assert all(0 < item.step <= item.steps for item in news)
     if name != "serial":
         assert {result.machine["threads"] for result in results} == {"1"}
 
 
-def test_no_batches(name: str, scripted: Callable[..., TaskSource]) -> None:
+def test_no_cohorts(name: str, scripted: Callable[..., TaskSource]) -> None:
     """Nothing to train is no trouble."""
     assert trained(open_engine(name, scripted()), []) == ({}, Counter(), [])
 
@@ -184,7 +184,7 @@ def test_no_batches(name: str, scripted: Callable[..., TaskSource]) -> None:
 def test_a_probe_error_is_a_probe_error(name: str, scripted: Callable[..., TaskSource], diary: Path) -> None:
     """What a task refuses to train comes back as the same error with the same words, without another attempt."""
     with pytest.raises(ProbeError, match=r"^no such luck: try again$"):
-        trained(open_engine(name, scripted(error="no such luck: try again")), batches_of(1))
+        trained(open_engine(name, scripted(error="no such luck: try again")), cohorts_of(1))
     assert sum(starts(diary).values()) == 1
 
 
@@ -192,7 +192,7 @@ def test_a_probe_error_is_a_probe_error(name: str, scripted: Callable[..., TaskS
 def test_a_bug_is_one_line(name: str, scripted: Callable[..., TaskSource], diary: Path) -> None:
     """An exception that no task should raise ends the engine with its words, in one line, without another attempt."""
     with pytest.raises(ProbeError, match=r"^[^\n]*LookupError: a page is missing[^\n]*$"):
-        trained(open_engine(name, scripted(bug="a page is missing")), batches_of(1))
+        trained(open_engine(name, scripted(bug="a page is missing")), cohorts_of(1))
     assert sum(starts(diary).values()) == 1
 
 
@@ -204,32 +204,32 @@ def test_an_unknown_option_is_refused(name: str, scripted: Callable[..., TaskSou
 
 @pytest.mark.parametrize("name", ENGINES_OF_WORKERS, indirect=True)
 def test_a_worker_that_dies_is_replaced(name: str, scripted: Callable[..., TaskSource], diary: Path) -> None:
-    """Each batch kills its process (SIGKILL) the first time: the results are as if it had not."""
-    batches = batches_of(2)
-    reference = {config.key for batch in batches for config in batch}
-    _, times, _ = trained(open_engine(name, scripted(deaths="1")), batches)
+    """Each cohort kills its process (SIGKILL) the first time: the results are as if it had not."""
+    cohorts = cohorts_of(2)
+    reference = {config.key for cohort in cohorts for config in cohort}
+    _, times, _ = trained(open_engine(name, scripted(deaths="1")), cohorts)
     assert times == Counter(reference)
-    assert starts(diary) == Counter({batch[0].key: 2 for batch in batches})
+    assert starts(diary) == Counter({cohort[0].key: 2 for cohort in cohorts})
 
 
 @pytest.mark.parametrize("name", ENGINES_OF_WORKERS, indirect=True)
-def test_a_batch_that_always_kills_its_worker_is_an_error(
+def test_a_cohort_that_always_kills_its_worker_is_an_error(
     name: str, scripted: Callable[..., TaskSource], diary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After so many attempts the engine gives up, in one line."""
     monkeypatch.setattr(sys.modules[ENGINES[name].__module__], "ATTEMPTS", 2)
     with pytest.raises(ProbeError, match=r"^[^\n]+$"):
-        trained(open_engine(name, scripted(deaths="99")), batches_of(1))
+        trained(open_engine(name, scripted(deaths="99")), cohorts_of(1))
     assert sum(starts(diary).values()) == 2
 
 
-def run_program(engine: str, source: TaskSource, batches: list[Batch], leave: int | str | None) -> dict[str, float]:
+def run_program(engine: str, source: TaskSource, cohorts: list[Cohort], leave: int | str | None) -> dict[str, float]:
     """Train in a program of its own, without the module's cluster; the losses it prints."""
     wanted = {
         "engine": engine,
         "options": {"cluster": "local"} if engine == "slurm" else {},
         "source": asdict(source),
-        "batches": [[config.model_dump(mode="json") for config in batch] for batch in batches],
+        "cohorts": [[config.model_dump(mode="json") for config in cohort] for cohort in cohorts],
         "leave": leave,
     }
     outcome = subprocess.run(
@@ -244,11 +244,11 @@ def run_program(engine: str, source: TaskSource, batches: list[Batch], leave: in
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who was left behind")
 @pytest.mark.parametrize("engine", ENGINES_OF_WORKERS)
 def test_leaving_early_leaves_nothing_behind(engine: str, scripted: Callable[..., TaskSource], tmp_path: Path) -> None:
-    """A program that leaves after the first of three batches prints what it prints and no more, and no process stays."""
+    """A program that leaves after the first of three cohorts prints what it prints and no more, and no process stays."""
     pytest.importorskip(LIBRARIES.get(engine, "sys"))
-    batches = [*batches_of(1), *batches_of(3)[1:]]
+    cohorts = [*cohorts_of(1), *cohorts_of(3)[1:]]
     slow = scripted(seconds="1")
-    losses = run_program(engine, slow, batches, leave=1)
+    losses = run_program(engine, slow, cohorts, leave=1)
     assert len(losses) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["diary"]
 
@@ -260,7 +260,7 @@ def test_a_killed_program_takes_its_workers_along(
 ) -> None:
     """Nothing trains on for a program that is gone (jobs of a batch system do, and so do Ray's own two agents a while)."""
     pytest.importorskip(LIBRARIES.get(engine, "sys"))
-    assert run_program(engine, scripted(seconds="600"), batches_of(2), leave=engine_program.KILLED) == {}
+    assert run_program(engine, scripted(seconds="600"), cohorts_of(2), leave=engine_program.KILLED) == {}
     workers = {int(file.read_text()) for file in diary.iterdir()}
     assert workers
     wait_until(lambda: all(is_dead(worker) for worker in workers))
@@ -292,9 +292,9 @@ def test_ten_kills_change_nothing(cluster: Any, text: str, tmp_path: Path, monke
     """Of real probes on two nodes, ten times a worker is killed at any moment: the bits are those of a quiet run."""
     monkeypatch.chdir(tmp_path)
     sweep = plan(data=text, run={"dataset_size": 8192, "epochs": 16, "width": 16, "depth": 1}, seeds=2)
-    batches: list[Batch] = [[sweep.config(seed, x)] for seed in (0, 1) for x in (-1.0, 1.0)]
+    cohorts: list[Cohort] = [[sweep.config(seed, x)] for seed in (0, 1) for x in (-1.0, 1.0)]
     source = TaskSource("char-lm", text, folder=str(tmp_path))
-    reference, _, _ = trained(open_engine("serial", source), batches)
+    reference, _, _ = trained(open_engine("serial", source), cohorts)
     killed: list[int] = []
     chance = random.Random(0)
 
@@ -309,7 +309,7 @@ def test_ten_kills_change_nothing(cluster: Any, text: str, tmp_path: Path, monke
     with open_engine("ray", source, address=cluster.address) as engine:
         killer = Thread(target=kill)
         killer.start()
-        for results in engine.run(batches, lambda news: None):
+        for results in engine.run(cohorts, lambda news: None):
             measured |= {result.key: measurements(result) for result in results}
         killer.join()
     assert len(set(killed)) == 10
@@ -317,18 +317,18 @@ def test_ten_kills_change_nothing(cluster: Any, text: str, tmp_path: Path, monke
 
 
 @pytest.mark.slow
-def test_batches_land_on_all_nodes_and_survive_the_loss_of_one(
+def test_cohorts_land_on_all_nodes_and_survive_the_loss_of_one(
     cluster: Any, scripted: Callable[..., TaskSource]
 ) -> None:
-    """The package travels to all three nodes of a cluster; when one is lost, its batches are trained on the others."""
-    batches, lost = batches_of(6), cluster.add_node(num_cpus=1)
+    """The package travels to all three nodes of a cluster; when one is lost, its cohorts are trained on the others."""
+    cohorts, lost = cohorts_of(6), cluster.add_node(num_cpus=1)
     with open_engine("ray", scripted(seconds="1", together="3"), jobs=3, address=cluster.address) as engine:
         results = []
-        for done in engine.run(batches, lambda news: None):
+        for done in engine.run(cohorts, lambda news: None):
             results += done
             if len(results) == 3:
                 cluster.remove_node(lost, allow_graceful=False)
-    assert Counter(result.key for result in results) == Counter(batch[0].key for batch in batches)
+    assert Counter(result.key for result in results) == Counter(cohort[0].key for cohort in cohorts)
     assert len({result.machine["node"] for result in results}) == 3
     assert all("py_modules_files" in result.machine["packages"] for result in results)
 
@@ -338,7 +338,7 @@ def test_a_program_keeps_its_own_ray(cluster: Any, scripted: Callable[..., TaskS
     ray = pytest.importorskip("ray")
     cluster.connect()
     try:
-        _, times, _ = trained(open_engine("ray", scripted()), batches_of(2))
+        _, times, _ = trained(open_engine("ray", scripted()), cohorts_of(2))
         assert len(times) == 2
         assert ray.is_initialized()
     finally:
@@ -350,17 +350,17 @@ def test_no_ray_at_the_address(scripted: Callable[..., TaskSource], address: str
     """An address where there is no Ray is one line that names it."""
     pytest.importorskip("ray")
     with pytest.raises(ProbeError, match=rf"^[^\n]*address={address}: [^\n]*{says}[^\n]*$"):
-        trained(open_engine("ray", scripted(), address=address), batches_of(1))
+        trained(open_engine("ray", scripted(), address=address), cohorts_of(1))
 
 
 def test_more_gpus_than_there_are(
     cluster: Any, scripted: Callable[..., TaskSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Ray of this machine's that lacks the GPUs of a batch is an error, not a wait (a cluster may grow)."""
+    """A Ray of this machine's that lacks the GPUs of a cohort is an error, not a wait (a cluster may grow)."""
     with open_engine("ray", scripted(), gpus="1000", address=cluster.address) as engine:
         monkeypatch.setattr(engine, "_local", True)
-        with pytest.raises(ProbeError, match=r"1000 GPUs per batch"):
-            list(engine.run(batches_of(1), lambda news: None))
+        with pytest.raises(ProbeError, match=r"1000 GPUs per cohort"):
+            list(engine.run(cohorts_of(1), lambda news: None))
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_slurm_in_this_process(scripted: Callable[..., TaskSource], capfd: pytes
     pytest.importorskip("submitit")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        _, times, news = trained(open_engine("slurm", scripted(), cluster="debug"), batches_of(2))
+        _, times, news = trained(open_engine("slurm", scripted(), cluster="debug"), cohorts_of(2))
     assert set(times.values()) == {1}
     assert len({item.config.key for item in news}) == 2
     assert capfd.readouterr() == ("", "")
@@ -424,11 +424,11 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_slurm_trains_a_job_array(
     slurm: Path, scripted: Callable[..., TaskSource], diary: Path, tmp_path: Path
 ) -> None:
-    """All batches are one array of which `jobs` run at a time; one that dies is submitted again; nothing is left."""
-    batches = batches_of(3)
+    """All cohorts are one array of which `jobs` run at a time; one that dies is submitted again; nothing is left."""
+    cohorts = cohorts_of(3)
     engine = open_engine("slurm", scripted(deaths="1"), cluster="slurm", partition="main", mem="1G", setup="umask 022")
-    _, times, _ = trained(engine, batches)
-    assert times == Counter(batch[0].key for batch in batches)
+    _, times, _ = trained(engine, cohorts)
+    assert times == Counter(cohort[0].key for cohort in cohorts)
     assert set(starts(diary).values()) == {2}
     script = (slurm / "1000.sbatch").read_text()
     for line in ("--array=0-2%2", "--partition=main", "--mem=1G", "--cpus-per-task=1", "--time=60", "--requeue"):
@@ -449,15 +449,15 @@ def test_slurm_takes_a_cancelled_job_at_its_word(
         open_engine("slurm", scripted(seconds="30"), cluster="slurm") as engine,
         pytest.raises(ProbeError, match=r"^job 1000 ended without a reply, CANCELLED[^\n]*log.err[^\n]*$"),
     ):
-        list(engine.run(batches_of(1), cancel))
+        list(engine.run(cohorts_of(1), cancel))
     assert len(list(tmp_path.glob("slurm/*/1000_0_log.err"))) == 1
 
 
 def test_slurm_jobs_are_cancelled_when_the_engine_leaves(slurm: Path, scripted: Callable[..., TaskSource]) -> None:
     """Leaving with the first result takes the other jobs out of the queue."""
-    batches = batches_of(3)
+    cohorts = cohorts_of(3)
     with open_engine("slurm", scripted(seconds="2"), cluster="slurm") as engine:
-        assert next(iter(engine.run(batches, lambda news: None)))
+        assert next(iter(engine.run(cohorts, lambda news: None)))
     states = [file.read_text().partition(" ")[0] for file in slurm.glob("*.state")]
     assert len(states) == 3
     assert set(states) <= {"COMPLETED", "CANCELLED"}
@@ -468,7 +468,7 @@ def test_slurm_refuses_a_job(
 ) -> None:
     """What sbatch says is the error, and is not printed besides."""
     with pytest.raises(ProbeError, match=r"invalid partition specified: nowhere$"):
-        trained(open_engine("slurm", scripted(), cluster="slurm", partition="nowhere"), batches_of(1))
+        trained(open_engine("slurm", scripted(), cluster="slurm", partition="nowhere"), cohorts_of(1))
     assert capfd.readouterr() == ("", "")
 
 

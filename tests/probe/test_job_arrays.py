@@ -1,4 +1,4 @@
-"""Array jobs: plans that any machine trains by index, and the commands around them."""
+"""Job arrays: plans that any machine trains by index, and the commands around them."""
 
 import json
 import os
@@ -68,21 +68,21 @@ def test_a_plan_comes_back_from_its_file(folder: Path) -> None:
     (folder / "plan.json").write_text(plan.to_json())
     again = load_plan(folder / "plan.json")
     assert again == plan
-    assert [[c.key for c in batch] for batch in again.batches] == [[c.key for c in batch] for batch in plan.batches]
-    assert [len(batch) for batch in again.batches] == [2, 2, 1]
+    assert [[c.key for c in cohort] for cohort in again.cohorts] == [[c.key for c in cohort] for cohort in plan.cohorts]
+    assert [len(cohort) for cohort in again.cohorts] == [2, 2, 1]
 
 
 @pytest.mark.parametrize(("limit", "jobs", "sizes"), [(16, 1, [5]), (16, 2, [3, 2]), (1, 1, [1] * 5), (2, 9, [1] * 5)])
 def test_a_plan_has_as_many_indices_as_asked(folder: Path, limit: int, jobs: int, sizes: list[int]) -> None:
-    """At least `jobs`, and no batch beyond the limit."""
-    assert [len(batch) for batch in first_plan(folder, limit, jobs).batches] == sizes
+    """At least `jobs`, and no cohort beyond the limit."""
+    assert [len(cohort) for cohort in first_plan(folder, limit, jobs).cohorts] == sizes
 
 
 def test_paths_in_a_plan_are_absolute(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job may start in another folder; a name of data that is no path stays."""
     monkeypatch.chdir(folder.parent)
     (folder / "data.txt").touch()
-    missing = list(first_plan(folder).batches[0])
+    missing = list(first_plan(folder).cohorts[0])
     plan = ProbePlan.of(missing, TaskSource("planted", "out/data.txt", {}, "out"), lambda run: 1, 1)
     assert (plan.source.data, plan.source.folder) == (str(folder / "data.txt"), str(folder))
     assert ProbePlan.of(missing, TaskSource("planted", "hub-name"), lambda run: 1, 1).source.data == "hub-name"
@@ -91,10 +91,10 @@ def test_paths_in_a_plan_are_absolute(folder: Path, monkeypatch: pytest.MonkeyPa
 def test_an_index_trains_what_is_not_stored(folder: Path) -> None:
     """Its results are in the store when it returns, and it does nothing the second time."""
     plan = first_plan(folder)
-    stored = plan.batches[0][0]
+    stored = plan.cohorts[0][0]
     with ProbeStore(folder / PROBES_FILE) as store:
         results = train_index(plan, 0, store, ignore)
-        assert {r.key for r in results} == {c.key for c in plan.batches[0]}
+        assert {r.key for r in results} == {c.key for c in plan.cohorts[0]}
         assert train_index(plan, 0, store, ignore) == []
     with ProbeStore(folder / PROBES_FILE, read_only=True) as store:
         assert stored.key in store.results
@@ -105,14 +105,14 @@ def test_an_index_trains_what_is_not_stored(folder: Path) -> None:
 def test_an_index_beyond_the_plan_is_refused(folder: Path, index: int) -> None:
     """The message says which there are."""
     with pytest.raises(SpecError, match=r"index .* is not in the plan: pass --index 0 to 2"):
-        first_plan(folder).batch(index)
+        first_plan(folder).cohort(index)
 
 
 def test_a_machine_without_the_device_is_refused(folder: Path) -> None:
     """An index that needs a GPU does not train on what it finds instead."""
     plan = first_plan(folder)
     on_gpu = plan.model_copy(
-        update={"batches": tuple(tuple(c.model_copy(update={"device": "cuda"}) for c in b) for b in plan.batches)}
+        update={"cohorts": tuple(tuple(c.model_copy(update={"device": "cuda"}) for c in each) for each in plan.cohorts)}
     )
     with ProbeStore(folder / PROBES_FILE) as store, pytest.raises(ProbeError, match="device cuda"):
         train_index(on_gpu, 0, store, ignore)

@@ -73,7 +73,7 @@ def test_batched_where_it_is_equal() -> None:
     assert {c.key for c in alone} & {c.key for c in together} == set()
     one = load_task(TaskSource("own_tasks:Mixture")).train(alone, quiet)
     many = load_task(TaskSource("own_tasks:Mixture", options={"batch": "3"}))
-    assert many.batch_limit(alone[0].run, "cpu") == 3
+    assert many.cohort_limit(alone[0].run, "cpu") == 3
     assert [r.value for r in many.train(together, quiet)] == pytest.approx([r.value for r in one], rel=1e-4)
 
 

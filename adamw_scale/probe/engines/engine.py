@@ -12,13 +12,13 @@ from adamw_scale.training.tasks.task import Listener, TaskSource
 
 CLUSTER_JOBS = 8  # what a queue or a few nodes take; a cluster that has more is told with --jobs
 
-Batch = Sequence[ProbeConfig]  # probes that are trained at once
+Cohort = Sequence[ProbeConfig]  # probes that are trained at once
 
 
 class Engine(Protocol):
     """Runs probes; a context manager, so that whatever it started ends with it.
 
-    Args of the constructor: the task's source; `jobs`, how many batches at a time; the engine's own
+    Args of the constructor: the task's source; `jobs`, how many cohorts at a time; the engine's own
     options (`--engine-option NAME=VALUE`), of which it refuses those it does not know.
     """
 
@@ -35,8 +35,8 @@ class Engine(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
-        """Yield the results of each batch as it is done, in any order.
+    def run(self, cohorts: Sequence[Cohort], listener: Listener) -> Iterator[list[ProbeResult]]:
+        """Yield the results of each cohort as it is done, in any order.
 
         Raises:
             ProbeError: a probe could not be run at all.
@@ -52,22 +52,25 @@ def refuse_unknown_options(engine: str, options: Mapping[str, str], known: Seque
             raise SpecError(f"engine {engine} has no option {option!r}: {takes}")
 
 
-def in_batches(configs: Sequence[ProbeConfig], limit: Callable[[TrainingRun], int], jobs: int) -> list[Batch]:
-    """Cut probes into batches that can be trained at once, of at most what `limit` says of their run, evenly, so that `jobs` workers all have work."""
+def in_cohorts(configs: Sequence[ProbeConfig], limit: Callable[[TrainingRun], int], jobs: int) -> list[Cohort]:
+    """Cut probes into what can be trained at once, evenly, so that `jobs` workers all have work.
+
+    No cohort has more probes than `limit` says of their run. The largest come first.
+    """
     shapes: dict[tuple[object, ...], list[ProbeConfig]] = {}
     for config in configs:
         shapes.setdefault(config.shape, []).append(config)
-    batches: list[Batch] = []
+    cohorts: list[Cohort] = []
     for alike in shapes.values():
         share = max(1, round(jobs * len(alike) / len(configs)))
         count = min(len(alike), max(share, -(-len(alike) // limit(alike[0].run))))
         cuts = [len(alike) * i // count for i in range(count + 1)]
-        batches += [alike[start:stop] for start, stop in pairwise(cuts)]
-    return sorted(batches, key=len, reverse=True)
+        cohorts += [alike[start:stop] for start, stop in pairwise(cuts)]
+    return sorted(cohorts, key=len, reverse=True)
 
 
 def default_jobs(source: TaskSource, device: str, *, elsewhere: bool) -> int:
-    """Batches at a time: one per GPU or usable core, `CLUSTER_JOBS` elsewhere; one of a command, which may use every core."""
+    """Cohorts at a time: one per GPU or usable core, `CLUSTER_JOBS` elsewhere; one of a command, which may use all cores."""
     if elsewhere:
         return CLUSTER_JOBS
     if source.name == "command":

@@ -1,84 +1,90 @@
-"""A batch as text, for engines whose workers may be on other machines: what goes there and what comes back is JSON.
+"""What travels between an engine and its workers, as lines of JSON: a parcel goes there, messages come back.
 
-A parcel holds the task's source, the batch's configurations and the working directory; a reply holds the
-results, or the message of the error that kept the batch from being run. News of a batch are rows of
-[index of the probe in the batch, step, steps, training loss].
+A parcel holds the task's source, the configurations of a cohort and the working directory. A message holds `news`, rows
+of [index of the probe in the cohort, step, steps, training loss]; the last one also the `results`, or the `error` that
+kept the cohort from being trained.
 """
 
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 
 from adamw_scale.errors import AdamWScaleError, ProbeError
-from adamw_scale.probe.engines.engine import Batch
+from adamw_scale.probe.engines.engine import Cohort
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 from adamw_scale.training.tasks import load_task
-from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
+from adamw_scale.training.tasks.task import Listener, Progress, Task, TaskSource
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-News = Sequence[tuple[int, int, int, float]]
 
-
-def pack(source: TaskSource, batch: Batch) -> str:
-    """The parcel of one batch."""
-    configs = [config.model_dump(mode="json") for config in batch]
+def pack(source: TaskSource, cohort: Cohort) -> str:
+    """The parcel of one cohort."""
+    configs = [config.model_dump(mode="json") for config in cohort]
     return json.dumps({"source": asdict(source), "configs": configs, "directory": os.getcwd()})
 
 
-def train(parcel: str, send: Callable[[News], None], seconds: float) -> str:
-    """Train a parcel's batch on this machine, in one thread, and reply.
+def train(parcel: str, send: Callable[[str], None], seconds: float = 0.0) -> str:
+    """Train a parcel's cohort on this machine, and give the last message.
 
     Paths mean what they meant where the parcel was packed, if this machine has that directory. A calibration
-    folder that is not here is left out: then a batch that is interrupted starts anew.
+    folder that is not here is left out: then a cohort that is interrupted starts anew. Threads would spin against
+    those of other workers, so there is one; but those of a command are its own affair.
 
     Args:
         parcel: What `pack` made.
-        send: Told the newest of each probe, at most once in so many seconds; the last goes with the reply.
+        send: Told the newest of each probe in a message, at most once in so many seconds.
         seconds: See `send`.
     """
     content = json.loads(parcel)
-    os.environ.update(ONE_THREAD)  # before torch is imported
+    if content["source"]["name"] != "command":
+        os.environ.update(ONE_THREAD)  # before torch is imported
     with suppress(OSError):
         os.chdir(content["directory"])
-    source = TaskSource(**content["source"])
-    if source.folder is not None and not Path(source.folder).is_dir():
-        source = replace(source, folder=None)
-    batch = [ProbeConfig.model_validate(config) for config in content["configs"]]
-    reporter = _Reporter(batch, send, seconds)
+    cohort = [ProbeConfig.model_validate(config) for config in content["configs"]]
+    reporter = _Reporter(cohort, send, seconds)
     try:
-        results = load_task(source).train(batch, reporter.hear)
+        results = _task(json.dumps(content["source"]), os.getcwd()).train(cohort, reporter.hear)
     except AdamWScaleError as error:
         return json.dumps({"error": str(error)})
-    content = [result.model_dump(mode="json", by_alias=True) for result in results]
-    return json.dumps({"news": reporter.take(), "results": content})
+    return reporter.message(results=[result.model_dump(mode="json", by_alias=True) for result in results])
 
 
-def unpack(reply: str, batch: Batch, listener: Listener) -> list[ProbeResult]:
-    """The results of a reply, after the last news; ProbeError where it says that the batch could not be run."""
-    content = json.loads(reply)
+def unpack(message: str, cohort: Cohort, listener: Listener) -> list[ProbeResult] | None:
+    """Pass the news of a message on; its results, or None while the cohort is still in training.
+
+    Raises:
+        ProbeError: the cohort could not be trained.
+        ValueError: the message is torn.
+    """
+    content = json.loads(message)
     if "error" in content:
         raise ProbeError(content["error"])
-    tell(content["news"], batch, listener)
-    return [ProbeResult.model_validate(result) for result in content["results"]]
+    for index, step, steps, loss in content["news"]:
+        listener(Progress(cohort[index], step, steps, loss))
+    return [ProbeResult.model_validate(result) for result in content["results"]] if "results" in content else None
 
 
-def tell(news: News, batch: Batch, listener: Listener) -> None:
-    """Pass a batch's news on."""
-    for index, step, steps, loss in news:
-        listener(Progress(batch[index], step, steps, loss))
+@lru_cache(maxsize=1)
+def _task(source: str, directory: str) -> Task:
+    """A worker's task: its data are read once, not for every cohort."""
+    described = TaskSource(**json.loads(source))
+    if described.folder is not None and not Path(described.folder).is_dir():
+        described = replace(described, folder=None)
+    return load_task(described)
 
 
 class _Reporter:
     """Gathers the newest of each probe, and sends it now and then."""
 
-    def __init__(self, batch: Batch, send: Callable[[News], None], seconds: float) -> None:
-        self._index = {config.key: i for i, config in enumerate(batch)}
+    def __init__(self, cohort: Cohort, send: Callable[[str], None], seconds: float) -> None:
+        self._index = {config.key: i for i, config in enumerate(cohort)}
         self._send = send
         self._seconds = seconds
         self._newest: dict[int, tuple[int, int, int, float]] = {}
@@ -88,11 +94,11 @@ class _Reporter:
         """A task's listener."""
         index = self._index[news.config.key]
         self._newest[index] = (index, news.step, news.steps, news.loss)
-        if time.monotonic() - self._sent > self._seconds:
-            self._send(self.take())
+        if time.monotonic() - self._sent >= self._seconds:
+            self._send(self.message())
             self._sent = time.monotonic()
 
-    def take(self) -> News:
-        """What was not sent yet."""
+    def message(self, **more: object) -> str:
+        """What was not sent yet, and whatever else there is to say."""
         newest, self._newest = self._newest, {}
-        return list(newest.values())
+        return json.dumps({"news": list(newest.values()), **more})

@@ -1,29 +1,29 @@
 """Worker processes on this machine: one single-threaded process per core, or one per GPU."""
 
-import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from typing import ClassVar, Self
 
 from adamw_scale.errors import ProbeError
-from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
+from adamw_scale.probe.engines.engine import Cohort, refuse_unknown_options
+from adamw_scale.probe.engines.parcel import pack, unpack
 from adamw_scale.spec.measurement import ProbeResult
 from adamw_scale.training.commands.process import GRACE_SECONDS
 from adamw_scale.training.machine import usable_gpus
 from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 
 GRACE = GRACE_SECONDS + 5  # seconds that a worker has to end in order, with the command it may be running
-ATTEMPTS = 3  # at a batch whose worker dies; then it is an error
-# The worker runs this very package, and no file of the working directory that has a module's name; PYTHONPATH is the user's.
-WORKER = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r}); from adamw_scale.probe.engines.worker import run; run()"
+ATTEMPTS = 3  # at a cohort whose worker dies; then it is an error
+HOME = str(Path(__file__).parents[3])
+# This very package, and with -P no file of the working directory that has a module's name; PYTHONPATH is the user's.
+WORKER = f"import sys; sys.path.insert(0, {HOME!r}); from adamw_scale.probe.engines.worker import run; run()"
 
 Event = Progress | list[ProbeResult] | ProbeError
 
@@ -33,9 +33,9 @@ class WorkerDiedError(Exception):
 
 
 class ProcessesEngine:
-    """Feeds `jobs` workers from one queue; a worker that dies is replaced, and its batch given to another.
+    """Feeds `jobs` workers from one queue; a worker that dies is replaced, and its cohort given to another.
 
-    Workers speak JSON lines over pipes (`worker.py`), live as long as the engine, and end with it. On CUDA
+    Workers (`worker`) are sent parcels over pipes, live as long as the engine, and end with it. On CUDA
     worker i sees GPU i only, of those that CUDA_VISIBLE_DEVICES grants.
     """
 
@@ -50,7 +50,7 @@ class ProcessesEngine:
 
     @staticmethod
     def elsewhere(options: Mapping[str, str]) -> bool:
-        """Never."""
+        """It trains on this machine."""
         return False
 
     def __enter__(self) -> Self:
@@ -69,21 +69,21 @@ class ProcessesEngine:
         self._workers.clear()
         self._feeders.clear()
 
-    def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
-        """Train the batches on all workers; results arrive in the order they finish."""
-        gpus = usable_gpus() if any(config.device == "cuda" for batch in batches for config in batch) else []
-        while len(self._workers) < min(self.jobs, len(batches)):
+    def run(self, cohorts: Sequence[Cohort], listener: Listener) -> Iterator[list[ProbeResult]]:
+        """Train the cohorts on all workers; results arrive in the order they finish."""
+        gpus = usable_gpus() if any(config.device == "cuda" for cohort in cohorts for config in cohort) else []
+        while len(self._workers) < min(self.jobs, len(cohorts)):
             gpu = gpus[len(self._workers) % len(gpus)] if gpus else None
             self._workers.append(_Worker(self.source, gpu))
-        waiting: Queue[Batch] = Queue()
+        waiting: Queue[Cohort] = Queue()
         events: Queue[Event] = Queue()
-        for batch in batches:
-            waiting.put(batch)
+        for cohort in cohorts:
+            waiting.put(cohort)
         for worker in self._workers:
             feeder = Thread(target=_feed, args=(worker, waiting, events), daemon=True)
             feeder.start()
             self._feeders.append(feeder)
-        unfinished = len(batches)
+        unfinished = len(cohorts)
         while unfinished:
             event = events.get()
             if isinstance(event, ProbeError):
@@ -107,7 +107,7 @@ class _Worker:
     def _start(self) -> subprocess.Popen[str]:
         """In a session of its own: Ctrl-C reaches the parent only, which ends it in order."""
         environment = os.environ if self.gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": self.gpu}
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-P", "-c", WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -115,36 +115,28 @@ class _Worker:
             start_new_session=True,
             env=environment,
         )
-        _send(process, json.dumps(asdict(self.source)))
-        return process
 
-    def train(self, batch: Batch) -> Iterator[Event]:
-        """What the worker says about one batch, up to and with its results.
+    def train(self, cohort: Cohort, listener: Listener) -> list[ProbeResult]:
+        """What the worker measures of one cohort; `listener` hears what it says meanwhile.
 
         Raises:
-            WorkerDiedError: it ended without them.
-            ProbeError: the batch cannot be run.
+            WorkerDiedError: it ended without results.
+            ProbeError: the cohort cannot be trained.
         """
         if self.process.poll() is not None and not self.ended:
             self.close()
             self.process = self._start()
             if self.ended:  # while it was starting
                 self.process.kill()
-        _send(self.process, json.dumps([config.model_dump(mode="json") for config in batch]))
+        assert self.process.stdin is not None
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            try:
-                message = json.loads(line)
-            except ValueError:  # it died while writing
-                break
-            if "progress" in message:
-                index, *news = message["progress"]
-                yield Progress(batch[index], *news)
-            elif "results" in message:
-                yield [ProbeResult.model_validate(result) for result in message["results"]]
-                return
-            else:
-                raise ProbeError(message["error"])
+        with suppress(BrokenPipeError):  # a worker that is gone is noticed when its messages end
+            self.process.stdin.write(pack(self.source, cohort) + "\n")
+            self.process.stdin.flush()
+        with suppress(ValueError):  # it died while writing
+            for message in self.process.stdout:
+                if (results := unpack(message, cohort, listener)) is not None:
+                    return results
         raise WorkerDiedError(self.process.wait())
 
     def terminate(self) -> None:
@@ -168,41 +160,30 @@ class _Worker:
                     pipe.close()
 
 
-def _feed(worker: _Worker, waiting: "Queue[Batch]", events: "Queue[Event]") -> None:
-    """Give one worker batches until none waits; every way this can end leaves an event."""
-    while not worker.ended:
-        try:
-            batch = waiting.get_nowait()
-        except Empty:
-            return
-        try:
-            _train(worker, batch, events)
-        except ProbeError as error:
-            events.put(error)
-            return
-        except Exception as error:  # a thread that dies silently would leave the engine waiting
-            events.put(ProbeError(f"a worker process answered {type(error).__name__}: {error}"))
-            return
+def _feed(worker: _Worker, waiting: "Queue[Cohort]", events: "Queue[Event]") -> None:
+    """Give one worker cohorts until none waits; every way this can end leaves an event."""
+    with suppress(Empty):
+        while not worker.ended:
+            cohort = waiting.get_nowait()
+            try:
+                events.put(_train(worker, cohort, events.put))
+            except ProbeError as error:
+                events.put(error)
+                return
+            except Exception as error:  # a thread that dies silently would leave the engine waiting
+                events.put(ProbeError(f"a worker process answered {type(error).__name__}: {error}"))
+                return
 
 
-def _train(worker: _Worker, batch: Batch, events: "Queue[Event]") -> None:
-    for attempt in range(1, ATTEMPTS + 1):
+def _train(worker: _Worker, cohort: Cohort, listener: Listener) -> list[ProbeResult]:
+    attempt = 1
+    while True:
         try:
-            for event in worker.train(batch):
-                events.put(event)
+            return worker.train(cohort, listener)
         except WorkerDiedError as death:
             if attempt == ATTEMPTS or worker.ended:
                 raise ProbeError(
                     f"a worker process died (status {death}) while training, {attempt} times; what is done is kept: "
                     "run the same command again, with fewer --jobs if memory ran out"
                 ) from None
-        else:
-            return
-
-
-def _send(process: subprocess.Popen[str], line: str) -> None:
-    """Write one line; a worker that is gone is noticed when its replies end."""
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
+            attempt += 1

@@ -1,9 +1,9 @@
-"""Ray: one task per batch, on the cores of this machine or on a cluster's nodes.
+"""Ray: one task per cohort of probes, on the cores of this machine or on a cluster's nodes.
 
 Without an address (option or RAY_ADDRESS) a Ray of this machine's is started for as long as the engine lives.
 With one, this package is sent along with the job, so that the nodes need only what it depends on; a task of the
 user's own must be importable there, and its data lie at the same path. Where the calibration folder is on a disk
-that the nodes share, an interrupted batch goes on from its checkpoint; elsewhere it starts anew.
+that the nodes share, an interrupted cohort goes on from its checkpoint; elsewhere it starts anew.
 """
 
 import asyncio
@@ -17,31 +17,31 @@ from socket import create_connection
 from typing import Any, ClassVar, Self
 
 from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
-from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
-from adamw_scale.probe.engines.parcel import News, pack, tell, train, unpack
+from adamw_scale.probe.engines.engine import Cohort, refuse_unknown_options
+from adamw_scale.probe.engines.parcel import pack, train, unpack
 from adamw_scale.spec.measurement import ProbeResult
 from adamw_scale.training.tasks.task import Listener, TaskSource
 
 LOCAL = "local"
-ATTEMPTS = 20  # at a batch whose worker or node is lost, as preemptible ones are; then it is an error
+ATTEMPTS = 20  # at a cohort whose worker or node is lost, as preemptible ones are; then it is an error
 SECONDS_BETWEEN_NEWS = 0.25
 CONNECT_SECONDS = 10.0
 STORE_BYTES = 100_000_000  # about Ray's least: what travels is text
 
 
 @dataclass
-class _Running:
-    """A batch that Ray has; `number` is its own for as long as the engine lives."""
+class _Submitted:
+    """A cohort that Ray has; `number` is its own for as long as the engine lives."""
 
     number: int
-    batch: Batch
+    cohort: Cohort
     attempt: int = 1
 
 
 class RayEngine:
-    """Keeps `jobs` batches with Ray at a time; one whose worker or node dies is given to Ray again.
+    """Keeps `jobs` cohorts with Ray at a time; one whose worker or node dies is given to Ray again.
 
-    Options: `address` of a cluster ("auto" or host:port), `cpus` per batch (1), `gpus` per batch (1 on CUDA, else 0;
+    Options: `address` of a cluster ("auto" or host:port), `cpus` per cohort (1), `gpus` per cohort (1 on CUDA, else 0;
     a fraction shares a GPU). A program that called `ray.init` itself keeps its Ray, which must have this package.
     """
 
@@ -56,7 +56,7 @@ class RayEngine:
         self.gpus = _amount("gpus", options["gpus"]) if "gpus" in options else None
         self._ray = _library()
         self._numbers = count()
-        self._running: dict[Any, _Running] = {}  # by the reference to the reply
+        self._submitted: dict[Any, _Submitted] = {}  # by the reference to the reply
         self._local = False
         self._ending = ExitStack()
         self._train: Any = None
@@ -77,63 +77,62 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for reply in self._running:
+        for reply in self._submitted:
             self._ray.cancel(reply, force=True)
-        self._running.clear()
+        self._submitted.clear()
         self._ray.kill(self._inbox)
         self._ending.close()
 
-    def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
-        """Train the batches wherever Ray puts them; results arrive in the order they finish."""
-        waiting = [_Running(next(self._numbers), batch) for batch in batches][::-1]
-        self._refuse_missing_gpus(batches)
-        while waiting or self._running:
-            while waiting and len(self._running) < self.jobs:
+    def run(self, cohorts: Sequence[Cohort], listener: Listener) -> Iterator[list[ProbeResult]]:
+        """Train the cohorts wherever Ray puts them; results arrive in the order they finish."""
+        waiting = [_Submitted(next(self._numbers), cohort) for cohort in cohorts][::-1]
+        self._refuse_missing_gpus(cohorts)
+        while waiting or self._submitted:
+            while waiting and len(self._submitted) < self.jobs:
                 self._submit(waiting.pop())
-            ready, _ = self._ray.wait([*self._running, *([self._news] if self._news else [])])
+            ready, _ = self._ray.wait([*self._submitted, *([self._news] if self._news else [])])
             if ready[0] == self._news:
                 self._listen(listener)
                 continue
-            running = self._running.pop(ready[0])
-            reply = self._reply(ready[0], running)
-            if reply is None:
-                running.attempt += 1
-                waiting.append(running)
+            done = self._submitted.pop(ready[0])
+            if (reply := self._reply(ready[0], done)) is None:
+                done.attempt += 1
+                waiting.append(done)
             else:
-                yield unpack(reply, running.batch, listener)
+                yield unpack(reply, done.cohort, listener) or []
 
-    def _gpus(self, batch: Batch) -> float:
-        return self.gpus if self.gpus is not None else float(batch[0].device == "cuda")
+    def _gpus(self, cohort: Cohort) -> float:
+        return self.gpus if self.gpus is not None else float(cohort[0].device == "cuda")
 
-    def _refuse_missing_gpus(self, batches: Sequence[Batch]) -> None:
+    def _refuse_missing_gpus(self, cohorts: Sequence[Cohort]) -> None:
         """ProbeError where a Ray that is this machine only would wait for ever; clusters may grow."""
         if not self._local:
             return
         there = self._ray.cluster_resources().get("GPU", 0.0)
-        needed = max(map(self._gpus, batches), default=0.0)
+        needed = max(map(self._gpus, cohorts), default=0.0)
         if needed > there:
             raise ProbeError(
-                f"{needed:g} GPUs per batch: Ray finds {there:g} on this machine. Lower --engine-option gpus, or name a "
+                f"{needed:g} GPUs per cohort: Ray finds {there:g} on this machine. Lower --engine-option gpus, or name a "
                 "cluster with --engine-option address"
             )
 
-    def _submit(self, running: _Running) -> None:
-        gpus = self._gpus(running.batch)
-        # The engine counts attempts itself: Ray would repeat a batch that runs out of memory for ever.
+    def _submit(self, new: _Submitted) -> None:
+        gpus = self._gpus(new.cohort)
+        # The engine counts attempts itself: Ray would repeat a cohort that runs out of memory for ever.
         task = self._train.options(num_cpus=self.cpus, num_gpus=gpus, max_retries=0)
-        reply = task.remote(pack(self.source, running.batch), running.number, self._inbox)
-        self._running[reply] = running
+        reply = task.remote(pack(self.source, new.cohort), new.number, self._inbox)
+        self._submitted[reply] = new
 
-    def _reply(self, reply: Any, running: _Running) -> str | None:
-        """What came back; None where the worker was lost and the batch may be tried again."""
+    def _reply(self, reply: Any, submitted: _Submitted) -> str | None:
+        """What came back; None where the worker was lost and the cohort may be tried again."""
         ray = self._ray.exceptions
         try:
             return str(self._ray.get(reply))
         except (ray.WorkerCrashedError, ray.NodeDiedError, ray.OutOfMemoryError, ray.ObjectLostError) as error:
-            if running.attempt < ATTEMPTS:
+            if submitted.attempt < ATTEMPTS:
                 return None
             raise ProbeError(
-                f"Ray lost the worker of a batch {ATTEMPTS} times ({_first_line(error)}); what is done is kept: run the "
+                f"Ray lost the worker of a cohort {ATTEMPTS} times ({_first_line(error)}); what is done is kept: run the "
                 "same command again, with fewer --jobs if memory ran out"
             ) from None
         except ray.RayTaskError as error:
@@ -142,17 +141,17 @@ class RayEngine:
             raise ProbeError(f"Ray: {type(error).__name__}: {_first_line(error)}") from None
 
     def _listen(self, listener: Listener) -> None:
-        """Pass on news of batches that still run. Without its inbox, whose node may be lost, the engine hears none."""
+        """Pass on news of cohorts that are still in training. Without its inbox, whose node may be lost, the engine hears none."""
         try:
             arrived = self._ray.get(self._news)
         except self._ray.exceptions.RayError:
             self._news = None
             return
         self._news = self._inbox.take.remote()
-        batches = {running.number: running.batch for running in self._running.values()}
-        for number, news in arrived:
-            if number in batches:
-                tell(news, batches[number], listener)
+        cohorts = {each.number: each.cohort for each in self._submitted.values()}
+        for number, message in arrived:
+            if number in cohorts:
+                unpack(message, cohorts[number], listener)
 
     def _start(self) -> None:
         """Start a Ray of this machine's, or join the cluster; without a word on the terminal."""
@@ -182,15 +181,15 @@ class _Inbox:
     """Where workers leave news; an actor. `take` waits until there are some, so that nobody polls."""
 
     def __init__(self) -> None:
-        self._news: list[tuple[int, News]] = []
+        self._news: list[tuple[int, str]] = []
         self._arrived = asyncio.Event()
 
-    async def put(self, number: int, news: News) -> None:
-        """News of the batch of that number."""
-        self._news.append((number, news))
+    async def put(self, number: int, message: str) -> None:
+        """News of the cohort of that number."""
+        self._news.append((number, message))
         self._arrived.set()
 
-    async def take(self) -> list[tuple[int, News]]:
+    async def take(self) -> list[tuple[int, str]]:
         """All news since the last time."""
         await self._arrived.wait()
         self._arrived.clear()
@@ -200,7 +199,7 @@ class _Inbox:
 
 def _train(parcel: str, number: int, inbox: Any) -> str:
     """What a worker does."""
-    return train(parcel, lambda news: inbox.put.remote(number, news), SECONDS_BETWEEN_NEWS)
+    return train(parcel, lambda message: inbox.put.remote(number, message), SECONDS_BETWEEN_NEWS)
 
 
 def _library() -> Any:

@@ -1,9 +1,9 @@
-"""One batch of probes after the other, in this process."""
+"""One cohort of probes after the other, in this process."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
-from adamw_scale.probe.engines.engine import Batch, refuse_unknown_options
+from adamw_scale.probe.engines.engine import Cohort, refuse_unknown_options
 from adamw_scale.spec.measurement import ProbeResult
 from adamw_scale.training.tasks import load_task
 from adamw_scale.training.tasks.task import Listener, TaskSource
@@ -20,7 +20,7 @@ class SerialEngine:
 
     @staticmethod
     def elsewhere(options: Mapping[str, str]) -> bool:
-        """Never."""
+        """It trains in this process."""
         return False
 
     def __enter__(self) -> Self:
@@ -29,7 +29,7 @@ class SerialEngine:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run(self, batches: Sequence[Batch], listener: Listener) -> Iterator[list[ProbeResult]]:
-        """Train each batch in turn."""
-        for batch in batches:
-            yield self.task.train(batch, listener)
+    def run(self, cohorts: Sequence[Cohort], listener: Listener) -> Iterator[list[ProbeResult]]:
+        """Train each cohort in turn."""
+        for cohort in cohorts:
+            yield self.task.train(cohort, listener)

@@ -124,7 +124,7 @@ class CommandTask:
     def require_device(self, device: str) -> None:
         """Nothing: where the command computes is its own affair."""
 
-    def batch_limit(self, run: TrainingRun, device: str) -> int:
+    def cohort_limit(self, run: TrainingRun, device: str) -> int:
         """A command trains one probe."""
         return 1
 

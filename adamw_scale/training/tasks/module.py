@@ -106,7 +106,7 @@ class ModuleTask:
         """ProbeError where torch does not have the device."""
         require_device(device)
 
-    def batch_limit(self, run: TrainingRun, device: str) -> int:
+    def cohort_limit(self, run: TrainingRun, device: str) -> int:
         """One, or what the user asked for."""
         return self.batch
 

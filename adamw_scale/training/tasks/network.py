@@ -120,7 +120,7 @@ class NetworkTask(ABC):
         """Refuse to start what could not run: ProbeError where torch does not have the device."""
         require_device(device)
 
-    def batch_limit(self, run: TrainingRun, device: str) -> int:
+    def cohort_limit(self, run: TrainingRun, device: str) -> int:
         """Probes at once: by model size on a CPU, by memory (in the trainer) on CUDA."""
         if device == "cuda":
             return CUDA_BATCH

@@ -71,8 +71,8 @@ class Task(Protocol):
         """ProbeError where this machine cannot train on that device."""
         ...
 
-    def batch_limit(self, run: TrainingRun, device: str) -> int:
-        """How many probes are worth training at once in one process; 1 where batching does not pay."""
+    def cohort_limit(self, run: TrainingRun, device: str) -> int:
+        """How many probes are worth training at once in one process; 1 where that does not pay."""
         ...
 
     def train(self, configs: Sequence[ProbeConfig], listener: Listener) -> list[ProbeResult]:
