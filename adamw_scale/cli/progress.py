@@ -1,26 +1,31 @@
 """What a calibration looks like while it runs, on standard error."""
 
+import math
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Self, TextIO, cast
+from dataclasses import dataclass, field
+from typing import Any, TextIO, cast
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from adamw_scale.calibration import Watcher
-from adamw_scale.cli.session import Running, Session
 from adamw_scale.cli.sparklines import ASCII, BLOCKS, sparkline
-from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
-from adamw_scale.training.tasks.task import Progress
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult, flops_of
+from adamw_scale.training.tasks import task
 from adamw_scale.units import format_percent, format_significant, printable
 
-MOST_ROWS = 8  # of probes that run at once
+MOST_ROWS = 8  # of probes in training
 ROOMY = 64  # columns from which on nothing is abbreviated
 WIDEST_CURVE = 32
 WIDEST_BAR = 30
+REDRAWN_PER_SECOND = 4
+CROPPED = Column(no_wrap=True, overflow="crop")  # rich's ellipsis is not in every encoding
 
 
 class Unheard:
@@ -58,24 +63,54 @@ def standard_error() -> Console:
     return Console(file=cast(TextIO, Unheard(sys.stderr)), highlight=False, force_interactive=is_terminal)
 
 
-class Display:
-    """Live progress on a terminal; one line per finished probe elsewhere."""
+@dataclass
+class ProbeInTraining:
+    """How far a probe is, and its (step, training loss) so far."""
 
-    def __init__(self, console: Console | None = None, session: Session | None = None) -> None:
-        self.console = console or standard_error()
-        self.session = session or Session()
-        self._plain = not _shows(self.console, BLOCKS + "λ━")
-        self._live: Live | None = None
+    config: ProbeConfig
+    step: int = 0
+    steps: int = 1
+    curve: list[tuple[int, float]] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        if self.console.is_interactive:
-            self._live = Live(get_renderable=self.picture, console=self.console, transient=True)
-            self._live.start()
-        return self
+    def hear(self, news: task.Progress) -> None:
+        """Take in news; where training went back to an earlier step, so does the curve."""
+        self.curve = [point for point in self.curve if point[0] < news.step] + [(news.step, news.loss)]
+        self.step, self.steps = news.step, news.steps
 
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+
+class Display(Progress):
+    """Live progress on a terminal; one line per finished probe elsewhere.
+
+    The bar counts parts of probes, too, since those that run side by side end together. How long the rest takes is told
+    from what was trained since the calibration was started; the cost adds up over workers.
+    """
+
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        console = console or standard_error()
+        super().__init__(
+            TextColumn("probes  {task.fields[done]} of about {task.total}", table_column=CROPPED),
+            TimeRemainingColumn(table_column=CROPPED),
+            TextColumn("left", table_column=CROPPED),
+            BarColumn(WIDEST_BAR),
+            console=console,
+            get_time=clock,
+            speed_estimate_period=math.inf,
+            refresh_per_second=REDRAWN_PER_SECOND,
+            transient=True,
+            disable=not console.is_interactive,
+        )
+        self.in_training: dict[str, ProbeInTraining] = {}
+        self.lowest: ProbeResult | None = None
+        self.seconds = 0.0
+        self.operations = 0.0  # 6·N·D, where N is known
+        self._done = 0
+        self._unit = "core"
+        self._plain = not _shows(console, BLOCKS + "λ")
+
+    def stop(self) -> None:
+        """Leave the screen as it was; elsewhere rich would print an empty line."""
+        if not self.disable:
+            super().stop()
 
     def watcher(self) -> Watcher:
         """What a calibration reports to."""
@@ -86,50 +121,58 @@ class Display:
         self.console.print(text, soft_wrap=True, markup=False, emoji=False)
 
     def stage(self, configs: list[ProbeConfig], done: int, likely: int) -> None:
-        """The next probes are known."""
-        if done and not self.session.done:
-            self.notice(f"{done} probes of this calibration are already in the folder")
-        self.session.stage(configs, done, likely)
+        """The next probes are known: `done` of about `likely` were trained, also by earlier calibrations."""
+        total = max(likely, done + len(configs))
+        if not self.tasks:
+            self.add_task("", total=total, completed=done, done=done)
+            if done:
+                self.notice(f"{done} probes of this calibration are already in the folder")
+        self._done, self.in_training = done, {}
+        self._unit = "GPU" if configs[0].device == "cuda" else "core"
+        self._count(total=total)
 
-    def progress(self, news: Progress) -> None:
+    def progress(self, news: task.Progress) -> None:
         """A probe got further."""
-        self.session.progress(news)
+        self.in_training.setdefault(news.config.key, ProbeInTraining(news.config)).hear(news)
+        self._count()
 
     def result(self, result: ProbeResult) -> None:
         """A probe has ended: how, in a line that stays."""
-        self.session.result(result)
-        config = result.config
-        tau, decay = format_percent(2.0**config.log2_tau), config.run.current_weight_decay
+        config, run = result.config, result.config.run
+        self.in_training.pop(result.key, None)
+        self._done += 1
+        self._count()
+        self.seconds += result.seconds
+        if result.status != "failed":
+            self.operations += flops_of(run)
+        if result.loss is not None and (self.lowest is None or result.loss < self.lowest.value):
+            self.lowest = result
         self.notice(
-            f"seed {config.seed}  timescale {tau:>7} of the run  {self._symbol} {decay:<7.3g}  {_end(result)}  {result.seconds:.1f} s"
+            f"seed {config.seed}  timescale {format_percent(2.0**config.log2_tau):>7} of the run  "
+            f"{self._symbol} {run.current_weight_decay:<7.3g}  {_end(result)}  {result.seconds:.1f} s"
         )
 
-    def picture(self) -> Group:
+    def _count(self, total: float | None = None) -> None:
+        """Let the bar know; it has one task, the calibration."""
+        parts = sum(probe.step / max(1, probe.steps) for probe in self.in_training.values())
+        for one in self.task_ids:
+            self.update(one, total=total, completed=self._done + parts, done=self._done)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
         """The lines below what stays, as wide and as high as the terminal allows."""
-        running = list(self.session.running.values())
+        if not self.tasks:
+            yield "starting"
+            return
+        running = list(self.in_training.values())
         rows = max(1, min(MOST_ROWS, self.console.height - 5))
-        lines = [self._overview(), self._lowest(), self._cost(), *map(self._row, running[:rows])]
+        lines = [self._lowest(), self._cost(), *map(self._row, running[:rows])]
         if len(running) > rows:
             lines.append(f"  and {len(running) - rows} more")
-        width = self.console.width
-        return Group(*(Text(line[:width], no_wrap=True, overflow="crop") for line in lines if line))
-
-    def _overview(self) -> str:
-        session = self.session
-        if not session.likely:
-            return "starting"
-        text = f"probes  {session.done} of about {session.likely}"
-        if (left := session.seconds_left) is not None:
-            text += f", {_duration(left)} left"
-        room = min(WIDEST_BAR, self.console.width - len(text) - 2)
-        return f"{text}  {self._bar(session.share, room)}" if room >= 10 else text
-
-    def _bar(self, share: float, width: int) -> str:
-        done = round(share * width)
-        return ("#" if self._plain else "━") * done + ("." if self._plain else "┄") * (width - done)
+        yield self.make_tasks_table(self.tasks)
+        yield from (Text(line[: self.console.width], no_wrap=True, overflow="crop") for line in lines if line)
 
     def _lowest(self) -> str:
-        best = self.session.lowest
+        best = self.lowest
         if best is None:
             return ""
         text = f"lowest  loss {best.value:.4f} at {format_percent(2.0**best.config.log2_tau)}"
@@ -138,25 +181,24 @@ class Display:
         )
 
     def _cost(self) -> str:
-        session = self.session
-        if not session.seconds:
+        if not self.seconds:
             return ""
-        unit = "GPU" if session.device == "cuda" else "core"
-        text = f"cost    {format_significant(session.seconds)} {unit}-seconds"
-        if not session.operations:
+        text = f"cost    {format_significant(self.seconds)} {self._unit}-seconds"
+        if not self.operations:
             return text
-        return f"{text}, {session.operations:.2g} " + ("floating-point operations" if self._is_roomy else "flop")
+        return f"{text}, {self.operations:.2g} " + ("floating-point operations" if self._is_roomy else "flop")
 
-    def _row(self, probe: Running) -> str:
+    def _row(self, probe: ProbeInTraining) -> str:
         tau = format_percent(2.0**probe.config.log2_tau)
         name = (
             f"seed {probe.config.seed:<2} {tau:>7} of the run" if self._is_roomy else f"{probe.config.seed:<2} {tau:>6}"
         )
         head = f"  {name}  {probe.step:>{len(str(probe.steps))}}/{probe.steps}"
-        loss = probe.losses[-1]
+        losses = [loss for _, loss in probe.curve]
+        loss = losses[-1]
         tail = f"{loss:.3f}" if abs(loss) < 1e4 else f"{loss:.2g}"
         room = min(WIDEST_CURVE, self.console.width - len(head) - len(tail) - 4)
-        curve = sparkline(probe.losses, room, ASCII if self._plain else BLOCKS)
+        curve = sparkline(losses, room, ASCII if self._plain else BLOCKS)
         return f"{head}  {curve:<{max(0, room)}}  {tail}"
 
     @property
@@ -182,15 +224,3 @@ def _end(result: ProbeResult) -> str:
     if result.status == "failed":
         return f"failed: {printable(result.reason or '')}"
     return "diverged" if result.loss is None else f"held-out loss {result.loss:.4f}"
-
-
-def _duration(seconds: float) -> str:
-    """A time to wait: 45 s, 12 min, 3 h 05 min, 2 days."""
-    minutes, hours = round(seconds / 60), seconds / 3600
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    if minutes < 100:
-        return f"{minutes} min"
-    if hours < 48:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{hours / 24:.0f} days"

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from rich.console import Console
 
 from adamw_scale import TrainingRun
 from adamw_scale.cli.progress import MOST_ROWS, Display, standard_error
-from adamw_scale.cli.session import Session
 from adamw_scale.cli.sparklines import ASCII, BLOCKS, NO_NUMBER, sparkline
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 from adamw_scale.training.tasks.task import Progress
@@ -25,6 +25,7 @@ from adamw_scale.training.tasks.task import Progress
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 STEPS = 2048
 WIDTHS = (40, 64, 80, 132)
+NARROW = 20
 
 
 class Clock:
@@ -77,10 +78,10 @@ def written(console: Console) -> str:
 
 
 def lines(display: Display) -> list[str]:
-    """The picture as it stands, line by line."""
+    """The picture as it stands, line by line, without its colours."""
     with display.console.capture() as capture:
-        display.console.print(display.picture())
-    return capture.get().splitlines()
+        display.console.print(display.get_renderable())
+    return re.sub(r"\x1b\[[0-9;]*m", "", capture.get()).splitlines()
 
 
 def busy(display: Display, clock: Clock, probes: int = 20) -> None:
@@ -97,7 +98,7 @@ def busy(display: Display, clock: Clock, probes: int = 20) -> None:
 def display(width: int, **options: object) -> tuple[Display, Clock]:
     """A display in memory, and its clock."""
     clock = Clock()
-    return Display(console(width, **options), Session(clock)), clock  # type: ignore[arg-type]
+    return Display(console(width, **options), clock), clock  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -109,6 +110,7 @@ def test_everything_is_shown_at_any_width(width: int) -> None:
     text = "\n".join(picture)
     assert all(len(line) <= width for line in picture)
     assert "6 of about 26" in picture[0]
+    assert "0:" in picture[0]
     assert "left" in picture[0]
     assert "loss 2.3000 at 240 %" in picture[1]
     assert "1.5 core-seconds" in picture[2]
@@ -117,7 +119,7 @@ def test_everything_is_shown_at_any_width(width: int) -> None:
     assert sum(f" {BLOCKS[-1]}" in line and line[:-7].rstrip().endswith(BLOCKS[0]) for line in picture) == MOST_ROWS
     assert text.count("2.018") == MOST_ROWS
     assert picture[-1] == "  and 12 more"
-    assert ("━" in picture[0]) == (width >= 64)
+    assert "━" in picture[0]
     assert ("λ 0.1" in picture[1]) == (width >= 64)
 
 
@@ -137,9 +139,18 @@ def test_encodings_without_blocks(width: int, encoding: str) -> None:
     with shown:
         busy(shown, clock)
     assert all(line.isascii() for line in lines(shown))
+    assert "---" in lines(shown)[0]
     assert f" {ASCII[-1]}" in lines(shown)[-2]
     assert "wd 0.1" in written(shown.console)
     assert "?" not in written(shown.console).replace("\x1b[?25", "")
+
+
+def test_a_very_narrow_terminal_of_any_encoding_is_cropped() -> None:
+    """What does not fit is left out, without a character that the terminal may lack."""
+    shown, clock = display(NARROW, encoding="ascii")
+    busy(shown, clock)
+    assert lines(shown)
+    assert all(line.isascii() and len(line) <= NARROW for line in lines(shown))
 
 
 def test_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,8 +159,7 @@ def test_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, clock = display(80)
     with shown:
         busy(shown, clock)
-        assert shown._live is not None
-        shown._live.refresh()
+        shown.refresh()
     assert "\x1b[3" not in written(shown.console)
     assert "1024/2048" in written(shown.console)
 
@@ -159,65 +169,60 @@ def test_before_anything_is_known() -> None:
     shown, clock = display(80)
     assert lines(shown) == ["starting"]
     shown.stage([config(seed) for seed in range(5)], 0, 19)
-    assert lines(shown)[0].startswith("probes  0 of about 19  ┄")
+    assert lines(shown)[0].startswith("probes  0 of about 19 -:--:-- left")
     clock.now += 100
     shown.progress(Progress(config(0), 1, STEPS, 3.0))
-    assert "left" not in lines(shown)[0]
+    assert "-:--:-- left" in lines(shown)[0]
+    assert len(lines(shown)) == 2
 
 
 def test_the_bar_counts_parts_of_probes() -> None:
     """Probes that run side by side end together: between, it moves all the same, and never past its end."""
-    session = Session()
+    shown, _ = display(80)
     configs = [config(seed) for seed in range(10)]
-    session.stage(configs, 10, 30)
+    shown.stage(configs, 10, 30)
     for each in configs:
-        session.progress(Progress(each, STEPS // 2, STEPS, 3.0))
-    assert session.share == 0.5
+        shown.progress(Progress(each, STEPS // 2, STEPS, 3.0))
+    assert shown.tasks[0].percentage == 50
     for _ in range(30):
-        session.result(ended(configs[0]))
-    assert session.share == 1.0
+        shown.result(ended(configs[0]))
+    assert shown.tasks[0].percentage == 100
 
 
 def test_time_left_follows_from_this_session() -> None:
     """Ten probes in a minute, whatever was there before: the next ten take another."""
-    session = Session(clock := Clock())
+    shown, clock = display(80)
     configs = [config(seed) for seed in range(10)]
-    session.stage(configs, 30, 50)
+    shown.stage(configs, 30, 50)
     for each in configs:
         clock.now += 6
-        session.result(ended(each))
-    assert session.seconds_left == pytest.approx(60)
-    session.stage([config(99)], 40, 50)
-    session.progress(Progress(config(99), STEPS // 2, STEPS, 3.0))
-    assert session.seconds_left == pytest.approx(60 / 10.5 * 9.5)
+        shown.result(ended(each))
+    assert "40 of about 50 0:01:00 left" in lines(shown)[0]
+    shown.stage([config(99)], 40, 50)
+    clock.now += 3
+    shown.progress(Progress(config(99), STEPS // 2, STEPS, 3.0))
+    assert "40 of about 50 0:00:57 left" in lines(shown)[0]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "says"),
-    [
-        (45, "45 s left"),
-        (720, "12 min left"),
-        (11100, "3 h 05 min left"),
-        (7199.9, "2 h 00 min left"),
-        (4e5, "5 days left"),
-    ],
-)
-def test_time_left_in_words(seconds: float, says: str) -> None:
-    """In the unit that people wait in."""
+@pytest.mark.parametrize(("seconds", "says"), [(45, "0:00:45 left"), (11100, "3:05:00 left"), (4e5, "111:06:40 left")])
+def test_long_probes_have_a_time_left(seconds: float, says: str) -> None:
+    """However seldom there is news."""
     shown, clock = display(80)
-    shown.stage([config(0), config(1)], 0, 0)
-    clock.now += seconds
-    shown.result(ended(config(0)))
+    configs = [config(seed) for seed in range(3)]
+    shown.stage(configs, 0, 0)
+    for each in configs[:2]:
+        clock.now += seconds
+        shown.result(ended(each))
     assert says in lines(shown)[0]
 
 
 def test_the_lowest_loss_stays() -> None:
     """Neither a higher one nor one that diverged replaces it."""
-    session = Session()
+    shown, _ = display(80)
     for seed, loss in enumerate((2.5, 2.1, None, 2.4)):
-        session.result(ended(config(seed), loss))
-    assert session.lowest is not None
-    assert session.lowest.value == 2.1
+        shown.result(ended(config(seed), loss))
+    assert shown.lowest is not None
+    assert shown.lowest.value == 2.1
 
 
 def test_cost_counts_what_was_trained() -> None:
@@ -227,18 +232,18 @@ def test_cost_counts_what_was_trained() -> None:
     shown.result(ended(config(0, device="cuda")))
     shown.result(ended(config(1, device="cuda"), None))
     shown.result(ended(config(2, device="cuda"), reason="exit status 1"))
-    assert shown.session.operations == 2 * 6 * 1e5 * 16384 * 32
+    assert shown.operations == 2 * 6 * 1e5 * 16384 * 32
     assert "4.5 GPU-seconds, 6.3e+11 floating-point operations" in lines(shown)[2]
 
 
 def test_training_that_goes_back_redraws_its_curve() -> None:
     """A batch whose worker died starts again from its checkpoint."""
-    session = Session()
+    shown, _ = display(80)
     for step, loss in ((100, 3.0), (200, 2.0), (300, 1.0), (200, 2.5)):
-        session.progress(Progress(config(), step, 400, loss))
-    (running,) = session.running.values()
-    assert running.curve == [(100, 3.0), (200, 2.5)]
-    assert running.step == 200
+        shown.progress(Progress(config(), step, 400, loss))
+    (probe,) = shown.in_training.values()
+    assert probe.curve == [(100, 3.0), (200, 2.5)]
+    assert probe.step == 200
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, 1e308])
@@ -303,7 +308,7 @@ print("ended")
 
 def show(stderr: int, between: Callable[[], None]) -> subprocess.CompletedProcess[str]:
     """A display in a process of its own, whose stderr something happens to before its first probe."""
-    code = SHOW.format(tests=str(Path(__file__).parents[1]))
+    code = SHOW.format(tests=str(Path(__file__).parent))
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "60", "LINES": "20", "PYTHONIOENCODING": "utf-8"}
     with subprocess.Popen(
         [sys.executable, "-c", code],
