@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
 from torch import nn
+from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
@@ -148,7 +148,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str, tmp_path: Path) -> None:
+def test_every_step_is_as_recommended(run: str, tmp_path: Path) -> None:
     """The schedule is taken at the start of each step; LayerNorm and biases are spared."""
     recommendation = short("linear" if RUNS[run] else run, **RUNS[run])
     model = TinyLM()
@@ -160,7 +160,7 @@ def test_every_step_is_as_planned(run: str, tmp_path: Path) -> None:
     assert type(optimizer).__name__ == "AdamW"
     assert optimizer.param_groups[0]["betas"] == recommendation.run.betas
     assert optimizer.param_groups[0]["eps"] == recommendation.run.eps
-    assert_walks_as_planned(model, optimizer, trainer.lr_scheduler.step, plan(recommendation, "axolotl"))
+    assert_walks_as_recommended(model, optimizer, trainer.lr_scheduler.step, config_of(recommendation, "axolotl"))
 
 
 def test_defaults_are_the_librarys(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import EVERY_SCHEDULE
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
+from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
@@ -77,10 +77,10 @@ def clocked(optimizer: Any, duration: str) -> Any:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str, root: Path) -> None:
+def test_every_step_is_as_recommended(run: str, root: Path) -> None:
     """Each step has the schedule of the step before, taken at its start, or at its middle where it is a function."""
     recommendation = short(run if not RUNS[run] else "linear", **RUNS[run])
-    namespace, config = composed(emit("composer", recommendation).text), plan(recommendation, "composer")
+    namespace, config = composed(emit("composer", recommendation).text), config_of(recommendation, "composer")
     model = TinyLM()
     optimizer = namespace["build_optimizer"](*((model, model.lm_head) if run == "mup" else (model,)))
     assert Path(sys.modules["composer.optim"].__file__ or "").is_relative_to(root)
@@ -93,7 +93,7 @@ def test_every_step_is_as_planned(run: str, root: Path) -> None:
         scheduler.step()
         state.timestamp = state.timestamp.to_next_batch(samples=256)
 
-    assert_walks_as_planned(model, optimizer, next_step, config, lambda step: (max(step - 1, 0) + within) / STEPS)
+    assert_walks_as_recommended(model, optimizer, next_step, config, lambda step: (max(step - 1, 0) + within) / STEPS)
 
 
 def test_the_trainer_steps_its_schedulers_before_its_clock(root: Path) -> None:
@@ -120,7 +120,7 @@ def test_decay_of_a_group_does_not_depend_on_its_lr(root: Path) -> None:
     """The hidden matrices of muP have an eighth of the lr; their value is λ times their own lr."""
     recommendation = short("mup")
     hidden = recommendation.param_groups[0]
-    written = plan(recommendation, "composer").group("hidden").weight_decay
+    written = config_of(recommendation, "composer").group("hidden").weight_decay
     assert written == pytest.approx(hidden.weight_decay * hidden.peak_lr)
     assert conventions.CONVENTIONS["composer"].kind == "independent"
 

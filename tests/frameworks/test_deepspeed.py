@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
+from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
@@ -65,10 +65,10 @@ def adamw(scheduler: str = "", params: dict[str, Any] | None = None, **options: 
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str, deepspeed: Any) -> None:
+def test_every_step_is_as_recommended(run: str, deepspeed: Any) -> None:
     """The warm-up and WarmupDecayLR are a step behind the start of each step, all else is taken at it."""
     recommendation = short(run if " " not in run else "linear", **RUNS[run])
-    text, config = emit("deepspeed", recommendation).text, plan(recommendation, "deepspeed")
+    text, config = emit("deepspeed", recommendation).text, config_of(recommendation, "deepspeed")
     model = TinyLM()
     engine = engine_of(deepspeed, json.loads(text), model)
     assert engine.train_batch_size() == 256
@@ -83,7 +83,7 @@ def test_every_step_is_as_planned(run: str, deepspeed: Any) -> None:
             parameter.grad = torch.zeros_like(parameter)
 
     steps = SimpleNamespace(param_groups=engine.optimizer.param_groups, step=engine.step)
-    assert_walks_as_planned(model, steps, zero_gradients, config, progress)
+    assert_walks_as_recommended(model, steps, zero_gradients, config, progress)
     assert engine.global_steps == STEPS
 
 

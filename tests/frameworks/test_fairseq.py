@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 import pytest
-from plans import POINTS, STEPS, from_start, plan, read, short, shrink
+from walking import POINTS, STEPS, config_of, from_start, read, short, shrink
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
@@ -163,10 +163,10 @@ def walked() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(walked: dict[str, Any], run: str) -> None:
-    """lr and decay at the start of each step; `fixed` warms up over (t + 1) / W, which is 1/W of the peak above the plan."""
+def test_every_step_is_as_recommended(walked: dict[str, Any], run: str) -> None:
+    """lr and decay at the start of each step; `fixed` warms up over (t + 1) / W, which is 1/W of the peak above what is written."""
     recommendation = short("linear" if RUNS[run] else run, **RUNS[run])
-    config, result = plan(recommendation, "fairseq"), walked[run]
+    config, result = config_of(recommendation, "fairseq"), walked[run]
     assert config.schedule == recommendation.run.schedule
     assert result["arguments"]["max_update"] == config.total_steps == STEPS
     assert result["arguments"]["update_freq"] == [config.batch_size]
@@ -216,7 +216,7 @@ def test_findings_are_so(walked: dict[str, Any]) -> None:
 def test_reads_back_what_it_wrote(run: str) -> None:
     """Schedules beyond the common ones too."""
     part, recommendation = FRAMEWORKS["fairseq"](), short("linear", **RUNS[run])
-    written, back = plan(recommendation, "fairseq"), read(part, emit(part.name, recommendation).text)
+    written, back = config_of(recommendation, "fairseq"), read(part, emit(part.name, recommendation).text)
     for number in range(101):
         expected = written.lr_schedule.multiplier(number / 100)
         assert back.lr_schedule.multiplier(number / 100) == pytest.approx(expected, abs=1e-6), number

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import TinyLM, assert_walks_as_planned, plan, read, short
+from walking import TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
@@ -23,7 +23,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_step_is_as_recommended(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainer builds optimizer and scheduler; it takes its schedule at the start of each step."""
     from transformers import Trainer
 
@@ -38,7 +38,7 @@ def test_every_step_is_as_planned(run: str, tmp_path: Path, monkeypatch: pytest.
     trainer.create_optimizer_and_scheduler(num_training_steps=arguments.max_steps)
     assert trainer.lr_scheduler is not None
     real = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
-    assert_walks_as_planned(model, real, trainer.lr_scheduler.step, plan(recommendation, "huggingface"))
+    assert_walks_as_recommended(model, real, trainer.lr_scheduler.step, config_of(recommendation, "huggingface"))
 
 
 YAML = """

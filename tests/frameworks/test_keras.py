@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import EVERY_SCHEDULE
-from plans import POINTS, STEPS, from_start, plan, short, shrink
+from walking import POINTS, STEPS, config_of, from_start, short, shrink
 
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.emission import emit
@@ -60,7 +60,7 @@ def build(text: str, model: Any) -> Any:
 
 
 def assert_walks(keras: Any, text: str, config: Config) -> None:
-    """Every step on zero gradients; lr and decay of each variable are as planned at the start of the step.
+    """Every step on zero gradients; lr and decay of each variable are as recommended at the start of the step.
 
     Keras computes schedules and weights in single precision, so 3e-7 of the peak may be missing from the lr, and
     one rounding of a weight from the decay.
@@ -88,19 +88,19 @@ def assert_walks(keras: Any, text: str, config: Config) -> None:
 
 
 @pytest.mark.parametrize("run", NAMED)
-def test_every_step_is_as_planned(keras: Any, run: str) -> None:
+def test_every_step_is_as_recommended(keras: Any, run: str) -> None:
     """lr at every step; decay of each kind of variable at five of them."""
     recommendation = short(run)
-    assert_walks(keras, emit("keras", recommendation).text, plan(recommendation, "keras"))
+    assert_walks(keras, emit("keras", recommendation).text, config_of(recommendation, "keras"))
 
 
 @pytest.mark.parametrize(
     ("schedule", "warmup"), [(name, steps) for name in WHOLE for steps in (0, 40) if steps or name != "inverse-sqrt"]
 )
-def test_every_schedule_is_as_planned(keras: Any, schedule: str, warmup: int) -> None:
+def test_every_schedule_is_as_recommended(keras: Any, schedule: str, warmup: int) -> None:
     """Keras has or can be given every schedule there is, with and without a warm-up; inverse-sqrt needs one."""
     recommendation = short("linear", schedule=schedule, **{"warmup_steps": warmup, **WHOLE[schedule]})
-    config = plan(recommendation, "keras")
+    config = config_of(recommendation, "keras")
     assert config.schedule == schedule
     assert_walks(keras, emit("keras", recommendation).text, config)
 

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from plans import POINTS, STEPS, advice, from_start, plan, read, short
+from walking import POINTS, STEPS, advice, config_of, from_start, read, short
 
 from adamw_scale import TrainingRun, recommend
 from adamw_scale.frameworks import FRAMEWORKS
@@ -112,7 +112,7 @@ def tiny_model(levanter: Any) -> Any:
 
 
 def assert_walks(levanter: Any, optimizer: Any, config: Config) -> None:
-    """Every step on zero gradients; the decay of every tensor is as planned, at the start of each step.
+    """Every step on zero gradients; the decay of every tensor is as recommended, at the start of each step.
 
     Schedules are optax's, in single precision, so 3e-7 of the peak may be missing.
     """
@@ -144,10 +144,10 @@ def assert_walks(levanter: Any, optimizer: Any, config: Config) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(levanter: Any, run: str, tmp_path: Path) -> None:
+def test_every_step_is_as_recommended(levanter: Any, run: str, tmp_path: Path) -> None:
     """Parsed, built and walked by Levanter; embeddings decay as recommended, not as its default mask has it."""
     recommendation = short("linear" if RUNS[run] else run, **RUNS[run])
-    text, config = emit("levanter", recommendation).text, plan(recommendation, "levanter")
+    text, config = emit("levanter", recommendation).text, config_of(recommendation, "levanter")
     real = parsed(levanter, text, tmp_path)
     assert real.trainer.num_train_steps == config.total_steps == STEPS
     assert real.trainer.train_batch_size == config.batch_size
@@ -161,7 +161,7 @@ def test_reads_back_what_it_wrote(run: str) -> None:
     """Schedules beyond the common ones too."""
     recommendation = short("linear", **RUNS[run])
     part = FRAMEWORKS["levanter"]()
-    written, back = plan(recommendation, "levanter"), read(part, emit(part.name, recommendation).text)
+    written, back = config_of(recommendation, "levanter"), read(part, emit(part.name, recommendation).text)
     assert back.weight_decay_schedule == written.weight_decay_schedule
     for number in range(101):
         expected = written.lr_schedule.multiplier(number / 100)
@@ -173,7 +173,7 @@ def test_adamc_has_the_recommended_decay_at_peak() -> None:
     recommendation = recommend(
         TrainingRun(**{**advice("linear").run.model_dump(), "weight_decay_schedule": "follows-lr"})
     )
-    assert plan(recommendation, "levanter").weight_decay == recommendation.weight_decay
+    assert config_of(recommendation, "levanter").weight_decay == recommendation.weight_decay
     factor = advice("linear").weight_decay / recommendation.weight_decay
     assert factor == pytest.approx(2 / 3, rel=1e-3)  # mean of s * s over mean of s
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from plans import KINDS, POINTS, STEPS, TinyLM, assert_walks_as_planned, plan, short, shrink
+from walking import KINDS, POINTS, STEPS, TinyLM, assert_walks_as_recommended, config_of, short, shrink
 
 from adamw_scale.frameworks.emission import emit
 
@@ -65,22 +65,22 @@ def fit(module: Any, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str) -> None:
+def test_every_step_is_as_recommended(run: str) -> None:
     """What configure_optimizers returns, without the trainer."""
     recommendation = short(run)
-    module, config = module_of(emit("lightning", recommendation).text), plan(recommendation, "lightning")
+    module, config = module_of(emit("lightning", recommendation).text), config_of(recommendation, "lightning")
     built = module.configure_optimizers()
     assert built["lr_scheduler"].pop("interval") == "step"
     step = built["lr_scheduler"].pop("scheduler").step
     assert built["lr_scheduler"] == {}
-    assert_walks_as_planned(module.model, built["optimizer"], step, config, lambda step: (step + 0.5) / STEPS)
+    assert_walks_as_recommended(module.model, built["optimizer"], step, config, lambda step: (step + 0.5) / STEPS)
 
 
 @pytest.mark.parametrize(("run", "accumulate"), [("mup", 1), ("cosine-to-10-percent", 2)])
 def test_trainer_takes_the_steps(run: str, accumulate: int) -> None:
     """The schedule is taken at the middle of each step; a step is the optimizer's, however many batches it takes."""
     recommendation = short(run)
-    module, config = module_of(emit("lightning", recommendation).text), plan(recommendation, "lightning")
+    module, config = module_of(emit("lightning", recommendation).text), config_of(recommendation, "lightning")
     fit(module, max_steps=STEPS, accumulate_grad_batches=accumulate)
     assert len(module.seen) == STEPS
     for step in POINTS:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
+from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
@@ -56,7 +56,7 @@ def lr_at(given: Any, optimizer: Any, iteration: int, devices: int = 1) -> float
 
 @pytest.mark.parametrize("warmup", [40, 0])
 @pytest.mark.parametrize("devices", [1, 8])
-def test_every_step_is_as_planned(devices: int, warmup: int, tmp_path: Path) -> None:
+def test_every_step_is_as_recommended(devices: int, warmup: int, tmp_path: Path) -> None:
     """A step has the learning rate of its last micro-batch: with G of them, (t + 1 - 1/G) / T of the run."""
     recommendation = short("cosine-to-10-percent", warmup_steps=warmup)
     given = parsed(emit("litgpt", recommendation).text, tmp_path)
@@ -73,11 +73,11 @@ def test_every_step_is_as_planned(devices: int, warmup: int, tmp_path: Path) -> 
             assert next_at <= STEPS
 
     optimizer.param_groups[0]["lr"] = lr_at(given, optimizer, batches - 1, devices)
-    assert_walks_as_planned(
+    assert_walks_as_recommended(
         model,
         optimizer,
         next_step,
-        plan(recommendation, "litgpt"),
+        config_of(recommendation, "litgpt"),
         lambda step: (step + 1 - 1 / batches) / STEPS,
     )
 

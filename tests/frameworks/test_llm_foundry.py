@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
+from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
@@ -113,10 +113,10 @@ def built(real: SimpleNamespace, text: str, model: torch.nn.Module) -> tuple[Any
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.filterwarnings("ignore:InverseSquareRootWithWarmupScheduler")  # is experimental
-def test_every_step_is_as_planned(run: str, real: SimpleNamespace) -> None:
+def test_every_step_is_as_recommended(run: str, real: SimpleNamespace) -> None:
     """Each step has the schedule of the start of the step before: the Trainer steps schedulers before its clock."""
     recommendation = short(run if not RUNS[run] else "linear", **RUNS[run])
-    text, config = emit("llm-foundry", recommendation).text, plan(recommendation, "llm-foundry")
+    text, config = emit("llm-foundry", recommendation).text, config_of(recommendation, "llm-foundry")
     assert "nearest-schedule" not in text
     model = TinyLM()
     optimizer, scheduler, state = built(real, text, model)
@@ -125,7 +125,7 @@ def test_every_step_is_as_planned(run: str, real: SimpleNamespace) -> None:
         scheduler.step()
         state.timestamp = state.timestamp.to_next_batch(samples=256)
 
-    assert_walks_as_planned(model, optimizer, next_step, config, lambda step: max(step - 1, 0) / STEPS)
+    assert_walks_as_recommended(model, optimizer, next_step, config, lambda step: max(step - 1, 0) / STEPS)
 
 
 def test_defaults_are_the_libraries(real: SimpleNamespace) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from plans import BASE, STEPS, from_start, plan, read, short
+from walking import BASE, STEPS, config_of, from_start, read, short
 
 from adamw_scale import TrainingRun, recommend
 from adamw_scale.frameworks import FRAMEWORKS
@@ -56,14 +56,14 @@ def real_lr(given: dict[str, Any], step: int) -> float:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str) -> None:
-    """The lr is what the plan has at the start of each step, but that every phase is one step shorter.
+def test_every_step_is_as_recommended(run: str) -> None:
+    """The lr is what is written at the start of each step, but that every phase is one step shorter.
 
     With W steps of warm-up and D of fall, MaxText takes them over W - 1 and D - 1 steps: the lr differs by at most 1/W
     of the peak in the warm-up, by 1/D in a linear and pi / 2 / D in a cosine fall, and in sum by less than one step.
     """
     recommendation = short("linear" if RUNS[run] else run, **RUNS[run])
-    config = plan(recommendation, "maxtext")
+    config = config_of(recommendation, "maxtext")
     given = yaml.safe_load(emit("maxtext", recommendation).text)
     assert given["steps"] == config.total_steps == STEPS
     assert int(STEPS * given["warmup_steps_fraction"]) == config.warmup_steps
@@ -73,21 +73,23 @@ def test_every_step_is_as_planned(run: str) -> None:
     falling = STEPS * schedule.falling_fraction
     difference = 0.0
     for step in range(STEPS):
-        lr, planned = real_lr(given, step) / peak, schedule.multiplier(from_start(step))
+        lr, wanted = real_lr(given, step) / peak, schedule.multiplier(from_start(step))
         bound = 1 / warmup if step < warmup else math.pi / 2 / falling
-        assert lr == pytest.approx(planned, abs=bound * (1 + 1e-6)), step
-        difference += lr - planned
+        assert lr == pytest.approx(wanted, abs=bound * (1 + 1e-6)), step
+        difference += lr - wanted
     assert abs(difference) < 1
     assert given["adam_weight_decay"] == pytest.approx(recommendation.weight_decay, rel=1e-7)
 
 
-def test_fractions_are_rounded_down_to_the_planned_steps() -> None:
+def test_fractions_are_rounded_down_to_whole_steps() -> None:
     """A plain W / S loses a step for many runs, 22 steps with 15 of warm-up among them."""
     assert int(22 * (15 / 22)) == 14
     part = FRAMEWORKS["maxtext"]()
     for total in (22, 100, 1777, 49_591, 3_000_001):
         for warmup in {1, total // 3, 2 * total // 3, 15}:
-            config = plan(short("linear"), "maxtext").model_copy(update={"total_steps": total, "warmup_steps": warmup})
+            config = config_of(short("linear"), "maxtext").model_copy(
+                update={"total_steps": total, "warmup_steps": warmup}
+            )
             given = yaml.safe_load(part.write(config))
             assert int(total * given["warmup_steps_fraction"]) == warmup
             assert int(total * given["wsd_decay_steps_fraction"]) == total - warmup

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from plans import advice, plan, read, short
 from torch import nn
+from walking import advice, config_of, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
@@ -27,10 +27,10 @@ def real_scheduler(optimizer: torch.optim.Optimizer, **arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str) -> None:
+def test_every_step_is_as_recommended(run: str) -> None:
     """The scheduler sets lr and weight decay of each step, taken at its end."""
     recommendation = short("linear", schedule=run) if run == "inverse-sqrt" else short(run)
-    given, config = arguments_of(emit("megatron", recommendation).text), plan(recommendation, "megatron")
+    given, config = arguments_of(emit("megatron", recommendation).text), config_of(recommendation, "megatron")
     assert (given["weight-decay-incr-style"], given["optimizer"]) == ("constant", "adam")
     assert given["global-batch-size"] == "256"
     optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(2, 2))], lr=1.0)

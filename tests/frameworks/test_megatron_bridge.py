@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
+from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import parse
@@ -122,16 +122,16 @@ def defined(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str, bridge: SimpleNamespace) -> None:
+def test_every_step_is_as_recommended(run: str, bridge: SimpleNamespace) -> None:
     """The scheduler counts samples, and is at the start of each step; biases and gains do not decay."""
     recommendation = short(run if not RUNS[run] else "linear", **RUNS[run])
-    text, config = emit("megatron-bridge", recommendation).text, plan(recommendation, "megatron-bridge")
+    text, config = emit("megatron-bridge", recommendation).text, config_of(recommendation, "megatron-bridge")
     given, model = defined(text), TinyLM()
     assert given["train"].train_iters == STEPS
     batch = given["train"].global_batch_size
     assert batch == config.batch_size
     optimizer, scheduler = built(bridge, given["optimizer"], given["scheduler"], given["train"], model)
-    assert_walks_as_planned(model, optimizer, lambda: scheduler.step(increment=batch), config)
+    assert_walks_as_recommended(model, optimizer, lambda: scheduler.step(increment=batch), config)
     assert (optimizer.defaults["betas"], optimizer.defaults["eps"]) == (config.betas, config.eps)
 
 

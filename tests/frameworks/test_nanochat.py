@@ -5,7 +5,7 @@ import re
 import shlex
 
 import pytest
-from plans import STEPS, plan, read, short
+from walking import STEPS, config_of, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
@@ -41,11 +41,11 @@ def scale(given: dict[str, float]) -> float:
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("batch", [1, 4])
-def test_every_step_is_as_planned(run: str, batch: int) -> None:
+def test_every_step_is_as_recommended(run: str, batch: int) -> None:
     """The warm-up is taken at the end of a step, everything after it at the start."""
     tokens = batch * 256 * 2048
     recommendation = short(run, batch_size=tokens, dataset_size=STEPS * tokens)
-    given, config = arguments_of(emit("nanochat", recommendation).text), plan(recommendation, "nanochat")
+    given, config = arguments_of(emit("nanochat", recommendation).text), config_of(recommendation, "nanochat")
     assert given["total-batch-size"] == tokens
     assert given["num-iterations"] == STEPS
     for step in range(STEPS):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
+from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
@@ -24,17 +24,17 @@ def lr_at(it: int, given: dict[str, Any]) -> float:
 
 
 def sampled(step: int, warmup: int = 40) -> float:
-    """Progress at which a step takes the plan's schedule: in the warm-up (it + 1) / (W + 1) of it, then the step's start."""
+    """Progress at which a step takes the schedule: in the warm-up (it + 1) / (W + 1) of it, then the step's start."""
     return (step + 1) / (warmup + 1) * warmup / STEPS if step < warmup else step / STEPS
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str) -> None:
-    """All 400 steps; in the warm-up the lr is above the plan's by at most 1 / (W + 1) of the peak, then equal."""
+def test_every_step_is_as_recommended(run: str) -> None:
+    """All 400 steps; in the warm-up the lr is above what is written's by at most 1 / (W + 1) of the peak, then equal."""
     recommendation = short(run)
     given: dict[str, Any] = {}
     exec(emit("nanogpt", recommendation).text, given)
-    config = plan(recommendation, "nanogpt")
+    config = config_of(recommendation, "nanogpt")
     assert given["decay_lr"] is True
     assert given["max_iters"] + 1 == STEPS  # `if iter_num > max_iters: break` after each step
     assert given["batch_size"] * given["gradient_accumulation_steps"] == 256
@@ -58,7 +58,7 @@ def test_every_step_is_as_planned(run: str) -> None:
         for group in optimizer.param_groups:
             group["lr"] = lr
 
-    assert_walks_as_planned(model, optimizer, next_step, config, sampled)
+    assert_walks_as_recommended(model, optimizer, next_step, config, sampled)
 
 
 @pytest.mark.parametrize("run", ["linear", "wsd", "linear-to-20-percent"])

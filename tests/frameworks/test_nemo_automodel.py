@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from plans import STEPS, assert_walks_as_planned, plan, read, short
 from torch import nn
+from walking import STEPS, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
@@ -85,13 +85,13 @@ def learning_rates(text: str, count: int = 20) -> list[float]:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str) -> None:
+def test_every_step_is_as_recommended(run: str) -> None:
     """The scheduler is at the start of each step, lr and decay of every group times its multipliers."""
     recommendation = short(run if not RUNS[run] else "linear", **RUNS[run])
-    text, config = emit("nemo-automodel", recommendation).text, plan(recommendation, "nemo-automodel")
+    text, config = emit("nemo-automodel", recommendation).text, config_of(recommendation, "nemo-automodel")
     model = Llama()
     optimizer, scheduler = built(text, model)
-    assert_walks_as_planned(model, optimizer, lambda: scheduler.step(1), config, kinds=KINDS)
+    assert_walks_as_recommended(model, optimizer, lambda: scheduler.step(1), config, kinds=KINDS)
     assert optimizer.param_groups[0]["betas"] == config.betas
     assert optimizer.param_groups[0]["eps"] == config.eps
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plans import STEPS, assert_walks_as_planned, from_end, plan, read, short
 from torch import nn
+from walking import STEPS, assert_walks_as_recommended, config_of, from_end, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
@@ -74,10 +74,10 @@ def named(run: str) -> str:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str) -> None:
+def test_every_step_is_as_recommended(run: str) -> None:
     """The scheduler is asked before each step, with the step counted from 1: the schedule at the end of the step."""
     recommendation = short(named(run), **RUNS[run])
-    given, config = built(emit("olmo-core", recommendation).text), plan(recommendation, "olmo-core")
+    given, config = built(emit("olmo-core", recommendation).text), config_of(recommendation, "olmo-core")
     assert (given["max_duration"].value, given["max_duration"].unit) == (STEPS, "steps")
     model, trainer = OLMo(), SimpleNamespace(global_step=0, max_steps=STEPS)
     optimizer = given["optim"].build(model)
@@ -88,7 +88,7 @@ def test_every_step_is_as_planned(run: str) -> None:
             given["scheduler"].set_lr(group, trainer)
 
     next_step()
-    assert_walks_as_planned(model, optimizer, next_step, config, from_end, KINDS)
+    assert_walks_as_recommended(model, optimizer, next_step, config, from_end, KINDS)
 
 
 def test_batch_is_in_tokens() -> None:

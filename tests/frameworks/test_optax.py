@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from conftest import EVERY_SCHEDULE
-from plans import POINTS, RUNS, STEPS, advice, from_start, plan, short
+from walking import POINTS, RUNS, STEPS, advice, config_of, from_start, short
 
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.emission import emit
@@ -50,7 +50,7 @@ def build(text: str) -> Any:
 
 
 def assert_walks(text: str, config: Config) -> None:
-    """Every step on zero gradients, compiled; the decay of every tensor is as planned at the start of the step.
+    """Every step on zero gradients, compiled; the decay of every tensor is as recommended at the start of the step.
 
     optax divides its 32-bit count in single precision whatever the weights are, so 2e-7 of the peak may be missing.
     """
@@ -77,14 +77,14 @@ def assert_walks(text: str, config: Config) -> None:
 
 
 @pytest.mark.parametrize("run", NAMED)
-def test_every_step_is_as_planned(run: str) -> None:
+def test_every_step_is_as_recommended(run: str) -> None:
     """Decay is lr times λ, so it tells both, group by group."""
     recommendation = short(run)
-    assert_walks(emit("optax", recommendation).text, plan(recommendation, "optax"))
+    assert_walks(emit("optax", recommendation).text, config_of(recommendation, "optax"))
 
 
 @pytest.mark.parametrize("schedule", WHOLE)
-def test_every_schedule_is_as_planned(schedule: str) -> None:
+def test_every_schedule_is_as_recommended(schedule: str) -> None:
     """optax has or can be given every schedule there is."""
     fields = dict(WHOLE[schedule])
     if schedule == "table":
@@ -92,29 +92,29 @@ def test_every_schedule_is_as_planned(schedule: str) -> None:
     elif schedule == "one-cycle":
         fields["warmup_steps"] = 120
     recommendation = short("linear", schedule=schedule, **fields)
-    config = plan(recommendation, "optax")
+    config = config_of(recommendation, "optax")
     assert config.schedule == schedule
     assert_walks(emit("optax", recommendation).text, config)
 
 
 @pytest.mark.parametrize("shape", [{"weight_decay_schedule": name} for name in ("follows-lr", "linear", "cosine")])
 @pytest.mark.parametrize("run", ["cosine-to-10-percent", "mup"])
-def test_decay_with_a_schedule_is_as_planned(run: str, shape: dict[str, Any]) -> None:
+def test_decay_with_a_schedule_is_as_recommended(run: str, shape: dict[str, Any]) -> None:
     """adamw takes a schedule as its weight decay, counted as the learning rate's."""
     end = {} if shape["weight_decay_schedule"] == "follows-lr" else {"final_weight_decay_fraction": 0.3}
     recommendation = short(run, **shape, **end)
-    config = plan(recommendation, "optax")
+    config = config_of(recommendation, "optax")
     assert config.weight_decay_schedule == shape["weight_decay_schedule"]
     assert_walks(emit("optax", recommendation).text, config)
 
 
 @pytest.mark.parametrize("run", ["linear", "mup", "wsd-1-sqrt"])
-def test_learning_rate_itself_is_as_planned(run: str) -> None:
+def test_learning_rate_itself_is_as_recommended(run: str) -> None:
     """The schedule at every step, also of what does not decay."""
     recommendation = short(run)
     namespace: dict[str, Any] = {"__name__": "snippet"}
     exec(emit("optax", recommendation).text, namespace)
-    schedule = plan(recommendation, "optax").lr_schedule
+    schedule = config_of(recommendation, "optax").lr_schedule
     rate = namespace["learning_rate"](3e-4)
     for step in range(STEPS):
         assert float(rate(step)) == pytest.approx(3e-4 * schedule.multiplier(from_start(step)), rel=1e-6, abs=1e-14)

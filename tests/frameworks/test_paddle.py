@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import EVERY_SCHEDULE
-from plans import KINDS, POINTS, RUNS, STEPS, from_start, plan, short, shrink
+from walking import KINDS, POINTS, RUNS, STEPS, config_of, from_start, short, shrink
 
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.emission import emit
@@ -28,7 +28,7 @@ def paddle() -> Iterator[Any]:
 
 
 def tiny_model(paddle: Any) -> Any:
-    """One tensor of each kind, with the names of `plans.KINDS`, all ones."""
+    """One tensor of each kind, with the names of `walking.KINDS`, all ones."""
     nn = paddle.nn
     model = nn.LayerDict(
         {
@@ -44,7 +44,7 @@ def tiny_model(paddle: Any) -> Any:
 
 
 def assert_walks(paddle: Any, text: str, config: Config) -> None:
-    """Every step on zero gradients; lr and decay of every tensor are as planned.
+    """Every step on zero gradients; lr and decay of every tensor are as recommended.
 
     Paddle's own schedulers take the start of each step, a LambdaDecay as written its middle; the eight digits in which it
     is written leave 1e-8 of the peak.
@@ -74,23 +74,23 @@ def assert_walks(paddle: Any, text: str, config: Config) -> None:
 
 
 @pytest.mark.parametrize("run", NAMED)
-def test_every_step_is_as_planned(paddle: Any, run: str) -> None:
+def test_every_step_is_as_recommended(paddle: Any, run: str) -> None:
     """lr at every step, decay of every kind of tensor at five of them."""
     recommendation = short(run)
-    assert_walks(paddle, emit("paddle", recommendation).text, plan(recommendation, "paddle"))
+    assert_walks(paddle, emit("paddle", recommendation).text, config_of(recommendation, "paddle"))
 
 
 @pytest.mark.parametrize(
     ("schedule", "warmup"),
     [(name, steps) for name in EVERY_SCHEDULE for steps in (0, 40) if steps or name != "inverse-sqrt"],
 )
-def test_every_schedule_is_as_planned(paddle: Any, schedule: str, warmup: int) -> None:
+def test_every_schedule_is_as_recommended(paddle: Any, schedule: str, warmup: int) -> None:
     """Paddle has or can be given every schedule there is, with and without a warm-up; inverse-sqrt needs one."""
     fields = {key: each for key, each in EVERY_SCHEDULE[schedule].items() if key != "warmup_fraction"}
     recommendation = short(
         "linear", schedule=schedule, **{**fields, "warmup_steps": None if schedule == "table" else warmup}
     )
-    config, text = plan(recommendation, "paddle"), emit("paddle", recommendation).text
+    config, text = config_of(recommendation, "paddle"), emit("paddle", recommendation).text
     assert config.schedule == schedule
     assert ("LambdaDecay" not in text) == (schedule in OWN and (schedule != "constant" or bool(warmup)))
     assert_walks(paddle, text, config)

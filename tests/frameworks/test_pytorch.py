@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from plans import RUNS, STEPS, TinyLM, advice, assert_walks_as_planned, plan, read, short
+from walking import RUNS, STEPS, TinyLM, advice, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
@@ -22,13 +22,13 @@ def build(text: str, model: TinyLM, *, by_group: bool) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("run", NAMED)
-def test_every_step_is_as_planned(run: str) -> None:
+def test_every_step_is_as_recommended(run: str) -> None:
     """The snippet takes its schedule at the middle of each step."""
     recommendation = short(run)
     model = TinyLM()
     optimizer, scheduler = build(emit("pytorch", recommendation).text, model, by_group=run == "mup")
-    config = plan(recommendation, "pytorch")
-    assert_walks_as_planned(model, optimizer, scheduler.step, config, lambda step: (step + 0.5) / STEPS)
+    config = config_of(recommendation, "pytorch")
+    assert_walks_as_recommended(model, optimizer, scheduler.step, config, lambda step: (step + 0.5) / STEPS)
 
 
 @pytest.mark.parametrize("run", RUNS)

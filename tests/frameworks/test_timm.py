@@ -12,7 +12,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
+from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
@@ -99,7 +99,7 @@ def walk(scheduler: Any, optimizer: Any, steps: int = STEPS) -> list[float]:
 
 @pytest.mark.parametrize("epochs", [1, 10])
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str, epochs: int, real: SimpleNamespace) -> None:
+def test_every_step_is_as_recommended(run: str, epochs: int, real: SimpleNamespace) -> None:
     """The schedule is taken at the start of each step; corrected decay falls with the square of the lr."""
     name, changes = (
         (run, {}) if not RUNS[run] else ("cosine-to-10-percent" if run == "no-warmup" else "linear", RUNS[run])
@@ -109,14 +109,14 @@ def test_every_step_is_as_planned(run: str, epochs: int, real: SimpleNamespace) 
     given = arguments_of(emit("timm", recommendation).text)
     assert given.batch_size == (1024 if run == "samples" else 256)
     assert isinstance(given.warmup_epochs, int) == (epochs == 10 or run == "no-warmup")  # train.py wants whole epochs
-    model, config = TinyLM(), plan(recommendation, "timm")
+    model, config = TinyLM(), config_of(recommendation, "timm")
     optimizer, scheduler, whole_run = built(real, given, model, STEPS // epochs)
     assert whole_run == pytest.approx(epochs)
     if run == "follows-lr":
         assert (given.opt, config.convention) == ("adamc", "timm")
         config = config.model_copy(update={"convention": "timm-corrected"})
     steps = iter(range(1, STEPS + 1))
-    assert_walks_as_planned(model, optimizer, lambda: scheduler.step_update(num_updates=next(steps)), config)
+    assert_walks_as_recommended(model, optimizer, lambda: scheduler.step_update(num_updates=next(steps)), config)
 
 
 def test_defaults_are_the_librarys(real: SimpleNamespace) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from plans import STEPS, assert_walks_as_planned, plan, read, short
 from torch import nn
+from walking import STEPS, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
@@ -61,17 +61,17 @@ def built(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str) -> None:
+def test_every_step_is_as_recommended(run: str) -> None:
     """Warm-up is taken at the end of each step and the fall at its start, so the peak is there for two steps."""
     recommendation = short(run if run in KNOWN else "linear", **RUNS[run])
-    given, config = built(emit("torchtitan", recommendation).text), plan(recommendation, "torchtitan")
+    given, config = built(emit("torchtitan", recommendation).text), config_of(recommendation, "torchtitan")
     assert given["training"].steps == STEPS
     model = TitanLM()
     optimizers = given["optimizer"].build(model_parts=[model])
     schedulers = given["lr_scheduler"].build(optimizers=optimizers, training_steps=STEPS)
     (optimizer,) = optimizers
     warmup = config.warmup_steps or 0
-    assert_walks_as_planned(
+    assert_walks_as_recommended(
         model,
         optimizer,
         schedulers.step,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from plans import STEPS, TinyLM, assert_walks_as_planned, plan, read, short
+from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
@@ -59,13 +59,13 @@ def built(instantiate: Any, text: str, model: torch.nn.Module, steps_per_epoch: 
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_step_is_as_planned(run: str, instantiate: Any) -> None:
+def test_every_step_is_as_recommended(run: str, instantiate: Any) -> None:
     """The scheduler is at the start of each step; everything decays alike."""
     recommendation = short(run if run in ("constant", "samples") else "linear", **RUNS[run])
-    text, config = emit("torchtune", recommendation).text, plan(recommendation, "torchtune")
+    text, config = emit("torchtune", recommendation).text, config_of(recommendation, "torchtune")
     model = TinyLM()
     optimizer, scheduler = built(instantiate, text, model, STEPS + 100)
-    assert_walks_as_planned(model, optimizer, scheduler.step, config)
+    assert_walks_as_recommended(model, optimizer, scheduler.step, config)
     assert (tuple(optimizer.defaults["betas"]), optimizer.defaults["eps"]) == (config.betas, config.eps)
 
 

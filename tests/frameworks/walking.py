@@ -1,4 +1,4 @@
-"""What a plan asks of a real optimizer and scheduler, step by step; shared by the tests of every framework."""
+"""What is written for a recommendation, walked step by step against the real optimizer and scheduler."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -54,8 +54,8 @@ def read(framework: Framework, text: str) -> Config:
     return framework.read(parse(text, among=framework.formats))
 
 
-def plan(recommendation: Recommendation, framework: str) -> Config:
-    """What a framework is asked to do."""
+def config_of(recommendation: Recommendation, framework: str) -> Config:
+    """The config that carries a recommendation in a framework, before it is spelled in its words."""
     return translated(recommendation, FRAMEWORKS[framework]()).config
 
 
@@ -103,7 +103,7 @@ def from_end(step: int) -> float:
     return (step + 1) / STEPS
 
 
-def assert_walks_as_planned(
+def assert_walks_as_recommended(
     model: nn.Module,
     optimizer: Any,
     next_step: Callable[[], Any],
@@ -111,7 +111,7 @@ def assert_walks_as_planned(
     progress: Callable[[int], float] = from_start,
     kinds: Mapping[str, str] = KINDS,
 ) -> None:
-    """Take every step of the run on zero gradients; at five of them compare lr and decay of every tensor with the plan.
+    """Take every step of the run on zero gradients; at five of them compare lr and decay of every tensor with the config.
 
     `next_step` advances the scheduler. Without gradients AdamW changes a weight by its decay alone.
     """
