@@ -7,11 +7,11 @@ own, or a learning rate of their own, embeddings and output no longer decay (cor
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, Group, same_decay
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, Group, same_decay
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.huggingface import OPTIMIZERS as TRAINERS
 from adamw_scale.frameworks.huggingface import HuggingFace, read_scheduler, scheduler_of
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
@@ -31,28 +31,26 @@ TABLE = 64  # points of a schedule that has no name here
 class Axolotl(Framework):
     """The keys of a YAML config that are about the optimizer; merge them into one that has model and data."""
 
-    name: ClassVar[str] = "axolotl"
-    title: ClassVar[str] = "axolotl"
-    language: ClassVar[Language] = "yaml"
-    convention: ClassVar[str] = "pytorch"
-    undecayed: ClassVar[frozenset[str]] = frozenset({NORM_AND_BIAS})
-    undecayed_by_default: ClassVar[str] = "LayerNorm modules, biases, names like norm; embeddings do decay"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
-    how_to_group: ClassVar[str] = (
-        "lr_groups gives modules a learning rate, but weight decay is one number; for more, create the optimizer in a plugin"
-    )
-    schedules: ClassVar[tuple[str, ...]] = HuggingFace.schedules
-    only_to_zero: ClassVar[frozenset[str]] = HuggingFace.only_to_zero
-    reads: ClassVar[str] = "its YAML"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "axolotl"
+    title = "axolotl"
+    language = "yaml"
+    convention = "pytorch"
+    undecayed = frozenset({NORM_AND_BIAS})
+    undecayed_by_default = "LayerNorm modules, biases, names like norm; embeddings do decay"
+    grouping = "none"
+    how_to_group = "lr_groups gives modules a learning rate, but weight decay is one number; for more, create the optimizer in a plugin"
+    schedules = HuggingFace.schedules
+    only_to_zero = HuggingFace.only_to_zero
+    reads = "its YAML"
+    signs = frozenset(
         {
             *("base_model", "sequence_len", "sample_packing", "val_set_size", "dataset_prepared_path", "num_epochs"),
             *("micro_batch_size", "lr_scheduler", "cosine_min_lr_ratio", "pad_to_sequence_len", "train_on_inputs"),
             "gradient_accumulation_steps",
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"YAML"})
-    proven: ClassVar[str] = "axolotl 0.19, on transformers 5.23"
+    formats = frozenset({"YAML"})
+    proven = "axolotl 0.19, on transformers 5.23"
 
     def has(self, schedule: Schedule) -> bool:
         """Restarts are of one length here."""
@@ -112,8 +110,7 @@ class Axolotl(Framework):
             per_device_batch_size=micro,
             accumulation=accumulation,
             sequence_length=keys.number("sequence_len"),
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -134,14 +131,11 @@ def _groups(keys: Keys, optimizer: str, weight_decay: float, peak_lr: float | No
         return same_decay(weight_decay, Axolotl.undecayed)
     if weight_decay:
         keys.note(
-            Finding(
-                code="embeddings-spared",
-                severity="note",
-                message=f"axolotl does not decay parameters named like embed_tokens and lm_head once {why[0]}, which it "
-                "otherwise does",
-                fix="nothing to do if it is meant",
-                key=next((key for key in OWN_GROUPING if keys.raw(key)), "optimizer"),
-            )
+            "embeddings-spared",
+            next((key for key in OWN_GROUPING if keys.raw(key)), "optimizer"),
+            f"axolotl does not decay parameters named like embed_tokens and lm_head once {why[0]}, which it "
+            "otherwise does",
+            fix="nothing to do if it is meant",
         )
     scale, own = keys.number("embedding_lr_scale"), keys.number("embedding_lr")
     factor = scale or (own / peak_lr if own and peak_lr else 1.0)
@@ -162,21 +156,18 @@ def _betas(keys: Keys, optimizer: str) -> tuple[float, float]:
         return keys.betas((0.9, 0.999), "adam_beta1", "adam_beta2")
     own = OWN_BETAS.get(optimizer, (0.9, 0.999))
     if given:
-        keys.note(
-            Finding(
-                code="ignored-key",
-                severity="error",
-                message=f"{given[0]} alone is not passed on to {optimizer}, which trains with betas {own[0]} and {own[1]}",
-                fix="write adam_beta1 and adam_beta2",
-                key=given[0],
-            )
+        keys.error(
+            "ignored-key",
+            given[0],
+            f"{given[0]} alone is not passed on to {optimizer}, which trains with betas {own[0]} and {own[1]}",
+            fix="write adam_beta1 and adam_beta2",
         )
     return own
 
 
 def _read_schedule(keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
     """Schedule fields; names of axolotl's own beside the Trainer's."""
-    keys.findings += _ignored(keys)
+    _note_ignored(keys)
     warmup = _warmup(keys, steps)
     name, ratio = keys.text("lr_scheduler") or "cosine", keys.number("cosine_min_lr_ratio") or 0.0
     if name == "one_cycle":
@@ -214,14 +205,11 @@ def _warmup(keys: Keys, total: float | None) -> dict[str, float]:
     """Warm-up in steps where they are known; a single step becomes two."""
     steps, ratio = keys.number("warmup_steps"), keys.number("warmup_ratio")
     if steps and ratio:
-        keys.note(
-            Finding(
-                code="refused-value",
-                severity="error",
-                message="warmup_steps and warmup_ratio are both given, which axolotl refuses",
-                fix="keep one of them",
-                key="warmup_ratio",
-            )
+        keys.error(
+            "refused-value",
+            "warmup_ratio",
+            "warmup_steps and warmup_ratio are both given, which axolotl refuses",
+            fix="keep one of them",
         )
     if steps is None:
         if ratio is None:
@@ -232,42 +220,33 @@ def _warmup(keys: Keys, total: float | None) -> dict[str, float]:
     return {"warmup_steps": 2.0 if steps == 1 else float(steps)}
 
 
-def _ignored(keys: Keys) -> Iterator[Finding]:
+def _note_ignored(keys: Keys) -> None:
     """Keys that the chosen schedule does not look at."""
     name, ratio = keys.text("lr_scheduler") or "cosine", keys.number("cosine_min_lr_ratio")
     quadratic = keys.yes("lr_quadratic_warmup") and name == "cosine"
     if ratio and (name not in ("cosine", "rex") or quadratic):
-        yield Finding(
-            code="ignored-key",
-            severity="error",
-            message=f"cosine_min_lr_ratio {ratio:g} has no effect with {'lr_quadratic_warmup' if quadratic else f'lr_scheduler {name}'}"
+        keys.error(
+            "ignored-key",
+            "cosine_min_lr_ratio",
+            f"cosine_min_lr_ratio {ratio:g} has no effect with {'lr_quadratic_warmup' if quadratic else f'lr_scheduler {name}'}"
             ": the learning rate does not end there",
             fix="drop lr_quadratic_warmup"
             if quadratic
             else "choose lr_scheduler cosine, or set the floor in lr_scheduler_kwargs",
-            key="cosine_min_lr_ratio",
         )
     if "lr_div_factor" in keys:
-        yield Finding(
-            code="ignored-key",
-            severity="warning",
-            message="lr_div_factor is accepted and used nowhere",
-            fix="drop it",
-            key="lr_div_factor",
-        )
+        keys.warning("ignored-key", "lr_div_factor", "lr_div_factor is accepted and used nowhere", fix="drop it")
     if name == "one_cycle" and "cycle_momentum" not in keys.mapping("lr_scheduler_kwargs"):
-        yield Finding(
-            code="betas-overridden",
-            severity="warning",
-            message="one_cycle also moves adam_beta1, from 0.95 down to 0.85 and back, whatever is set",
+        keys.warning(
+            "betas-overridden",
+            "lr_scheduler",
+            "one_cycle also moves adam_beta1, from 0.95 down to 0.85 and back, whatever is set",
             fix="write lr_scheduler_kwargs: {cycle_momentum: false}",
-            key="lr_scheduler",
         )
     if quadratic:
-        yield Finding(
-            code="quadratic-warmup",
-            severity="note",
-            message="lr_quadratic_warmup rises with the square of the step; it is judged as linear",
+        keys.note(
+            "quadratic-warmup",
+            "lr_quadratic_warmup",
+            "lr_quadratic_warmup rises with the square of the step; it is judged as linear",
             fix="nothing to do if it is meant",
-            key="lr_quadratic_warmup",
         )

@@ -6,12 +6,12 @@ the first two are alike.
 """
 
 import re
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source, read_groups
 from adamw_scale.frameworks.reading import Keys, keys_of
 from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
@@ -31,17 +31,17 @@ LR, WEIGHT_DECAY, BETAS, EPS = 1e-3, 1e-5, (0.9, 0.95), 1e-8  # of DecoupledAdam
 class Composer(Framework):
     """DecoupledAdamW with explicit parameter groups, and a scheduler for Composer's Trainer."""
 
-    name: ClassVar[str] = "composer"
-    title: ClassVar[str] = "Composer"
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "composer"
-    undecayed_by_default: ClassVar[str] = "nothing: every parameter of a group decays"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
-    schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
-    reads: ClassVar[str] = "Python source with a call of DecoupledAdamW"
-    signs: ClassVar[frozenset[str]] = frozenset({"DecoupledAdamW", "t_warmup", "alpha_f", *_SCHEDULES})
-    formats: ClassVar[frozenset[str]] = frozenset({"Python"})
-    proven: ClassVar[str] = "mosaicml 0.32"
+    name = "composer"
+    title = "Composer"
+    language = "python"
+    convention = "composer"
+    undecayed_by_default = "nothing: every parameter of a group decays"
+    grouping = "all"
+    schedules = tuple(SCHEDULES)
+    reads = "Python source with a call of DecoupledAdamW"
+    signs = frozenset({"DecoupledAdamW", "t_warmup", "alpha_f", *_SCHEDULES})
+    formats = frozenset({"Python"})
+    proven = "mosaicml 0.32"
 
     def write(self, config: Config) -> str:
         """A module with build_optimizer(model), `scheduler` and MAX_DURATION, which go to the Trainer."""
@@ -103,7 +103,7 @@ def build_optimizer({signature}) -> DecoupledAdamW:
             **_read_scheduler(document, total),
             **({"total_steps": steps} if steps else run_length(total)),
             batch_size=assigned.number("GLOBAL_BATCH_SIZE"),
-            defaults=tuple(keys.defaults),
+            **keys.noted(),
         )
 
 

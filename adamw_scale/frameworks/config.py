@@ -11,8 +11,7 @@ from adamw_scale.units import printable
 
 NEARLY_ALL = 1 - 1e-9  # of the run, the longest warm-up that a schedule can take
 Amount = Annotated[Number, Field(ge=0, le=1e18)]
-
-
+Severity = Literal["error", "warning", "note"]
 Sentence = Annotated[str, BeforeValidator(printable)]
 
 
@@ -20,7 +19,7 @@ class Finding(Noun):
     """Something a config does that its author may not mean; `key` is where it is written."""
 
     code: str
-    severity: Literal["error", "warning", "note"]
+    severity: Severity
     message: Sentence
     fix: Sentence
     key: str | None = None

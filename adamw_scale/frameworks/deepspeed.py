@@ -7,11 +7,11 @@ without one gets a scheduler of torch.optim. Keys at the top that DeepSpeed does
 """
 
 import json
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import final_lr, value, whole
 from adamw_scale.theory.schedules import Schedule
@@ -34,27 +34,25 @@ DEFAULT_DECAY = {False: 0.0, True: 0.01}  # of FusedAdam and CPUAdam; of torch's
 class DeepSpeed(Framework):
     """The JSON of deepspeed.initialize(config=...), or ds_config."""
 
-    name: ClassVar[str] = "deepspeed"
-    title: ClassVar[str] = "DeepSpeed"
-    language: ClassVar[Language] = "json"
-    convention: ClassVar[str] = "deepspeed"
-    undecayed_by_default: ClassVar[str] = "nothing: every parameter it is given decays"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
-    how_to_group: ClassVar[str] = (
-        "pass parameter groups as model_parameters of deepspeed.initialize: a group's own lr and weight_decay win over the JSON's"
-    )
-    schedules: ClassVar[tuple[str, ...]] = ("constant", "linear", "cosine")
-    only_to_zero: ClassVar[frozenset[str]] = frozenset({"linear"})
-    reads: ClassVar[str] = "the JSON (ds_config), the same in YAML, or a dict in Python"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "deepspeed"
+    title = "DeepSpeed"
+    language = "json"
+    convention = "deepspeed"
+    undecayed_by_default = "nothing: every parameter it is given decays"
+    grouping = "none"
+    how_to_group = "pass parameter groups as model_parameters of deepspeed.initialize: a group's own lr and weight_decay win over the JSON's"
+    schedules = ("constant", "linear", "cosine")
+    only_to_zero = frozenset({"linear"})
+    reads = "the JSON (ds_config), the same in YAML, or a dict in Python"
+    signs = frozenset(
         {
             *("train_micro_batch_size_per_gpu", "train_batch_size", "zero_optimization", "gradient_clipping"),
             *("warmup_num_steps", "warmup_max_lr", "total_num_steps", "cos_min_ratio", "torch_adam"),
             "gradient_accumulation_steps",
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"JSON", "YAML", "Python"})
-    proven: ClassVar[str] = "deepspeed 0.19"
+    formats = frozenset({"JSON", "YAML", "Python"})
+    proven = "deepspeed 0.19"
 
     def has(self, schedule: Schedule) -> bool:
         """A warm-up has to start where a linear fall ends; without one torch's LinearLR ends anywhere."""
@@ -96,7 +94,7 @@ class DeepSpeed(Framework):
         if given.yes("adam_w_mode") is False and (name or "").lower() == "adam":
             convention = "deepspeed-l2"
         weight_decay = given.number_or("weight_decay", _default_decay(given, name), "weight_decay")
-        keys.findings += _optimizer_findings(given, name)
+        _note_optimizer(given, name)
         schedule, peak_lr = _read_scheduler(keys, given, name)
         schedule["total_steps"] = schedule.get("total_steps") or keys.number(f"{ABOUT}.total_steps")
         return Config(
@@ -112,8 +110,7 @@ class DeepSpeed(Framework):
             per_device_batch_size=keys.number("train_micro_batch_size_per_gpu"),
             accumulation=keys.number("gradient_accumulation_steps"),
             sequence_length=keys.number(f"{ABOUT}.sequence_length"),
-            defaults=tuple({*given.defaults, *keys.defaults}),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -146,10 +143,10 @@ def _read_scheduler(keys: Keys, optimizer: Keys, optimizer_name: str | None) -> 
     if name != "WarmupCosineLR":
         top = given.number_or("peak_lr", DECAY_PEAK if name == "WarmupDecayLR" else None, "warmup_max_lr")
         if top is not None and said is not None and top != said:
-            keys.note(_overridden(name, said, top, given="warmup_max_lr" in given))
+            _note_overridden(given, name, said, top)
         peak = peak if top is None else top
     warmup = given.number_or("warmup_steps", WARMUP_STEPS, "warmup_num_steps")
-    keys.findings += _warmup_findings(given)
+    _note_warmup(given)
     fields: dict[str, Any] = {"schedule": kind, "total_steps": given.number("total_num_steps")}
     if warmup:
         fields["warmup_steps"] = max(2.0, warmup)
@@ -158,7 +155,6 @@ def _read_scheduler(keys: Keys, optimizer: Keys, optimizer_name: str | None) -> 
         fields["final_lr_fraction"] = given.number_or("final_lr_fraction", COSINE_FLOOR, "cos_min_ratio")
     elif name == "WarmupDecayLR" and peak:
         fields["final_lr_fraction"] = floor / peak
-    keys.defaults += given.defaults
     return fields, peak
 
 
@@ -166,13 +162,10 @@ def _read_torch_scheduler(keys: Keys, given: Keys, kind: str, peak: float | None
     """Fields of torch's LinearLR and CosineAnnealingLR, with torch's defaults."""
     if kind == "linear" and given.number("start_factor") != 1:
         keys.note(
-            Finding(
-                code="schedule-unread",
-                severity="note",
-                message="LinearLR does not start at the peak (start_factor, 1/3 by default), and so is not judged",
-                fix="say the schedule with --schedule",
-                key="scheduler.params.start_factor",
-            )
+            "schedule-unread",
+            "scheduler.params.start_factor",
+            "LinearLR does not start at the peak (start_factor, 1/3 by default), and so is not judged",
+            fix="say the schedule with --schedule",
         )
         return {}
     if kind == "linear":
@@ -193,101 +186,75 @@ def _default_decay(given: Keys, name: str | None) -> float | None:
     return DEFAULT_DECAY[bool(given.yes("torch_adam")) and name.lower() == "adamw"]
 
 
-def _optimizer_findings(given: Keys, name: str | None) -> list[Finding]:
+def _note_optimizer(given: Keys, name: str | None) -> None:
     """Keys that DeepSpeed refuses or ignores, and what it leaves to others."""
-    found = []
     if name is None:
-        found.append(
-            Finding(
-                code="optimizer-elsewhere",
-                severity="note",
-                message="there is no optimizer in this config, so its weight decay is set in the training script",
-                fix="check the config or script that builds the optimizer",
-                key="optimizer",
-            )
+        given.note(
+            "optimizer-elsewhere",
+            "optimizer",
+            "there is no optimizer in this config, so its weight decay is set in the training script",
+            fix="check the config or script that builds the optimizer",
         )
     elif given.unread("weight_decay"):
-        found.append(
-            Finding(
-                code="filled-in-elsewhere",
-                severity="note",
-                message='weight_decay is "auto": the Hugging Face Trainer writes its own there, DeepSpeed alone refuses it',
-                fix="check the TrainingArguments instead",
-                key="optimizer.params.weight_decay",
-            )
+        given.note(
+            "filled-in-elsewhere",
+            "optimizer.params.weight_decay",
+            'weight_decay is "auto": the Hugging Face Trainer writes its own there, DeepSpeed alone refuses it',
+            fix="check the TrainingArguments instead",
         )
     elif "weight_decay" not in given:
-        found.append(
-            Finding(
-                code="decay-by-implementation",
-                severity="warning",
-                message="weight_decay is not written, and its default depends on which Adam runs: 0 in FusedAdam and CPUAdam, "
-                "0.01 in torch's AdamW (torch_adam)",
-                fix="write weight_decay into optimizer.params",
-                key="optimizer.params.weight_decay",
-            )
+        given.warning(
+            "decay-by-implementation",
+            "optimizer.params.weight_decay",
+            "weight_decay is not written, and its default depends on which Adam runs: 0 in FusedAdam and CPUAdam, "
+            "0.01 in torch's AdamW (torch_adam)",
+            fix="write weight_decay into optimizer.params",
         )
     if "max_grad_norm" in given:
-        found.append(
-            Finding(
-                code="refused-key",
-                severity="error",
-                message="DeepSpeed refuses max_grad_norm among the optimizer's params",
-                fix="write gradient_clipping at the top of the config",
-                key="optimizer.params.max_grad_norm",
-            )
+        given.error(
+            "refused-key",
+            "optimizer.params.max_grad_norm",
+            "DeepSpeed refuses max_grad_norm among the optimizer's params",
+            fix="write gradient_clipping at the top of the config",
         )
     if given.yes("adam_w_mode") is False and (name or "").lower() == "adamw":
-        found.append(
-            Finding(
-                code="ignored-key",
-                severity="warning",
-                message='adam_w_mode false has no effect on type "AdamW", whose decay stays decoupled',
-                fix='drop adam_w_mode, or choose type "Adam" if L2 is meant',
-                key="optimizer.params.adam_w_mode",
-            )
+        given.warning(
+            "ignored-key",
+            "optimizer.params.adam_w_mode",
+            'adam_w_mode false has no effect on type "AdamW", whose decay stays decoupled',
+            fix='drop adam_w_mode, or choose type "Adam" if L2 is meant',
         )
-    return found
 
 
-def _overridden(name: str, lr: float, top: float, *, given: bool) -> Finding:
+def _note_overridden(given: Keys, name: str, lr: float, top: float) -> None:
     """A scheduler that goes to another learning rate than the optimizer's."""
-    return Finding(
-        code="lr-overridden",
-        severity="error",
-        message=f"lr {lr:g} is never used: {name} warms up to warmup_max_lr, {'which is' if given else 'by default'} {top:g}",
+    given.error(
+        "lr-overridden",
+        "scheduler.params.warmup_max_lr",
+        f"lr {lr:g} is never used: {name} warms up to warmup_max_lr, {'which is' if 'warmup_max_lr' in given else 'by default'} {top:g}",
         fix=f"set scheduler.params.warmup_max_lr to {lr:g}",
-        key="scheduler.params.warmup_max_lr",
     )
 
 
-def _warmup_findings(given: Keys) -> list[Finding]:
+def _note_warmup(given: Keys) -> None:
     """A warm-up that is no straight line, or that DeepSpeed refuses."""
-    found = []
     kind, steps = given.text("warmup_type"), given.raw("warmup_num_steps")
     if kind != "linear" and not given.unread("warmup_type"):
-        found.append(
-            Finding(
-                code="log-warmup",
-                severity="note" if kind == "log" else "warning",
-                message=f"warmup_type {'is' if kind in (None, 'log') else f'{kind[:20]!r} is not known and becomes'} log"
-                f"{'' if kind else ' by default'}: the learning rate is past half its peak after the square root of the "
-                "warm-up's steps; it is judged as linear",
-                fix='write "warmup_type": "linear" into scheduler.params',
-                key="scheduler.params.warmup_type",
-            )
+        (given.note if kind == "log" else given.warning)(
+            "log-warmup",
+            "scheduler.params.warmup_type",
+            f"warmup_type {'is' if kind in (None, 'log') else f'{kind[:20]!r} is not known and becomes'} log"
+            f"{'' if kind else ' by default'}: the learning rate is past half its peak after the square root of the "
+            "warm-up's steps; it is judged as linear",
+            fix='write "warmup_type": "linear" into scheduler.params',
         )
     if steps is not None and ((given.number("warmup_num_steps") or 0) < 1 or isinstance(steps, float)):
-        found.append(
-            Finding(
-                code="refused-value",
-                severity="error",
-                message=f"warmup_num_steps {steps} is refused: a whole number of at least 1 is needed",
-                fix="write a whole number, or for no warm-up a scheduler of torch such as CosineAnnealingLR",
-                key="scheduler.params.warmup_num_steps",
-            )
+        given.error(
+            "refused-value",
+            "scheduler.params.warmup_num_steps",
+            f"warmup_num_steps {steps} is refused: a whole number of at least 1 is needed",
+            fix="write a whole number, or for no warm-up a scheduler of torch such as CosineAnnealingLR",
         )
-    return found
 
 
 def _json(content: dict[str, Any]) -> str:

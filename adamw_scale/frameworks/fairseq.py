@@ -8,12 +8,12 @@ warm-up at --min-lr unless told otherwise and restarts after its period; `tri_st
 
 import math
 import re
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
 from adamw_scale.theory.schedules import POWER, Schedule
@@ -42,23 +42,23 @@ POINTS = 64  # of a table, for the fall of tri_stage
 class Fairseq(Framework):
     """Command-line arguments of fairseq-train, as a bash array."""
 
-    name: ClassVar[str] = "fairseq"
-    title: ClassVar[str] = "fairseq"
-    language: ClassVar[Language] = "shell"
-    convention: ClassVar[str] = "fairseq"
-    undecayed_by_default: ClassVar[str] = "nothing: everything decays, gains and biases too"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
-    how_to_group: ClassVar[str] = "name groups by param_group and use optimizer composite, in YAML"
-    schedules: ClassVar[tuple[str, ...]] = tuple(_NAMES)
-    reads: ClassVar[str] = "a shell script with the arguments, or the YAML of fairseq-hydra-train"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "fairseq"
+    title = "fairseq"
+    language = "shell"
+    convention = "fairseq"
+    undecayed_by_default = "nothing: everything decays, gains and biases too"
+    grouping = "none"
+    how_to_group = "name groups by param_group and use optimizer composite, in YAML"
+    schedules = tuple(_NAMES)
+    reads = "a shell script with the arguments, or the YAML of fairseq-hydra-train"
+    signs = frozenset(
         {
             *("adam_betas", "warmup_updates", "total_num_update", "max_update", "update_freq", "tokens_per_sample"),
             *("max_tokens", "lr_period_updates", "end_learning_rate", "optimization", "warmup_init_lr", "arch"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"shell arguments", "YAML"})
-    proven: ClassVar[str] = "fairseq 0.12.2"
+    formats = frozenset({"shell arguments", "YAML"})
+    proven = "fairseq 0.12.2"
 
     def has(self, schedule: Schedule) -> bool:
         """A cosine has to fall."""
@@ -119,8 +119,7 @@ class Fairseq(Framework):
             accumulation=_first(keys, "update_freq"),
             devices=keys.number("distributed_world_size", "nproc_per_node"),
             sequence_length=length,
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -177,14 +176,11 @@ def _peak(keys: Keys) -> float:
     """The learning rate; lists have one for each epoch, and the first is taken."""
     given = keys.raw("lr")
     if (isinstance(given, list) and len(given) > 1) or (isinstance(given, str) and "," in given):
-        keys.note(
-            Finding(
-                code="lr-by-epoch",
-                severity="warning",
-                message="lr has a value for each epoch; it is judged by the first",
-                fix="write one lr and a scheduler",
-                key="lr",
-            )
+        keys.warning(
+            "lr-by-epoch",
+            "lr",
+            "lr has a value for each epoch; it is judged by the first",
+            fix="write one lr and a scheduler",
         )
     found = _first(keys, "lr")
     if found is None:
@@ -201,14 +197,19 @@ def _read_schedule(keys: Keys, peak: float, total: float | None) -> dict[str, An
     fields: dict[str, Any] = {"schedule": name, "warmup_steps": warmup}
     if name == "constant":
         if keys.number("force_anneal") is not None:
-            keys.note(_anneals())
+            keys.warning(
+                "anneals",
+                "force_anneal",
+                "force_anneal shrinks the learning rate each epoch from then on; it is judged as constant",
+                fix="choose a scheduler that falls, such as polynomial_decay",
+            )
     elif name == "polynomial":
         power = keys.number("power")
         fields |= {"schedule": "linear"} if power in (None, 1.0) else {"schedule_power": power}
         fields["final_lr_fraction"] = (keys.number("end_learning_rate") or 0.0) / peak
         length = keys.number("total_num_update")
         if length and total and length != total:
-            keys.note(_other_length(length, total))
+            _note_other_length(keys, length, total)
     elif name == "cosine":
         fields |= _read_cosine(keys, peak, warmup, total)
     elif name == "inverse-sqrt":
@@ -223,14 +224,11 @@ def _read_cosine(keys: Keys, peak: float, warmup: float, total: float | None) ->
     floor, start = keys.number("min_lr") or 0.0, keys.number("warmup_init_lr")
     if warmup and (floor if start is None or start < 0 else start):
         keys.note(
-            Finding(
-                code="warmup-start",
-                severity="note",
-                message=f"the warm-up starts at {floor if start is None or start < 0 else start:g}, which is min_lr if "
-                "warmup_init_lr is not given; it is judged as if from 0",
-                fix="write --warmup-init-lr 0 if that is meant",
-                key="warmup_init_lr",
-            )
+            "warmup-start",
+            "warmup_init_lr",
+            f"the warm-up starts at {floor if start is None or start < 0 else start:g}, which is min_lr if "
+            "warmup_init_lr is not given; it is judged as if from 0",
+            fix="write --warmup-init-lr 0 if that is meant",
         )
     fields: dict[str, Any] = {"final_lr_fraction": floor / peak}
     period, growth = keys.number("lr_period_updates") or -1.0, keys.number("t_mult") or 1.0
@@ -241,15 +239,12 @@ def _read_cosine(keys: Keys, peak: float, warmup: float, total: float | None) ->
     shrink = keys.number("lr_shrink")
     if shrink != 1 or abs(cycles - round(cycles)) > 0.01:
         shrunk = SHRINK if shrink is None else shrink
-        keys.note(
-            Finding(
-                code="restarts",
-                severity="warning",
-                message=f"the cosine restarts after {period:g} updates, at {shrunk:g} times the lr before (lr_shrink), "
-                f"{cycles:.3g} cycles in all; it is judged as whole cycles of one height",
-                fix="drop lr_period_updates for one cosine over the run",
-                key="lr_period_updates",
-            )
+        keys.warning(
+            "restarts",
+            "lr_period_updates",
+            f"the cosine restarts after {period:g} updates, at {shrunk:g} times the lr before (lr_shrink), "
+            f"{cycles:.3g} cycles in all; it is judged as whole cycles of one height",
+            fix="drop lr_period_updates for one cosine over the run",
         )
     return {**fields, "schedule": "cosine-restarts", "cycles": max(1, round(cycles)), "cycle_growth": growth}
 
@@ -257,14 +252,11 @@ def _read_cosine(keys: Keys, peak: float, warmup: float, total: float | None) ->
 def _read_tri_stage(keys: Keys, total: float | None) -> dict[str, Any]:
     """Fields of tri_stage; with a stage that holds they are a table."""
     if "warmup_updates" in keys:
-        keys.note(
-            Finding(
-                code="refused-key",
-                severity="error",
-                message="tri_stage counts its warm-up in warmup_steps; warmup_updates is refused",
-                fix="write --warmup-steps",
-                key="warmup_updates",
-            )
+        keys.error(
+            "refused-key",
+            "warmup_updates",
+            "tri_stage counts its warm-up in warmup_steps; warmup_updates is refused",
+            fix="write --warmup-steps",
         )
     ratios = keys.raw("phase_ratio")
     if ratios is not None:
@@ -280,7 +272,7 @@ def _read_tri_stage(keys: Keys, total: float | None) -> dict[str, Any]:
     if not 0 < final < 1 or not length or not fall:
         raise SpecError("tri_stage needs decay_steps, and final_lr_scale between 0 and 1")
     if total and length != total:
-        keys.note(_other_length(length, total))
+        _note_other_length(keys, length, total)
     if not hold and not start:
         return {"warmup_steps": warmup, "final_lr_fraction": final}
     run = max(total or length, length)
@@ -289,22 +281,11 @@ def _read_tri_stage(keys: Keys, total: float | None) -> dict[str, Any]:
     return {"schedule": "table", "schedule_table": (*table, (1.0, final)), "warmup_steps": None}
 
 
-def _anneals() -> Finding:
-    return Finding(
-        code="anneals",
-        severity="warning",
-        message="force_anneal shrinks the learning rate each epoch from then on; it is judged as constant",
-        fix="choose a scheduler that falls, such as polynomial_decay",
-        key="force_anneal",
-    )
-
-
-def _other_length(length: float, total: float) -> Finding:
+def _note_other_length(keys: Keys, length: float, total: float) -> None:
     """A schedule that is shorter or longer than the run."""
-    return Finding(
-        code="schedule-length",
-        severity="warning",
-        message=f"the schedule takes {length:g} updates and the run {total:g}; it is judged over the run",
+    keys.warning(
+        "schedule-length",
+        "max_update",
+        f"the schedule takes {length:g} updates and the run {total:g}; it is judged over the run",
         fix="set both to the same number",
-        key="max_update",
     )

@@ -5,11 +5,11 @@ since transformers 5.3, so warm-up is written in steps, which 4.x reads too. "li
 a linear schedule that ends above zero is written as a polynomial of power 1.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import param_groups_source, read_groups
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import exact, final_lr, one_for_all, value, whole
@@ -58,29 +58,29 @@ POLYNOMIAL_END = 1e-7  # where transformers' polynomial ends if lr_end is not gi
 class HuggingFace(Framework):
     """TrainingArguments, and a ready-made optimizer where one λ does not serve all groups."""
 
-    name: ClassVar[str] = "huggingface"
-    title: ClassVar[str] = "Hugging Face Trainer (transformers 4.x and 5.x)"
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "pytorch"
-    undecayed: ClassVar[frozenset[str]] = frozenset({NORM_AND_BIAS})
-    undecayed_by_default: ClassVar[str] = "LayerNorm modules, biases, names like norm; embeddings do decay"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
-    schedules: ClassVar[tuple[str, ...]] = tuple(_NAMES)
-    only_to_zero: ClassVar[frozenset[str]] = frozenset({"cosine-restarts"})
-    reads: ClassVar[str] = "TrainingArguments in Python, JSON, YAML, or a command line"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "huggingface"
+    title = "Hugging Face Trainer (transformers 4.x and 5.x)"
+    language = "python"
+    convention = "pytorch"
+    undecayed = frozenset({NORM_AND_BIAS})
+    undecayed_by_default = "LayerNorm modules, biases, names like norm; embeddings do decay"
+    grouping = "all"
+    schedules = tuple(_NAMES)
+    only_to_zero = frozenset({"cosine-restarts"})
+    reads = "TrainingArguments in Python, JSON, YAML, or a command line"
+    signs = frozenset(
         {
             *("per_device_train_batch_size", "lr_scheduler_type", "num_train_epochs", "adam_epsilon", "output_dir"),
             *("TrainingArguments", "gradient_accumulation_steps", "warmup_ratio"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"Python", "JSON", "YAML", "shell arguments"})
-    proven: ClassVar[str] = "transformers 5.23 and 4.57"
+    formats = frozenset({"Python", "JSON", "YAML", "shell arguments"})
+    proven = "transformers 5.23 and 4.57"
 
-    arguments_class: ClassVar[str] = "TrainingArguments"
-    package: ClassVar[str] = "transformers"
-    default_lr: ClassVar[float] = 5e-5
-    always: ClassVar[str | None] = None  # the task that its users have
+    arguments_class = "TrainingArguments"
+    package = "transformers"
+    default_lr = 5e-5
+    always = None  # the task that its users have
 
     def has(self, schedule: Schedule) -> bool:
         """Restarts are of one length here."""
@@ -155,8 +155,7 @@ class HuggingFace(Framework):
             devices=_launched(keys),
             sequence_length=keys.number("max_length", "max_seq_length", "block_size"),
             task=_task(keys) or self.always,
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -164,14 +163,11 @@ def _task(keys: Keys) -> str | None:
     """LoRA, or the finetuning of a model that is named; and a note where DeepSpeed's own config has a say."""
     if "deepspeed" in keys:
         keys.note(
-            Finding(
-                code="deepspeed-config",
-                severity="note",
-                message="a DeepSpeed config goes with it: an optimizer block there decays all parameters, gains and biases too, and a "
-                "scheduler block there takes the place of this schedule",
-                fix="audit that file too",
-                key="deepspeed",
-            )
+            "deepspeed-config",
+            "deepspeed",
+            "a DeepSpeed config goes with it: an optimizer block there decays all parameters, gains and biases too, and a "
+            "scheduler block there takes the place of this schedule",
+            fix="audit that file too",
         )
     if any(key in keys for key in ("lora_r", "lora_alpha", "lora_target_modules")) or keys.yes("use_peft"):
         return "lora"
@@ -183,13 +179,10 @@ def read_scheduler(keys: Keys, peak_lr: float | None, kwargs_key: str = "lr_sche
     spelled = keys.text("lr_scheduler_type", "lr_scheduler")
     if spelled is not None and spelled.lower() not in SCHEDULERS:
         keys.note(
-            Finding(
-                code="schedule-unread",
-                severity="note",
-                message=f"the schedule {spelled[:60]!r} is not known here",
-                fix="pass --schedule with the nearest",
-                key="lr_scheduler_type",
-            )
+            "schedule-unread",
+            "lr_scheduler_type",
+            f"the schedule {spelled[:60]!r} is not known here",
+            fix="pass --schedule with the nearest",
         )
         return {"schedule": None}
     name = chosen("lr_scheduler_type", spelled, SCHEDULERS, "linear") or "linear"
@@ -223,14 +216,11 @@ def _read_warmup(keys: Keys) -> dict[str, Any]:
     """Warm-up in steps, or as a fraction: `warmup_ratio` in 4.x, a number below 1 in 5.x."""
     ratio, steps = keys.number("warmup_ratio"), keys.number("warmup_steps")
     if ratio is not None:
-        keys.note(
-            Finding(
-                code="removed-key",
-                severity="warning",
-                message=f"warmup_ratio = {ratio:g} is read by transformers 4.x and 5.0 to 5.2; later releases do not know it and refuse it",
-                fix="write warmup_steps: whole steps work in every release, a number below 1 is a fraction since 5.0",
-                key="warmup_ratio",
-            )
+        keys.warning(
+            "removed-key",
+            "warmup_ratio",
+            f"warmup_ratio = {ratio:g} is read by transformers 4.x and 5.0 to 5.2; later releases do not know it and refuse it",
+            fix="write warmup_steps: whole steps work in every release, a number below 1 is a fraction since 5.0",
         )
     if steps:
         return {"warmup_fraction": steps} if steps < 1 else {"warmup_steps": steps}

@@ -6,10 +6,8 @@ so variables themselves are passed. One optimizer has one lr and one λ. Schedul
 a warm-up, so all others are written as a class.
 """
 
-from typing import ClassVar, Literal
-
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.phase import MOST_PHASES, Phase, phases
 from adamw_scale.frameworks.spelling import exact, spared, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, NORM_AND_BIAS, OUTPUT
@@ -25,15 +23,15 @@ _RULES = {
 class Keras(Framework):
     """keras.optimizers.AdamW with a schedule."""
 
-    name: ClassVar[str] = "keras"
-    title: ClassVar[str] = "Keras 3"
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "keras"
-    undecayed_by_default: ClassVar[str] = "nothing: every variable decays"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "decay"
-    how_to_group: ClassVar[str] = "give each group an optimizer of its own, in a train_step that applies them all"
-    schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
-    proven: ClassVar[str] = "keras 3.15"
+    name = "keras"
+    title = "Keras 3"
+    language = "python"
+    convention = "keras"
+    undecayed_by_default = "nothing: every variable decays"
+    grouping = "decay"
+    how_to_group = "give each group an optimizer of its own, in a train_step that applies them all"
+    schedules = tuple(SCHEDULES)
+    proven = "keras 3.15"
 
     def has(self, schedule: Schedule) -> bool:
         """Every shape, as long as it can be written out."""

@@ -7,11 +7,11 @@ levanter 1.1, which is of 2023 and has other keys.
 """
 
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, Group
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.phase import MOST_PHASES, phases
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import exact, spared, value, whole, yaml_number
@@ -54,26 +54,26 @@ FIELDS = frozenset(
 class Levanter(Framework):
     """The optimizer and trainer sections of train_lm's YAML."""
 
-    name: ClassVar[str] = "levanter"
-    title: ClassVar[str] = "Levanter"
-    language: ClassVar[Language] = "yaml"
-    convention: ClassVar[str] = "levanter"
-    undecayed: ClassVar[frozenset[str]] = frozenset({EMBEDDING, NORM_AND_BIAS})
-    undecayed_by_default: ClassVar[str] = "embeddings, LayerNorm, RMSNorm, and whatever ends in bias"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "decay"
-    how_to_group: ClassVar[str] = "register an OptimizerConfig of your own that builds one optimizer per group"
-    schedules: ClassVar[tuple[str, ...]] = tuple(_NAMES)
-    weight_decay_schedules: ClassVar[tuple[str, ...]] = ("constant", "follows-lr")
-    reads: ClassVar[str] = "the YAML of train_lm, or its command line"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "levanter"
+    title = "Levanter"
+    language = "yaml"
+    convention = "levanter"
+    undecayed = frozenset({EMBEDDING, NORM_AND_BIAS})
+    undecayed_by_default = "embeddings, LayerNorm, RMSNorm, and whatever ends in bias"
+    grouping = "decay"
+    how_to_group = "register an OptimizerConfig of your own that builds one optimizer per group"
+    schedules = tuple(_NAMES)
+    weight_decay_schedules = ("constant", "follows-lr")
+    reads = "the YAML of train_lm, or its command line"
+    signs = frozenset(
         {
             *("num_train_steps", "min_lr_ratio", "adamc_weight_decay", "weight_decay_modules", "rewarmup"),
             *("default_weight_decay_mask", "optimizer.learning_rate", "optimizer.weight_decay"),
             *("trainer.num_train_steps", "trainer.train_batch_size"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"YAML", "shell arguments"})
-    proven: ClassVar[str] = "levanter 1.2.dev1644"
+    formats = frozenset({"YAML", "shell arguments"})
+    proven = "levanter 1.2.dev1644"
 
     def has(self, schedule: Schedule) -> bool:
         """Restarts are listed by the steps where they end."""
@@ -114,7 +114,7 @@ class Levanter(Framework):
         keys = keys_of(document)
         kind = keys.text("optimizer.type") or "adam"
         given = document.content.get("optimizer")
-        keys.findings += _refused(given if isinstance(given, dict) else {})
+        _note_strangers(keys, given if isinstance(given, dict) else {})
         steps = keys.number_or("total_steps", 400_000.0, "trainer.num_train_steps")
         betas = keys.betas((0.9, 0.95), "optimizer.beta1", "optimizer.beta2")
         weight_decay = keys.number_or("weight_decay", 0.1, "optimizer.weight_decay") or 0.0
@@ -132,8 +132,7 @@ class Levanter(Framework):
             unit="tokens",
             batch_size=_batch(keys),
             sequence_length=keys.number("train_seq_len", "model.seq_len", "model.max_seq_len"),
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -155,13 +154,10 @@ def _batch(keys: Keys) -> float | None:
     """train_batch_size, which may also be a schedule of its own."""
     if isinstance(keys.raw("trainer.train_batch_size"), list):
         keys.note(
-            Finding(
-                code="batch-schedule",
-                severity="note",
-                message="the batch has a schedule of its own, which is not read: lr and decay are judged without it",
-                fix="say the batch you mean",
-                key="trainer.train_batch_size",
-            )
+            "batch-schedule",
+            "trainer.train_batch_size",
+            "the batch has a schedule of its own, which is not read: lr and decay are judged without it",
+            fix="say the batch you mean",
         )
         return None
     return keys.number("trainer.train_batch_size")
@@ -176,14 +172,11 @@ def _decaying(keys: Keys) -> frozenset[str]:
     named = {name for name, paths in PATHS.items() if any(_names(modules, path) for path in paths)}
     if named != {EMBEDDING}:
         keys.note(
-            Finding(
-                code="decay-by-name",
-                severity="note",
-                message="weight_decay_modules says what decays by the names of your model's weights; it is judged by those "
-                "of Levanter's Llama",
-                fix="check the list of decayed weights that Levanter logs at its start",
-                key="optimizer.weight_decay_modules",
-            )
+            "decay-by-name",
+            "optimizer.weight_decay_modules",
+            "weight_decay_modules says what decays by the names of your model's weights; it is judged by those "
+            "of Levanter's Llama",
+            fix="check the list of decayed weights that Levanter logs at its start",
         )
     return by_default | named
 
@@ -212,7 +205,12 @@ def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
     """Schedule fields."""
     for key in ("warmup", "decay"):
         if keys.number(f"optimizer.{key}") == 1:
-            keys.note(_whole_run(key, total))
+            keys.error(
+                "fraction-of-one",
+                f"optimizer.{key}",
+                f"{key}: 1 is the whole run and not one step: numbers up to 1 are fractions",
+                fix=f"for one step write a fraction, {1.5 / total if total else 1e-5:.3g}; above 1 numbers are steps",
+            )
     shaped = isinstance(keys.raw("optimizer.lr_schedule"), dict)
     name = keys.text("optimizer.lr_schedule.type") if shaped else keys.text("optimizer.lr_schedule")
     kind = chosen("optimizer.lr_schedule", name, _READ, "cosine")
@@ -221,14 +219,11 @@ def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
     fields: dict[str, Any] = {"schedule": kind, "warmup_steps": min(warmup, max(total - 1, 0.0))}
     cooldown = _part(keys, "cooldown", total, None)
     if cooldown:
-        keys.note(
-            Finding(
-                code="deprecated-key",
-                severity="warning",
-                message="cooldown is deprecated: it falls in a straight line after the schedule has ended, and shortens it",
-                fix="write decay with lr_schedule: linear",
-                key="optimizer.cooldown",
-            )
+        keys.warning(
+            "deprecated-key",
+            "optimizer.cooldown",
+            "cooldown is deprecated: it falls in a straight line after the schedule has ended, and shortens it",
+            fix="write decay with lr_schedule: linear",
         )
         if kind == "constant":
             kind, falling = "linear", cooldown
@@ -250,14 +245,11 @@ def _inverse_sqrt(keys: Keys, shaped: bool, warmup: float, total: float) -> dict
     """Fields of inv_sqrt, which stays at the peak until its timescale."""
     timescale = (keys.number("optimizer.lr_schedule.timescale") if shaped else None) or _TIMESCALE
     if timescale >= total:
-        keys.note(
-            Finding(
-                code="never-decays",
-                severity="warning",
-                message=f"inv_sqrt starts to fall at its timescale, step {timescale:g}, which this run of {total:g} does not reach",
-                fix="write lr_schedule: {type: inv_sqrt, timescale: ...} with the steps of the warm-up",
-                key="optimizer.lr_schedule",
-            )
+        keys.warning(
+            "never-decays",
+            "optimizer.lr_schedule",
+            f"inv_sqrt starts to fall at its timescale, step {timescale:g}, which this run of {total:g} does not reach",
+            fix="write lr_schedule: {type: inv_sqrt, timescale: ...} with the steps of the warm-up",
         )
         return {"schedule": "constant"}
     if timescale == warmup:
@@ -279,13 +271,10 @@ def _read_cycles(keys: Keys, warmup: float, total: float) -> dict[str, Any]:
     growth = (lengths[-1] / lengths[0]) ** (1 / (len(lengths) - 1))
     if any(abs(later / earlier / growth - 1) > 0.1 for earlier, later in pairwise(lengths)):
         keys.note(
-            Finding(
-                code="uneven-cycles",
-                severity="note",
-                message=f"the lengths of the cycles grow by no one factor; they are judged as if it were {growth:.3g}",
-                fix="nothing to do if they are meant",
-                key="optimizer.cycles",
-            )
+            "uneven-cycles",
+            "optimizer.cycles",
+            f"the lengths of the cycles grow by no one factor; they are judged as if it were {growth:.3g}",
+            fix="nothing to do if they are meant",
         )
     return {"schedule": "cosine-restarts", "cycles": len(lengths), "cycle_growth": growth}
 
@@ -305,29 +294,13 @@ def _ends(keys: Keys, total: float) -> list[float]:
     return [*(end for end in ends if end < total), total]
 
 
-def _refused(given: dict[str, Any]) -> list[Finding]:
+def _note_strangers(keys: Keys, given: dict[str, Any]) -> None:
     """Keys of the optimizer that Levanter does not know."""
-    unknown = [key for key in given if key not in FIELDS | {"type"}]
-    if not unknown or str(given.get("type", "adam")) != "adam":
-        return []
-    shown = ", ".join(str(key)[:40] for key in unknown[:5])
-    return [
-        Finding(
-            code="refused-key",
-            severity="error",
-            message=f"Levanter's adam does not know {shown} and refuses the config",
+    unknown = [str(key)[:40] for key in given if key not in FIELDS | {"type"}]
+    if unknown and str(given.get("type", "adam")) == "adam":
+        keys.error(
+            "refused-key",
+            f"optimizer.{unknown[0]}",
+            f"Levanter's adam does not know {', '.join(unknown[:5])} and refuses the config",
             fix="use its own names: learning_rate, weight_decay, beta1, beta2, epsilon, warmup, decay, min_lr_ratio",
-            key=f"optimizer.{str(unknown[0])[:40]}",
         )
-    ]
-
-
-def _whole_run(key: str, total: float) -> Finding:
-    """1 is a fraction."""
-    return Finding(
-        code="fraction-of-one",
-        severity="error",
-        message=f"{key}: 1 is the whole run and not one step: numbers up to 1 are fractions",
-        fix=f"for one step write a fraction, {1.5 / total if total else 1e-5:.3g}; above 1 numbers are steps",
-        key=f"optimizer.{key}",
-    )

@@ -4,10 +4,8 @@ A scheduler is stepped once an epoch unless its "interval" says "step" (pytorch/
 `lr_scheduler` always once an epoch (pytorch/cli.py). Steps are the optimizer's, whatever is accumulated.
 """
 
-from typing import ClassVar, Literal
-
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source
 from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
 from adamw_scale.theory.schedules import SCHEDULES
@@ -16,14 +14,14 @@ from adamw_scale.theory.schedules import SCHEDULES
 class Lightning(Framework):
     """A LightningModule that has configure_optimizers and leaves the rest to your own."""
 
-    name: ClassVar[str] = "lightning"
-    title: ClassVar[str] = "Lightning (PyTorch Lightning 2.x)"
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "pytorch"
-    undecayed_by_default: ClassVar[str] = "nothing: every parameter of a group decays"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
-    schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
-    proven: ClassVar[str] = "lightning 2.6"
+    name = "lightning"
+    title = "Lightning (PyTorch Lightning 2.x)"
+    language = "python"
+    convention = "pytorch"
+    undecayed_by_default = "nothing: every parameter of a group decays"
+    grouping = "all"
+    schedules = tuple(SCHEDULES)
+    proven = "lightning 2.6"
 
     def write(self, config: Config) -> str:
         """Python with the class that a module derives from; LightningCLI's YAML cannot step a scheduler by steps."""

@@ -5,11 +5,11 @@ a run is `train.max_tokens`; `train.max_steps` is not looked at. Every group get
 (finetune/full.py) counts epochs instead and always falls to zero.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import exact, final_lr, value, whole, yaml_number
 
@@ -29,25 +29,25 @@ MOVED = {"learning_rate": "lr", "weight_decay": "weight_decay", "beta1": "betas"
 class LitGPT(Framework):
     """YAML of `litgpt pretrain --config`: its train and optimizer keys."""
 
-    name: ClassVar[str] = "litgpt"
-    title: ClassVar[str] = "LitGPT"
-    language: ClassVar[Language] = "yaml"
-    convention: ClassVar[str] = "pytorch"
-    undecayed_by_default: ClassVar[str] = "nothing: every parameter decays"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
-    how_to_group: ClassVar[str] = (
+    name = "litgpt"
+    title = "LitGPT"
+    language = "yaml"
+    convention = "pytorch"
+    undecayed_by_default = "nothing: every parameter decays"
+    grouping = "none"
+    how_to_group = (
         "change the optimizer in litgpt/pretrain.py: give it groups, and let the loop multiply each group's own lr"
     )
-    schedules: ClassVar[tuple[str, ...]] = ("cosine",)
-    reads: ClassVar[str] = "YAML of litgpt pretrain and litgpt finetune"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    schedules = ("cosine",)
+    reads = "YAML of litgpt pretrain and litgpt finetune"
+    signs = frozenset(
         {
             *("lr_warmup_steps", "lr_warmup_fraction", "max_tokens", "min_lr", "max_norm", "tie_embeddings"),
             *("global_batch_size", "micro_batch_size", "class_path", "init_args", "max_seq_length", "logger_name"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"YAML"})
-    proven: ClassVar[str] = "litgpt 0.5"
+    formats = frozenset({"YAML"})
+    proven = "litgpt 0.5"
 
     def write(self, config: Config) -> str:
         """YAML; the micro-batch times the number of devices has to divide the batch."""
@@ -86,7 +86,7 @@ class LitGPT(Framework):
         length = train.number("max_seq_length")
         tokens = None if finetuning else train.number_or("total_tokens", default["tokens"], "max_tokens")
         floor = 0.0 if finetuning else train.number_or("final_lr_fraction", default["min_lr"], "min_lr")
-        train.findings += _findings(keys, train, finetuning)
+        _note_traps(keys, train, finetuning)
         full = "finetuning" if "checkpoint_dir" in keys and "model_name" not in keys else None
         return Config(
             task="lora" if "lora_r" in keys else full,
@@ -106,8 +106,7 @@ class LitGPT(Framework):
             sequence_length=length,
             batch_size=batch,
             per_device_batch_size=train.number_or("per_device_batch_size", default["micro"], "micro_batch_size"),
-            defaults=(*arguments.defaults, *train.defaults),
-            findings=tuple(train.findings),
+            **keys.noted(),
         )
 
 
@@ -146,67 +145,48 @@ def _warmup(train: Keys, default: float) -> dict[str, Any]:
     return {"warmup_steps": train.number_or("warmup_steps", default, "lr_warmup_steps") or 0.0}
 
 
-def _findings(keys: Keys, train: Keys, finetuning: bool) -> list[Finding]:
+def _note_traps(keys: Keys, train: Keys, finetuning: bool) -> None:
     """Keys that LitGPT refuses or does not look at."""
-    found = [
-        Finding(
-            code="removed-key",
-            severity="warning",
-            message=f"train.{old} is of older releases; LitGPT now refuses it, as the optimizer has its own keys",
-            fix=f"write optimizer.init_args.{new}",
-            key=f"train.{old}",
-        )
-        for old, new in MOVED.items()
-        if old in train
-    ]
+    for old, new in MOVED.items():
+        if old in train:
+            keys.warning(
+                "removed-key",
+                f"train.{old}",
+                f"train.{old} is of older releases; LitGPT now refuses it, as the optimizer has its own keys",
+                fix=f"write optimizer.init_args.{new}",
+            )
     if train.number("lr_warmup_fraction"):
         if train.number_or("warmup_steps", 1.0, "lr_warmup_steps"):
-            found.append(
-                Finding(
-                    code="refused-value",
-                    severity="error",
-                    message="lr_warmup_fraction is refused beside lr_warmup_steps, which has a default of its own",
-                    fix="write lr_warmup_steps: 0 too, or lr_warmup_steps alone",
-                    key="train.lr_warmup_fraction",
-                )
+            keys.error(
+                "refused-value",
+                "train.lr_warmup_fraction",
+                "lr_warmup_fraction is refused beside lr_warmup_steps, which has a default of its own",
+                fix="write lr_warmup_steps: 0 too, or lr_warmup_steps alone",
             )
-        found.append(
-            Finding(
-                code="fraction-of-an-epoch",
-                severity="note",
-                message="lr_warmup_fraction is of an epoch of the data, not of the run; it is judged as if the two were equal",
-                fix="write lr_warmup_steps",
-                key="train.lr_warmup_fraction",
-            )
+        keys.note(
+            "fraction-of-an-epoch",
+            "train.lr_warmup_fraction",
+            "lr_warmup_fraction is of an epoch of the data, not of the run; it is judged as if the two were equal",
+            fix="write lr_warmup_steps",
         )
     if "max_steps" in train and not finetuning:
-        found.append(
-            Finding(
-                code="ignored-key",
-                severity="error",
-                message="pretraining does not look at train.max_steps, neither for its schedule nor for its end",
-                fix="write train.max_tokens: steps times global_batch_size times max_seq_length",
-                key="train.max_steps",
-            )
+        keys.error(
+            "ignored-key",
+            "train.max_steps",
+            "pretraining does not look at train.max_steps, neither for its schedule nor for its end",
+            fix="write train.max_tokens: steps times global_batch_size times max_seq_length",
         )
     if "min_lr" in train and finetuning:
-        found.append(
-            Finding(
-                code="ignored-key",
-                severity="note",
-                message="finetuning does not look at train.min_lr: its cosine always falls to zero",
-                fix="drop it",
-                key="train.min_lr",
-            )
+        keys.note(
+            "ignored-key",
+            "train.min_lr",
+            "finetuning does not look at train.min_lr: its cosine always falls to zero",
+            fix="drop it",
         )
     if isinstance(keys.raw("optimizer"), dict) and "optimizer.class_path" not in keys:
-        found.append(
-            Finding(
-                code="refused-value",
-                severity="error",
-                message="optimizer has no class_path, without which it is not built",
-                fix="write optimizer.class_path: torch.optim.AdamW, and its arguments below optimizer.init_args",
-                key="optimizer",
-            )
+        keys.error(
+            "refused-value",
+            "optimizer",
+            "optimizer has no class_path, without which it is not built",
+            fix="write optimizer.class_path: torch.optim.AdamW, and its arguments below optimizer.init_args",
         )
-    return found

@@ -8,12 +8,12 @@ Composer, each step runs at the lr of the one before.
 
 import re
 from collections import Counter
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from adamw_scale.formats import Document
 from adamw_scale.frameworks.composer import BETAS, EPS, LR, WEIGHT_DECAY, Duration, part_of_run, run_length
-from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, Group
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import exact, value, whole, yaml_number
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
@@ -50,22 +50,22 @@ MOST_REPEATS = 3  # in a config's regular expression; with repeats of groups, on
 class LLMFoundry(Framework):
     """Keys of a YAML for scripts/train/train.py."""
 
-    name: ClassVar[str] = "llm-foundry"
-    title: ClassVar[str] = "LLM Foundry"
-    language: ClassVar[Language] = "yaml"
-    convention: ClassVar[str] = "composer"
-    undecayed_by_default: ClassVar[str] = "nothing: embeddings, norms and biases decay too"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
-    schedules: ClassVar[tuple[str, ...]] = tuple(_SCHEDULERS)
-    reads: ClassVar[str] = "YAML for scripts/train/train.py"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "llm-foundry"
+    title = "LLM Foundry"
+    language = "yaml"
+    convention = "composer"
+    undecayed_by_default = "nothing: embeddings, norms and biases decay too"
+    grouping = "all"
+    schedules = tuple(_SCHEDULERS)
+    reads = "YAML for scripts/train/train.py"
+    signs = frozenset(
         {
             *("global_train_batch_size", "device_train_microbatch_size", "max_duration", "t_warmup"),
             *("param_str_match", "eval_first", "icl_tasks", "max_seq_len"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"YAML"})
-    proven: ClassVar[str] = "mosaicml 0.32, llm-foundry 0.22"
+    formats = frozenset({"YAML"})
+    proven = "mosaicml 0.32, llm-foundry 0.22"
 
     def write(self, config: Config) -> str:
         """The optimizer, its groups, the scheduler, duration and batch."""
@@ -109,8 +109,7 @@ class LLMFoundry(Framework):
             unit="tokens",
             batch_size=keys.number("global_train_batch_size"),
             sequence_length=keys.number("max_seq_len", "variables.max_seq_len", "model.max_seq_len"),
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -183,14 +182,11 @@ def _note_units(keys: Keys, warmup: Duration | None, total: Duration | None, *, 
     steps = {"ba", "ep"}
     if not in_run_units and (warmup.unit == "dur" or {warmup.unit, total.unit} <= steps):
         return
-    keys.note(
-        Finding(
-            code="time-units",
-            severity="error",
-            message=f"t_warmup counts in {warmup.unit!r} and max_duration in {total.unit!r}: the scheduler refuses that",
-            fix=f"write t_warmup in {total.unit!r}",
-            key="scheduler.t_warmup",
-        )
+    keys.error(
+        "time-units",
+        "scheduler.t_warmup",
+        f"t_warmup counts in {warmup.unit!r} and max_duration in {total.unit!r}: the scheduler refuses that",
+        fix=f"write t_warmup in {total.unit!r}",
     )
 
 
@@ -199,15 +195,12 @@ def _note_other_end(keys: Keys, total: Duration | None) -> None:
     end = Duration.of(keys.text("scheduler.t_max"))
     if end is None or total is None or end in (total, Duration(1.0, "dur")):
         return
-    keys.note(
-        Finding(
-            code="other-end",
-            severity="warning",
-            message=f"t_max is {end.amount:g}{end.unit} and max_duration {total.amount:g}{total.unit}: a shorter t_max is "
-            "refused, with a longer one the fall is cut off; it is judged as if it fell over the run",
-            fix="leave t_max out, which is 1dur",
-            key="scheduler.t_max",
-        )
+    keys.warning(
+        "other-end",
+        "scheduler.t_max",
+        f"t_max is {end.amount:g}{end.unit} and max_duration {total.amount:g}{total.unit}: a shorter t_max is "
+        "refused, with a longer one the fall is cut off; it is judged as if it fell over the run",
+        fix="leave t_max out, which is 1dur",
     )
 
 
@@ -243,12 +236,9 @@ def _pattern(row: Keys, keys: Keys) -> re.Pattern[str] | None:
     except re.error:
         pass
     keys.note(
-        Finding(
-            code="group-unread",
-            severity="note",
-            message="a group of param_groups was left out: its param_str_match is missing, broken or too intricate",
-            fix="match by plain parts of names, such as norm|bias$",
-            key="optimizer.param_groups",
-        )
+        "group-unread",
+        "optimizer.param_groups",
+        "a group of param_groups was left out: its param_str_match is missing, broken or too intricate",
+        fix="match by plain parts of names, such as norm|bias$",
     )
     return None

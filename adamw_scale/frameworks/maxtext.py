@@ -7,11 +7,11 @@ end of the warm-up and at its lowest in the last step (create_learning_rate_sche
 """
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from adamw_scale.formats import Document, parse
-from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, Group
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import exact, spared, value, whole, yaml_number
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
@@ -34,24 +34,24 @@ _GLOBAL_BATCH = "Global batch, over all devices and accumulation: {} sequences"
 class MaxText(Framework):
     """The keys that a YAML on top of base.yml, or a command line, overrides."""
 
-    name: ClassVar[str] = "maxtext"
-    title: ClassVar[str] = "MaxText"
-    language: ClassVar[Language] = "yaml"
-    convention: ClassVar[str] = "maxtext"
-    undecayed_by_default: ClassVar[str] = "nothing: adamw_mask is empty"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "decay"
-    how_to_group: ClassVar[str] = "build the optimizer in maxtext/optimizers/optimizers.py, with optax.multi_transform"
-    schedules: ClassVar[tuple[str, ...]] = ("constant", "linear", "cosine", "wsd", "wsd-cosine")
-    reads: ClassVar[str] = "a YAML such as base.yml, or the command line of train with key=value"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "maxtext"
+    title = "MaxText"
+    language = "yaml"
+    convention = "maxtext"
+    undecayed_by_default = "nothing: adamw_mask is empty"
+    grouping = "decay"
+    how_to_group = "build the optimizer in maxtext/optimizers/optimizers.py, with optax.multi_transform"
+    schedules = ("constant", "linear", "cosine", "wsd", "wsd-cosine")
+    reads = "a YAML such as base.yml, or the command line of train with key=value"
+    signs = frozenset(
         {
             *("adam_weight_decay", "adam_b1", "adam_b2", "warmup_steps_fraction", "learning_rate_final_fraction"),
             *("cosine_learning_rate_final_fraction", "wsd_decay_steps_fraction", "max_target_length", "adamw_mask"),
             *("learning_rate_schedule_steps", "opt_type"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"YAML", "shell arguments"})
-    proven: ClassVar[str] = "source only: not on PyPI"
+    formats = frozenset({"YAML", "shell arguments"})
+    proven = "source only: not on PyPI"
 
     def write(self, config: Config) -> str:
         """YAML to put over base.yml."""
@@ -92,7 +92,7 @@ class MaxText(Framework):
             steps = scheduled
         length = scheduled if scheduled is not None and scheduled > 0 else steps
         if steps != length:
-            keys.note(_other_length(steps or 0.0, length or 0.0))
+            _note_other_length(keys, steps or 0.0, length or 0.0)
         batch = re.search(_GLOBAL_BATCH.format(r"(\d{1,12})"), document.text)
         undecayed = _undecayed(keys)
         return Config(
@@ -109,8 +109,7 @@ class MaxText(Framework):
             per_device_batch_size=keys.number("per_device_batch_size"),
             accumulation=keys.number("gradient_accumulation_steps"),
             sequence_length=keys.number("max_target_length"),
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -152,15 +151,12 @@ def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
     kind = chosen("lr_schedule_type", keys.text("lr_schedule_type"), {"cosine": "cosine", "wsd": "wsd"}, "cosine")
     style = chosen("wsd_decay_style", keys.text("wsd_decay_style"), {"linear": "wsd", "cosine": "wsd-cosine"}, "wsd")
     if "cosine_learning_rate_final_fraction" in keys:
-        keys.note(
-            Finding(
-                code="renamed-key",
-                severity="warning",
-                message="cosine_learning_rate_final_fraction is now learning_rate_final_fraction; current MaxText refuses keys "
-                "it does not know",
-                fix="rename it",
-                key="cosine_learning_rate_final_fraction",
-            )
+        keys.warning(
+            "renamed-key",
+            "cosine_learning_rate_final_fraction",
+            "cosine_learning_rate_final_fraction is now learning_rate_final_fraction; current MaxText refuses keys "
+            "it does not know",
+            fix="rename it",
         )
     final = keys.number_or(
         "final_lr_fraction", FINAL, "learning_rate_final_fraction", "cosine_learning_rate_final_fraction"
@@ -182,17 +178,16 @@ def _part(keys: Keys, key: str) -> float:
     return 0.1 if found is None else found
 
 
-def _other_length(steps: float, length: float) -> Finding:
+def _note_other_length(keys: Keys, steps: float, length: float) -> None:
     """A schedule that is shorter or longer than the run."""
     after = (
         f"the {steps - length:g} steps after it run at a learning rate of 0"
         if steps > length
         else f"the run ends {length - steps:g} steps before it, above its final learning rate"
     )
-    return Finding(
-        code="schedule-length",
-        severity="warning",
-        message=f"the schedule takes {length:g} steps and the run {steps:g}: {after}; the schedule is judged",
+    keys.warning(
+        "schedule-length",
+        "learning_rate_schedule_steps",
+        f"the schedule takes {length:g} steps and the run {steps:g}: {after}; the schedule is judged",
         fix="drop learning_rate_schedule_steps, which is then the same as steps",
-        key="learning_rate_schedule_steps",
     )

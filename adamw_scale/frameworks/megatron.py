@@ -5,11 +5,9 @@ so the snippet sets the constant style and leaves them out. Its muP (`--use-mup`
 ratio and leaves λ alone.
 """
 
-from typing import ClassVar, Literal
-
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, Group, same_decay
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, Group, same_decay
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
@@ -28,19 +26,17 @@ _READ_WSD = {**{style: name for name, style in WSD_STYLES.items()}, "exponential
 class Megatron(Framework):
     """Command-line arguments of pretrain_gpt.py and its siblings, as a bash array."""
 
-    name: ClassVar[str] = "megatron"
-    title: ClassVar[str] = "Megatron-LM"
-    language: ClassVar[Language] = "shell"
-    convention: ClassVar[str] = "megatron"
-    undecayed: ClassVar[frozenset[str]] = frozenset({NORM_AND_BIAS})
-    undecayed_by_default: ClassVar[str] = "biases and tensors of one dimension; embeddings do decay"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
-    how_to_group: ClassVar[str] = (
-        "set muP with Megatron's own flags, and give embeddings a weight-decay multiplier if yours has one"
-    )
-    schedules: ClassVar[tuple[str, ...]] = ("constant", "linear", "cosine", "inverse-sqrt", *WSD_STYLES)
-    reads: ClassVar[str] = "a shell script with the arguments, or YAML of them"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "megatron"
+    title = "Megatron-LM"
+    language = "shell"
+    convention = "megatron"
+    undecayed = frozenset({NORM_AND_BIAS})
+    undecayed_by_default = "biases and tensors of one dimension; embeddings do decay"
+    grouping = "none"
+    how_to_group = "set muP with Megatron's own flags, and give embeddings a weight-decay multiplier if yours has one"
+    schedules = ("constant", "linear", "cosine", "inverse-sqrt", *WSD_STYLES)
+    reads = "a shell script with the arguments, or YAML of them"
+    signs = frozenset(
         {
             *("train_samples", "lr_decay_samples", "lr_warmup_samples", "lr_wsd_decay_style", "seq_length"),
             *("tensor_model_parallel_size", "pipeline_model_parallel_size"),
@@ -52,8 +48,8 @@ class Megatron(Framework):
             "adam_beta1",
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"shell arguments", "YAML"})
-    proven: ClassVar[str] = "megatron-core 0.16"
+    formats = frozenset({"shell arguments", "YAML"})
+    proven = "megatron-core 0.16"
 
     def write(self, config: Config) -> str:
         """Arguments for the command line; append "${ADAMW_ARGS[@]}" to the launch."""
@@ -114,15 +110,12 @@ def read_arguments(keys: Keys, title: str) -> Config:
     decoupled = keys.number("decoupled_lr")
     ends = decoupled / peak_lr if decoupled and peak_lr else 1.0
     if decaying and total and not 0.99 < decaying / total < 1.01 and scheduled not in ("constant", "inverse-sqrt"):
-        keys.note(
-            Finding(
-                code="other-end",
-                severity="note" if decaying < total else "warning",
-                message=f"the learning rate falls over {decaying:g} steps and the run has {total:g}; it is judged as if it fell over "
-                "the run",
-                fix="set lr_decay_iters to train_iters, or nothing if it is meant",
-                key="lr_decay_iters",
-            )
+        (keys.note if decaying < total else keys.warning)(
+            "other-end",
+            "lr_decay_iters",
+            f"the learning rate falls over {decaying:g} steps and the run has {total:g}; it is judged as if it fell over "
+            "the run",
+            fix="set lr_decay_iters to train_iters, or nothing if it is meant",
         )
     return Config(
         convention="megatron",
@@ -150,8 +143,7 @@ def read_arguments(keys: Keys, title: str) -> Config:
         per_device_batch_size=keys.number("micro_batch_size"),
         sequence_length=keys.number("seq_length", "encoder_seq_length"),
         width_ratio=1 / hidden if hidden != 1 else None,
-        defaults=tuple(keys.defaults),
-        findings=tuple(keys.findings),
+        **keys.noted(),
     )
 
 
@@ -169,28 +161,22 @@ def read_decay(keys: Keys, title: str) -> tuple[float, tuple[str, float | None]]
         return keys.number_or("weight_decay", 0.01, "weight_decay") or 0.0, ("constant", None)
     start, end = (start if start is not None else end) or 0.0, (end if end is not None else start) or 0.0
     if plain is not None and (start, end) != (plain, plain):
-        keys.note(
-            Finding(
-                code="decay-overridden",
-                severity="error",
-                message=f"weight_decay {plain:g} is never used: {title}'s scheduler writes start_weight_decay {start:g} to "
-                f"end_weight_decay {end:g} into the optimizer at every step",
-                fix=f"set start_weight_decay and end_weight_decay to {plain:g}, or drop them and keep the constant style",
-                key="start_weight_decay",
-            )
+        keys.error(
+            "decay-overridden",
+            "start_weight_decay",
+            f"weight_decay {plain:g} is never used: {title}'s scheduler writes start_weight_decay {start:g} to "
+            f"end_weight_decay {end:g} into the optimizer at every step",
+            fix=f"set start_weight_decay and end_weight_decay to {plain:g}, or drop them and keep the constant style",
         )
     style = keys.text("weight_decay_incr_style") or "constant"
     if start == end or style == "constant":
         return end, ("constant", None)
     if start == 0:
         keys.note(
-            Finding(
-                code="decay-from-zero",
-                severity="note",
-                message=f"weight decay rises from 0 to {end:g}; it is judged as constant at half of that, which has the same sum at a constant lr",
-                fix="nothing to do if it is meant",
-                key="start_weight_decay",
-            )
+            "decay-from-zero",
+            "start_weight_decay",
+            f"weight decay rises from 0 to {end:g}; it is judged as constant at half of that, which has the same sum at a constant lr",
+            fix="nothing to do if it is meant",
         )
         return end / 2, ("constant", None)
     return start, (style, end / start)

@@ -5,13 +5,12 @@ OptimizerConfig.weight_decay alone does nothing. The functions that recipes take
 0.033 unless told otherwise, two of them always (recipes/utils/optimizer_utils.py).
 """
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.megatron import STYLES, WSD_STYLES, Megatron, read_arguments
 from adamw_scale.frameworks.reading import Keys
 from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
@@ -64,20 +63,20 @@ STATED = 0.1  # weight_decay that the same functions give OptimizerConfig if not
 class MegatronBridge(Framework):
     """OptimizerConfig, SchedulerConfig and TrainingConfig of a ConfigContainer."""
 
-    name: ClassVar[str] = "megatron-bridge"
-    title: ClassVar[str] = TITLE
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "megatron"
-    undecayed: ClassVar[frozenset[str]] = Megatron.undecayed
-    undecayed_by_default: ClassVar[str] = Megatron.undecayed_by_default
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
-    how_to_group: ClassVar[str] = (
+    name = "megatron-bridge"
+    title = TITLE
+    language = "python"
+    convention = "megatron"
+    undecayed = Megatron.undecayed
+    undecayed_by_default = Megatron.undecayed_by_default
+    grouping = "none"
+    how_to_group = (
         "subclass OptimizerConfigOverrideProvider: it maps ParamKey(name=...) to ParamGroupOverride(max_lr=..., min_lr=..., "
         "start_wd=..., end_wd=..., wd_mult=...)"
     )
-    schedules: ClassVar[tuple[str, ...]] = Megatron.schedules
-    reads: ClassVar[str] = "a recipe in Python, or the YAML that overrides one"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    schedules = Megatron.schedules
+    reads = "a recipe in Python, or the YAML that overrides one"
+    signs = frozenset(
         {
             *CONFIGS,
             *RECIPES,
@@ -92,8 +91,8 @@ class MegatronBridge(Framework):
             ),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"Python", "YAML"})
-    proven: ClassVar[str] = "megatron-bridge 0.3 on megatron-core 0.16"
+    formats = frozenset({"Python", "YAML"})
+    proven = "megatron-bridge 0.3 on megatron-core 0.16"
 
     def write(self, config: Config) -> str:
         """Values to pass as ConfigContainer(optimizer=optimizer, scheduler=scheduler, train=train, ...)."""
@@ -141,14 +140,12 @@ class MegatronBridge(Framework):
 
     def read(self, document: Document) -> Config:
         """Calls of the configs and of the functions that make them, then what is assigned to their fields."""
-        given, filled, findings = (
-            _python(document) if document.format == "Python" else (_fields(document.content), {}, ())
-        )
+        given, filled = _python(document) if document.format == "Python" else (_fields(document.content), {})
         values = filled | given
         keys = Keys(values)
-        keys.findings += findings
-        keys.findings += _refused(keys)
-        keys.findings += _disagreeing(given, filled)
+        _note_fixed(keys, document)
+        _note_missing(keys)
+        _note_disagreeing(keys, given, filled)
         if warmup := _capped(keys):
             values["lr_warmup_iters"] = warmup
         config = read_arguments(keys, TITLE)
@@ -180,11 +177,10 @@ def _fields(content: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _python(document: Document) -> tuple[dict[str, Any], dict[str, Any], tuple[Finding, ...]]:
-    """Fields that are given, those that a recipe's function fills in, and what is wrong with its arguments."""
+def _python(document: Document) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields that are given, and those that a recipe's function fills in."""
     given: dict[str, Any] = {}
     filled: dict[str, Any] = {}
-    findings: tuple[Finding, ...] = ()
     calls = [(call.name.rpartition(".")[2], call.keywords) for call in document.calls]
     for name, keywords in calls:
         if name in RECIPES:
@@ -196,7 +192,6 @@ def _python(document: Document) -> tuple[dict[str, Any], dict[str, Any], tuple[F
             peak = Keys(filled | given).number("lr")
             if name != "distributed_muon_with_cosine_annealing" and peak:
                 filled["min_lr"] = 0.1 * peak
-            findings = tuple(_unknown(name, recipe, keywords))
         elif name in CONFIGS:
             given |= keywords
         given |= {"seq_length": keywords["seq_length"]} if "seq_length" in keywords else {}
@@ -205,50 +200,51 @@ def _python(document: Document) -> tuple[dict[str, Any], dict[str, Any], tuple[F
         raise SpecError(f"no call of {', '.join(CONFIGS)} or of a recipe's function is in this Python file")
     if "SEQ_LENGTH" in document.content:
         assigned["seq_length"] = document.content["SEQ_LENGTH"]
-    return {key: each for key, each in (given | assigned).items() if key in FIELDS}, filled, findings
+    return {key: each for key, each in (given | assigned).items() if key in FIELDS}, filled
 
 
-def _unknown(name: str, recipe: _Recipe, keywords: dict[str, Any]) -> Iterator[Finding]:
-    for key in sorted(keywords.keys() & set(recipe.fixed)):
-        yield Finding(
-            code="unknown-argument",
-            severity="error",
-            message=f"{name} has no argument {key}, and refuses it: it always sets {recipe.defaults[key]}",
-            fix=f"assign scheduler.{key} afterwards",
-            key=key,
-        )
+def _note_fixed(keys: Keys, document: Document) -> None:
+    """Arguments that a recipe's function does not have."""
+    for call in document.calls:
+        name = call.name.rpartition(".")[2]
+        recipe = RECIPES.get(name, _Recipe({}))
+        for key in sorted(call.keywords.keys() & set(recipe.fixed)):
+            keys.error(
+                "unknown-argument",
+                key,
+                f"{name} has no argument {key}, and refuses it: it always sets {recipe.defaults[key]}",
+                fix=f"assign scheduler.{key} afterwards",
+            )
 
 
-def _refused(keys: Keys) -> Iterator[Finding]:
+def _note_missing(keys: Keys) -> None:
     """What Megatron-Bridge needs and has no default for."""
     if "min_lr" not in keys and "lr" in keys:
-        yield Finding(
-            code="no-min-lr",
-            severity="error",
-            message="OptimizerConfig.min_lr is None by default, which the scheduler cannot compare with lr: the run fails at its start",
+        keys.error(
+            "no-min-lr",
+            "min_lr",
+            "OptimizerConfig.min_lr is None by default, which the scheduler cannot compare with lr: the run fails at its start",
             fix="write min_lr, 0.0 if none is meant",
-            key="min_lr",
         )
     missing = [each for each in ("start_weight_decay", "end_weight_decay") if each not in keys]
     if missing and "lr" in keys:
-        yield Finding(
-            code="no-scheduled-decay",
-            severity="error",
-            message=f"{' and '.join(missing)} of SchedulerConfig not set: it takes nothing from weight_decay, and the run fails at "
+        keys.error(
+            "no-scheduled-decay",
+            missing[0],
+            f"{' and '.join(missing)} of SchedulerConfig not set: it takes nothing from weight_decay, and the run fails at "
             "its start",
             fix="set start_weight_decay and end_weight_decay to the weight decay that is meant",
-            key=missing[0],
         )
 
 
-def _disagreeing(given: dict[str, Any], filled: dict[str, Any]) -> Iterator[Finding]:
+def _note_disagreeing(keys: Keys, given: dict[str, Any], filled: dict[str, Any]) -> None:
     """A recipe's function whose own defaults contradict each other: nobody wrote either."""
     acting = filled.get("start_weight_decay")
     if acting is not None and not {"weight_decay", "start_weight_decay", "end_weight_decay"} & given.keys():
-        yield Finding(
-            code="decay-overridden",
-            severity="warning",
-            message=f"the recipe's function gives OptimizerConfig a weight_decay of {STATED:g}, which the run never uses: its "
+        keys.warning(
+            "decay-overridden",
+            None,
+            f"the recipe's function gives OptimizerConfig a weight_decay of {STATED:g}, which the run never uses: its "
             f"scheduler gets {acting:g}, and that acts",
             fix=f"set start_weight_decay and end_weight_decay of the scheduler to {STATED:g}, or all three to what is meant",
         )
@@ -259,13 +255,10 @@ def _capped(keys: Keys) -> float | None:
     warmup, end = keys.number("lr_warmup_iters"), keys.number("lr_decay_iters", "train_iters")
     if warmup is None or end is None or warmup < end:
         return None
-    keys.note(
-        Finding(
-            code="warmup-fills-run",
-            severity="warning",
-            message=f"{warmup:g} iterations of warm-up are cut to the {end:g} of the schedule, which then never falls",
-            fix="lower lr_warmup_iters",
-            key="lr_warmup_iters",
-        )
+    keys.warning(
+        "warmup-fills-run",
+        "lr_warmup_iters",
+        f"{warmup:g} iterations of warm-up are cut to the {end:g} of the schedule, which then never falls",
+        fix="lower lr_warmup_iters",
     )
     return end

@@ -9,12 +9,11 @@ also multiplies weight decay by the parameters of its 12-layer model over yours,
 """
 
 import math
-from typing import ClassVar, Literal
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Group, hidden_only
-from adamw_scale.frameworks.framework import Framework, Language, Snippet
+from adamw_scale.frameworks.framework import Framework, Snippet
 from adamw_scale.frameworks.spelling import comment, exact, value, whole
 from adamw_scale.spec.advice import Caution
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
@@ -33,21 +32,21 @@ MUON = Caution(
 class NanoChat(Framework):
     """Arguments of scripts/base_train.py, as a bash array."""
 
-    name: ClassVar[str] = "nanochat"
-    title: ClassVar[str] = "nanochat"
-    language: ClassVar[Language] = "shell"
-    convention: ClassVar[str] = "nanochat-muon"
-    undecayed: ClassVar[frozenset[str]] = frozenset({EMBEDDING, OUTPUT, NORM_AND_BIAS})
-    undecayed_by_default: ClassVar[str] = (
+    name = "nanochat"
+    title = "nanochat"
+    language = "shell"
+    convention = "nanochat-muon"
+    undecayed = frozenset({EMBEDDING, OUTPUT, NORM_AND_BIAS})
+    undecayed_by_default = (
         "embeddings, unembedding and scalars from --weight-decay (their own decays are fixed, 0 to 0.05)"
     )
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
-    how_to_group: ClassVar[str] = (
+    grouping = "none"
+    how_to_group = (
         "set the decays of the AdamW groups in setup_optimizer of nanochat/gpt.py; their lrs have flags of their own"
     )
-    schedules: ClassVar[tuple[str, ...]] = ("constant", "linear", "wsd")
-    weight_decay_schedules: ClassVar[tuple[str, ...]] = ("constant", "cosine")
-    proven: ClassVar[str] = "source only: base_train.py is a script of a repository, not a library"
+    schedules = ("constant", "linear", "wsd")
+    weight_decay_schedules = ("constant", "cosine")
+    proven = "source only: base_train.py is a script of a repository, not a library"
 
     def groups_of(self, wanted: tuple[Group, ...]) -> tuple[Group, ...]:
         """The hidden matrices at their own lr, which --matrix-lr sets; nothing else is reached."""

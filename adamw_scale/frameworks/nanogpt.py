@@ -6,11 +6,10 @@ counted from 0, so a run takes max_iters + 1 steps. No key sets epsilon, which s
 """
 
 import math
-from typing import ClassVar, Literal
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, keys_of
 from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
@@ -32,23 +31,21 @@ STRANGERS = {
 class NanoGPT(Framework):
     """A config file of Python assignments, or --key=value arguments of train.py."""
 
-    name: ClassVar[str] = "nanogpt"
-    title: ClassVar[str] = "nanoGPT"
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "nanogpt"
-    undecayed: ClassVar[frozenset[str]] = frozenset({NORM_AND_BIAS})
-    undecayed_by_default: ClassVar[str] = "biases and tensors of one dimension; embeddings do decay"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
-    how_to_group: ClassVar[str] = (
+    name = "nanogpt"
+    title = "nanoGPT"
+    language = "python"
+    convention = "nanogpt"
+    undecayed = frozenset({NORM_AND_BIAS})
+    undecayed_by_default = "biases and tensors of one dimension; embeddings do decay"
+    grouping = "none"
+    how_to_group = (
         "build the groups in configure_optimizers of model.py, and scale each group's lr where train.py sets it"
     )
-    schedules: ClassVar[tuple[str, ...]] = ("constant", "cosine")
-    reads: ClassVar[str] = "a config file of Python assignments, or --key=value arguments"
-    signs: ClassVar[frozenset[str]] = frozenset(
-        {"decay_lr", "warmup_iters", "lr_decay_iters", "max_iters", "min_lr", "block_size"}
-    )
-    formats: ClassVar[frozenset[str]] = frozenset({"Python", "shell arguments"})
-    proven: ClassVar[str] = "source only: train.py is a script of a repository, not a library"
+    schedules = ("constant", "cosine")
+    reads = "a config file of Python assignments, or --key=value arguments"
+    signs = frozenset({"decay_lr", "warmup_iters", "lr_decay_iters", "max_iters", "min_lr", "block_size"})
+    formats = frozenset({"Python", "shell arguments"})
+    proven = "source only: train.py is a script of a repository, not a library"
 
     def write(self, config: Config) -> str:
         """A file for `python train.py FILE`."""
@@ -82,14 +79,11 @@ class NanoGPT(Framework):
         if falling:
             _note_other_end(keys, last, peak_lr, floor)
         elif "warmup_iters" in keys:
-            keys.note(
-                Finding(
-                    code="warmup-ignored",
-                    severity="error",
-                    message="decay_lr = False turns get_lr off and with it the warm-up: every step runs at learning_rate",
-                    fix="to warm up and stay, set decay_lr = True and min_lr to learning_rate",
-                    key="warmup_iters",
-                )
+            keys.error(
+                "warmup-ignored",
+                "warmup_iters",
+                "decay_lr = False turns get_lr off and with it the warm-up: every step runs at learning_rate",
+                fix="to warm up and stay, set decay_lr = True and min_lr to learning_rate",
             )
         micro, passes = keys.number("batch_size"), keys.number("gradient_accumulation_steps")
         batch = None if micro is None and passes is None else (micro or 12.0) * (passes or 40.0)
@@ -107,8 +101,7 @@ class NanoGPT(Framework):
             batch_size=batch,
             per_device_batch_size=micro,
             sequence_length=keys.number("block_size"),
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -125,14 +118,11 @@ def _note_strangers(keys: Keys) -> None:
     """Names that a config file may hold and nothing reads."""
     for stranger, own in STRANGERS.items():
         if stranger in keys:
-            keys.note(
-                Finding(
-                    code="unknown-key",
-                    severity="warning",
-                    message=f"train.py has no {stranger}: from a config file it is ignored, as an argument refused",
-                    fix=f"write {own}",
-                    key=stranger,
-                )
+            keys.warning(
+                "unknown-key",
+                stranger,
+                f"train.py has no {stranger}: from a config file it is ignored, as an argument refused",
+                fix=f"write {own}",
             )
 
 
@@ -148,12 +138,9 @@ def _note_other_end(keys: Keys, last: float, peak_lr: float | None, floor: float
         if fall < last
         else "the learning rate has not come down by then"
     )
-    keys.note(
-        Finding(
-            code="other-end",
-            severity="warning",
-            message=f"{said}, but the run ends at max_iters = {last:g}: {what}; it is judged as if it fell over the run",
-            fix=f"set lr_decay_iters = {last:g}",
-            key="lr_decay_iters",
-        )
+    keys.warning(
+        "other-end",
+        "lr_decay_iters",
+        f"{said}, but the run ends at max_iters = {last:g}: {what}; it is judged as if it fell over the run",
+        fix=f"set lr_decay_iters = {last:g}",
     )

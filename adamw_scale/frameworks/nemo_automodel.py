@@ -6,12 +6,11 @@ the run ends after 10 epochs whatever max_steps says. Groups have no eps of thei
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, Group
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.megatron import read_decay
 from adamw_scale.frameworks.reading import Keys, chosen
@@ -47,24 +46,22 @@ TARGETS = {
 class NemoAutomodel(Framework):
     """The optimizer, lr_scheduler and step_scheduler sections of a recipe."""
 
-    name: ClassVar[str] = "nemo-automodel"
-    title: ClassVar[str] = "NeMo Automodel"
-    language: ClassVar[Language] = "yaml"
-    convention: ClassVar[str] = "pytorch"
-    undecayed_by_default: ClassVar[str] = (
-        "nothing: norms, biases and embeddings decay too, unless an override spares them"
-    )
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
-    schedules: ClassVar[tuple[str, ...]] = (*_STYLES, *_WSD)
-    reads: ClassVar[str] = "a recipe in YAML"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "nemo-automodel"
+    title = "NeMo Automodel"
+    language = "yaml"
+    convention = "pytorch"
+    undecayed_by_default = "nothing: norms, biases and embeddings decay too, unless an override spares them"
+    grouping = "all"
+    schedules = (*_STYLES, *_WSD)
+    reads = "a recipe in YAML"
+    signs = frozenset(
         {
             *("_target_", "step_scheduler", "param_group_overrides", "lr_warmup_steps", "wd_mult", "init_lr"),
             *("ckpt_every_steps", "val_every_steps", "lr_decay_style"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"YAML"})
-    proven: ClassVar[str] = "nemo-automodel 0.7"
+    formats = frozenset({"YAML"})
+    proven = "nemo-automodel 0.7"
 
     def write(self, config: Config) -> str:
         """Three sections of a recipe."""
@@ -110,7 +107,7 @@ class NemoAutomodel(Framework):
         top = keys.number(f"{SECTION}.max_lr") if scheduled else None
         total = keys.number("step_scheduler.max_steps")
         weight_decay, shape = _read_decay(keys, known)
-        keys.findings += _findings(keys, said, top, total)
+        _note_traps(keys, said, top, total)
         base = said if top is None else top
         groups, factor = _read_groups(keys, weight_decay) if scheduled else (_plain(weight_decay), 1.0)
         return Config(
@@ -130,8 +127,7 @@ class NemoAutomodel(Framework):
             sequence_length=keys.number(
                 "packed_sequence.packed_sequence_size", "dataset.seq_length", "dataset.seq_len"
             ),
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -247,61 +243,55 @@ def _read_schedule(keys: Keys, peak: float | None, total: float | None) -> dict[
     return fields
 
 
-def _findings(keys: Keys, said: float | None, top: float | None, total: float | None) -> Iterator[Finding]:
+def _note_traps(keys: Keys, said: float | None, top: float | None, total: float | None) -> None:
     """Traps of the sections as they stand together."""
     if not isinstance(keys.raw(SECTION), dict):
         if keys.raw("optimizer.param_group_overrides"):
-            yield Finding(
-                code="overrides-unused",
-                severity="error",
-                message="param_group_overrides do nothing without an lr_scheduler, which is what multiplies lr and weight decay",
+            keys.error(
+                "overrides-unused",
+                "optimizer.param_group_overrides",
+                "param_group_overrides do nothing without an lr_scheduler, which is what multiplies lr and weight decay",
                 fix="add an lr_scheduler, with lr_decay_style: constant if nothing else is meant",
-                key="optimizer.param_group_overrides",
             )
         return
     if top is not None and said is not None and top != said and "optimizer.lr" in keys:
-        yield Finding(
-            code="lr-overridden",
-            severity="error",
-            message=f"lr {said:g} is never used: the scheduler writes its own, up to max_lr {top:g}, into the optimizer at every step",
+        keys.error(
+            "lr-overridden",
+            f"{SECTION}.max_lr",
+            f"lr {said:g} is never used: the scheduler writes its own, up to max_lr {top:g}, into the optimizer at every step",
             fix="drop max_lr, which is the optimizer's lr by default",
-            key=f"{SECTION}.max_lr",
         )
     warmup = keys.number(f"{SECTION}.lr_warmup_steps")
     if warmup is not None and 0 < warmup < 1:
-        yield Finding(
-            code="warmup-fraction",
-            severity="error",
-            message=f"lr_warmup_steps {warmup:g} is refused: Automodel takes whole steps, no fraction of the run",
+        keys.error(
+            "warmup-fraction",
+            f"{SECTION}.lr_warmup_steps",
+            f"lr_warmup_steps {warmup:g} is refused: Automodel takes whole steps, no fraction of the run",
             fix="write the number of steps",
-            key=f"{SECTION}.lr_warmup_steps",
         )
     if f"{SECTION}.init_lr" not in keys and warmup != 0:
-        yield Finding(
-            code="warmup-start",
-            severity="note",
-            message="warm-up starts at a tenth of the learning rate, which is the default of init_lr, and is judged as if it started at 0",
+        keys.note(
+            "warmup-start",
+            f"{SECTION}.init_lr",
+            "warm-up starts at a tenth of the learning rate, which is the default of init_lr, and is judged as if it started at 0",
             fix="write init_lr: 0.0",
-            key=f"{SECTION}.init_lr",
         )
     style = keys.text(f"{SECTION}.lr_decay_style") or "cosine"
     missing = [each for each in ("wsd_decay_steps", "lr_wsd_decay_style") if f"{SECTION}.{each}" not in keys]
     if style == "WSD" and missing:
-        yield Finding(
-            code="wsd-incomplete",
-            severity="error",
-            message=f"WSD without {' and '.join(missing)} fails, at the latest when the fall starts: there is no default",
+        keys.error(
+            "wsd-incomplete",
+            f"{SECTION}.{missing[0]}",
+            f"WSD without {' and '.join(missing)} fails, at the latest when the fall starts: there is no default",
             fix="write wsd_decay_steps and lr_wsd_decay_style (linear, cosine, minus_sqrt or exponential)",
-            key=f"{SECTION}.{missing[0]}",
         )
     end = keys.number(f"{SECTION}.lr_decay_steps")
     if end is not None and total is not None and end != total and style != "constant":
-        yield Finding(
-            code="decay-steps",
-            severity="warning",
-            message=f"the schedule ends after {end:g} steps and the run after {total:g}"
+        keys.warning(
+            "decay-steps",
+            f"{SECTION}.lr_decay_steps",
+            f"the schedule ends after {end:g} steps and the run after {total:g}"
             + (": the rest is at min_lr" if end < total else ", before it has fallen")
             + "; it is judged as if both ended together",
             fix="drop lr_decay_steps, which is the run's length by default",
-            key=f"{SECTION}.lr_decay_steps",
         )

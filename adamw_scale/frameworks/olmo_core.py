@@ -6,13 +6,12 @@ groups of any lr, so a floor above zero is written as a ComposableScheduler, who
 """
 
 import re
-from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document, Unread
-from adamw_scale.frameworks.config import Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, Group
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.reading import Keys, chosen
 from adamw_scale.frameworks.spelling import exact, value, whole
@@ -60,23 +59,23 @@ _DURATION = re.compile(r"Duration\.(steps|epochs|tokens)\((?:int\()?([\w.]+)\)*"
 class OLMoCore(Framework):
     """The optim and scheduler of a train module, and the lengths around them."""
 
-    name: ClassVar[str] = "olmo-core"
-    title: ClassVar[str] = "OLMo-core"
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "olmo-core"
-    undecayed_by_default: ClassVar[str] = "nothing: norms and embeddings decay too, unless group_overrides spare them"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
-    schedules: ClassVar[tuple[str, ...]] = (*_CLASSES, "wsd-cosine")
-    reads: ClassVar[str] = "a training script in Python, or the config.json that a run saves"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "olmo-core"
+    title = "OLMo-core"
+    language = "python"
+    convention = "olmo-core"
+    undecayed_by_default = "nothing: norms and embeddings decay too, unless group_overrides spare them"
+    grouping = "all"
+    schedules = (*_CLASSES, "wsd-cosine")
+    reads = "a training script in Python, or the config.json that a run saves"
+    signs = frozenset(
         {
             *("OptimGroupOverride", "SkipStepAdamWConfig", "CosWithWarmup", "LinearWithWarmup", "ConstantWithWarmup"),
             *("InvSqrtWithWarmup", "WSD", "ComposableScheduler", "TransformerTrainModuleConfig", "train_module"),
             *("rank_microbatch_size", "group_overrides"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"Python", "JSON"})
-    proven: ClassVar[str] = "ai2-olmo-core 3.0"
+    formats = frozenset({"Python", "JSON"})
+    proven = "ai2-olmo-core 3.0"
 
     def write(self, config: Config) -> str:
         """Values for TransformerTrainModuleConfig(optim=optim, scheduler=scheduler, ...) and the configs beside it."""
@@ -123,8 +122,7 @@ class OLMoCore(Framework):
             **_read_schedule(keys, peak_lr, lengths),
             **lengths,
             unit="tokens",
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -227,8 +225,8 @@ def _class(section: Keys) -> str | None:
 
 def _read_groups(keys: Keys, optim: Keys) -> tuple[float | None, float | None, tuple[Group, ...]]:
     """Learning rate, eps, and groups as multiples of them; gains and biases have them unscaled under muP."""
-    own: dict[str, float | None] = {name: optim.number_or(name, default, name) for name, default in DEFAULTS.items()}
-    keys.defaults += [{"lr": "peak_lr"}.get(name, name) for name in optim.defaults if name != "eps"]
+    fields = {"lr": "peak_lr", "weight_decay": "weight_decay", "eps": "eps"}
+    own = {name: optim.number_or(field, DEFAULTS[name], name) for name, field in fields.items()}
     values = dict.fromkeys(GROUPS, own)
     overrides = optim.raw("group_overrides")
     for override in overrides if isinstance(overrides, list) else []:
@@ -239,14 +237,11 @@ def _read_groups(keys: Keys, optim: Keys) -> tuple[float | None, float | None, t
         values |= {kind: {**values[kind], **changed} for kind in kinds}
         raw = given.raw("opts")
         for name in sorted((raw if isinstance(raw, dict) else {}).keys() - _KNOWN):
-            keys.note(
-                Finding(
-                    code="ignored-key",
-                    severity="error",
-                    message=f"{name} in a group override is no option of AdamW: OLMo-core stores it in the group, and nothing reads it",
-                    fix="write lr, betas, eps or weight_decay",
-                    key=f"group_overrides.opts.{name}",
-                )
+            keys.error(
+                "ignored-key",
+                f"group_overrides.opts.{name}",
+                f"{name} in a group override is no option of AdamW: OLMo-core stores it in the group, and nothing reads it",
+                fix="write lr, betas, eps or weight_decay",
             )
     base = values[NORM_AND_BIAS]
 
@@ -298,19 +293,16 @@ def _read_schedule(keys: Keys, peak_lr: float | None, lengths: dict[str, Any]) -
         return {"schedule": "constant"}
     if name in _OTHERS:
         keys.note(
-            Finding(
-                code="schedule-unread",
-                severity="note",
-                message=f"the schedule {name} has no counterpart here, so it is not judged",
-                fix="pass its learning rates as a --schedule-file",
-                key="scheduler",
-            )
+            "schedule-unread",
+            "scheduler",
+            f"the schedule {name} has no counterpart here, so it is not judged",
+            fix="pass its learning rates as a --schedule-file",
         )
         return {}
     schedule = chosen("scheduler", name, SCHEDULERS, None)
     if schedule == "composable":
         return _read_stages(given)
-    keys.findings += _schedule_findings(given, name, schedule)
+    _note_schedule(given, name, schedule)
     per_step = lengths["batch_tokens"] if given.text("units") == "tokens" else 1.0
     warmup, fraction = given.number("warmup", "warmup_steps"), given.number("warmup_fraction")
     fields: dict[str, Any] = {"schedule": schedule, "warmup_fraction": fraction}
@@ -325,7 +317,6 @@ def _read_schedule(keys: Keys, peak_lr: float | None, lengths: dict[str, Any]) -
         fields["final_lr_fraction"] = floor / peak_lr if floor and peak_lr else 0.0
     elif schedule in ("linear", "cosine"):
         fields["final_lr_fraction"] = given.number_or("final_lr_fraction", ALPHA_F, "alpha_f")
-    keys.defaults += given.defaults
     return fields
 
 
@@ -349,33 +340,30 @@ def _read_stages(given: Keys) -> dict[str, Any]:
     return {"schedule": shape, "warmup_steps": warmup, "decay_steps": steps[-1], "final_lr_fraction": ends[-1]}
 
 
-def _schedule_findings(given: Keys, name: str, schedule: str | None) -> Iterator[Finding]:
+def _note_schedule(given: Keys, name: str, schedule: str | None) -> None:
     """Schedulers that OLMo-core refuses to build."""
     saved = given.text("_CLASS_") is not None  # a saved config leaves out what is None
     if name not in ("ConstantScheduler", "constant") and not any(
         key in given for key in ("warmup", "warmup_steps", "warmup_fraction")
     ):
-        yield Finding(
-            code="no-warmup",
-            severity="error",
-            message=f"{name} has neither warmup nor warmup_fraction, and OLMo-core refuses it",
+        given.error(
+            "no-warmup",
+            "warmup",
+            f"{name} has neither warmup nor warmup_fraction, and OLMo-core refuses it",
             fix="write warmup=0 if none is meant",
-            key="warmup",
         )
     if schedule == "wsd" and "decay" in given and not saved and not given.unread("decay_fraction"):
-        yield Finding(
-            code="two-decays",
-            severity="error",
-            message="WSD has decay and, by default or not, decay_fraction, and OLMo-core refuses to have both",
+        given.error(
+            "two-decays",
+            "decay",
+            "WSD has decay and, by default or not, decay_fraction, and OLMo-core refuses to have both",
             fix="write decay_fraction=None beside decay",
-            key="decay",
         )
-    if schedule == "inverse-sqrt" and given.number("alpha_f") != 0:
-        yield Finding(
-            code="floor-ignored",
-            severity="note",
-            message=f"the square root falls towards {given.number_or('alpha_f', ALPHA_F, 'alpha_f'):g} of the peak (alpha_f); it is "
-            "judged as if it fell towards 0",
+    end = given.number_or("final_lr_fraction", ALPHA_F, "alpha_f") if schedule == "inverse-sqrt" else None
+    if end:
+        given.note(
+            "floor-ignored",
+            "alpha_f",
+            f"the square root falls towards {end:g} of the peak (alpha_f); it is judged as if it fell towards 0",
             fix="write alpha_f=0.0, or pass the learning rates as a table",
-            key="alpha_f",
         )

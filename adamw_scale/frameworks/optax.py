@@ -5,10 +5,8 @@ are stacked for a scan give two. A schedule is a function of the count of update
 be one too. Other optimizers for other groups are put together by multi_transform.
 """
 
-from typing import ClassVar, Literal
-
 from adamw_scale.frameworks.config import Config, Group
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.phase import MOST_PHASES, Phase, phases
 from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
@@ -19,15 +17,15 @@ from adamw_scale.theory.weight_decay_schedules import SHAPES as DECAY_SHAPES
 class Optax(Framework):
     """A schedule and an adamw, one for each group where they differ."""
 
-    name: ClassVar[str] = "optax"
-    title: ClassVar[str] = "optax"
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "optax"
-    undecayed_by_default: ClassVar[str] = "nothing: everything decays where no mask is given"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
-    schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
-    weight_decay_schedules: ClassVar[tuple[str, ...]] = tuple(DECAY_SHAPES)
-    proven: ClassVar[str] = "optax 0.2.8"
+    name = "optax"
+    title = "optax"
+    language = "python"
+    convention = "optax"
+    undecayed_by_default = "nothing: everything decays where no mask is given"
+    grouping = "all"
+    schedules = tuple(SCHEDULES)
+    weight_decay_schedules = tuple(DECAY_SHAPES)
+    proven = "optax 0.2.8"
 
     def has(self, schedule: Schedule) -> bool:
         """Every shape, as long as it can be written out."""

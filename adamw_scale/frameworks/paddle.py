@@ -5,10 +5,8 @@ scales their decay too. Its own schedulers take the lr at the start of each step
 function for LambdaDecay, which takes the middle.
 """
 
-from typing import ClassVar, Literal
-
 from adamw_scale.frameworks.config import Config, Group
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import multiplier_source
 from adamw_scale.frameworks.spelling import exact, final_lr, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
@@ -18,14 +16,14 @@ from adamw_scale.theory.schedules import POWER, SCHEDULES
 class Paddle(Framework):
     """AdamW with explicit parameter groups and a scheduler."""
 
-    name: ClassVar[str] = "paddle"
-    title: ClassVar[str] = "PaddlePaddle"
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "paddle"
-    undecayed_by_default: ClassVar[str] = "nothing: every parameter decays"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
-    schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
-    proven: ClassVar[str] = "paddlepaddle 3.3"
+    name = "paddle"
+    title = "PaddlePaddle"
+    language = "python"
+    convention = "paddle"
+    undecayed_by_default = "nothing: every parameter decays"
+    grouping = "all"
+    schedules = tuple(SCHEDULES)
+    proven = "paddlepaddle 3.3"
 
     def write(self, config: Config) -> str:
         """A module with build_optimizer(model)."""

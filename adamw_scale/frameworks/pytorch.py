@@ -4,12 +4,11 @@
 """
 
 import re
-from typing import ClassVar, Literal
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import Call, Document
 from adamw_scale.frameworks.config import Config, Group, same_decay
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, keys_of
 from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
@@ -19,17 +18,17 @@ from adamw_scale.theory.schedules import SCHEDULES, Piece, Schedule
 class PyTorch(Framework):
     """AdamW with explicit parameter groups, and the run's schedule as a LambdaLR."""
 
-    name: ClassVar[str] = "pytorch"
-    title: ClassVar[str] = "PyTorch"
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "pytorch"
-    undecayed_by_default: ClassVar[str] = "nothing: every parameter of a group decays"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
-    schedules: ClassVar[tuple[str, ...]] = tuple(SCHEDULES)
-    reads: ClassVar[str] = "Python source with a call of AdamW or Adam"
-    signs: ClassVar[frozenset[str]] = frozenset({"AdamW", "Adam"})
-    formats: ClassVar[frozenset[str]] = frozenset({"Python"})
-    proven: ClassVar[str] = "torch 2.13"
+    name = "pytorch"
+    title = "PyTorch"
+    language = "python"
+    convention = "pytorch"
+    undecayed_by_default = "nothing: every parameter of a group decays"
+    grouping = "all"
+    schedules = tuple(SCHEDULES)
+    reads = "Python source with a call of AdamW or Adam"
+    signs = frozenset({"AdamW", "Adam"})
+    formats = frozenset({"Python"})
+    proven = "torch 2.13"
 
     def write(self, config: Config) -> str:
         """A module with build_optimizer(model); run as a script, it shows itself on a tiny model."""

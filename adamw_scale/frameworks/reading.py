@@ -1,16 +1,19 @@
 """Looking values up in a config that was parsed: converted, defaults remembered, errors that name the key."""
 
-import math
 import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import ANY_MORE, Document, Unread, parse
-from adamw_scale.frameworks.config import Finding
+from adamw_scale.frameworks.config import Finding, Severity
 
 T = TypeVar("T")
 MOST_HOPS = 8  # of ${references} to other keys
+SMALLEST, LARGEST = (
+    1e-30,
+    1e30,
+)  # in size, of a number that is no slip; products of several stay far from 0 and infinity
 MISSING = object()
 UNREAD = "unread-value"  # code of the finding that a value is a variable or code
 DECAY_KEYS = frozenset({"weight_decay", "adam_weight_decay", "wd", "start_weight_decay", "end_weight_decay"})
@@ -55,15 +58,8 @@ class Keys:
         """Remember that a value which matters is not known."""
         name = path.rpartition(".")[2]
         if name in DECAY_KEYS | LR_KEYS | SCHEDULE_KEYS and path not in [each.key for each in self.findings]:
-            self.findings.append(
-                Finding(
-                    code=UNREAD,
-                    severity="note",
-                    message=f"{name} is {value[:60]}, which is a variable or code and not known here",
-                    fix="pass its value as an option, or audit the file with it written out",
-                    key=path,
-                )
-            )
+            message = f"{name} is {value[:60]}, which is a variable or code and not known here"
+            self.note(UNREAD, path, message, fix="pass its value as an option, or audit the file with it written out")
 
     def __contains__(self, path: str) -> bool:
         return self.raw(path) is not None
@@ -73,23 +69,13 @@ class Keys:
         return self._at(path, MISSING) is not MISSING and self.raw(path) is None
 
     def number(self, *paths: str) -> float | None:
-        """A finite number; text such as 3e-4, 5e5, 1_000 or "10%"... of a number is read as one.
+        """A number; text such as 3e-4, 5e5 or 1_000 is read as one.
 
         Raises:
-            SpecError: there is something else.
+            SpecError: there is something else, or a number that no config means.
         """
         value = self.raw(*paths)
-        if value is None:
-            return None
-        try:
-            if isinstance(value, bool | list | dict):
-                raise ValueError
-            number = float(value)
-        except (ValueError, OverflowError):
-            raise SpecError(f"{paths[0]} = {_shown(value)}: not a number. Write one, such as 3e-4") from None
-        if not math.isfinite(number):
-            raise SpecError(f"{paths[0]} = {_shown(value)}: not a finite number. Write one, such as 3e-4")
-        return number
+        return None if value is None else _sane(paths[0], value)
 
     def number_or(self, field: str, default: float | None, *paths: str) -> float | None:
         """A number, or the framework's default, which is then remembered under the name of the field it fills.
@@ -127,11 +113,9 @@ class Keys:
         if value is None:
             return None
         parts = value if isinstance(value, list) else re.split(r"[,\s]+", str(value).strip("()[] "))
-        try:
-            first, second = (float(part) for part in parts)
-        except (ValueError, TypeError):
-            raise SpecError(f"{paths[0]} = {_shown(value)}: two numbers are needed, such as 0.9, 0.95") from None
-        return first, second
+        if len(parts) != 2:
+            raise SpecError(f"{paths[0]} = {_shown(value)}: two numbers are needed, such as 0.9, 0.95")
+        return _sane(paths[0], parts[0]), _sane(paths[0], parts[1])
 
     def betas(self, default: tuple[float, float], first: str, second: str) -> tuple[float, float]:
         """Two betas with keys of their own."""
@@ -144,12 +128,27 @@ class Keys:
         if isinstance(value, str):
             value = parse(value, ".json").content
         inner = Keys(value if isinstance(value, dict) else {})
-        inner.findings = self.findings
+        inner.defaults, inner.findings = self.defaults, self.findings
         return inner
 
-    def note(self, finding: Finding) -> None:
-        """Remember something that the author may not mean."""
-        self.findings.append(finding)
+    def error(self, code: str, key: str | None, message: str, fix: str) -> None:
+        """Remember what surely does not do what it says."""
+        self._remember("error", code, key, message, fix)
+
+    def warning(self, code: str, key: str | None, message: str, fix: str) -> None:
+        """Remember what its author probably does not mean."""
+        self._remember("warning", code, key, message, fix)
+
+    def note(self, code: str, key: str | None, message: str, fix: str) -> None:
+        """Remember what is worth knowing."""
+        self._remember("note", code, key, message, fix)
+
+    def _remember(self, severity: Severity, code: str, key: str | None, message: str, fix: str) -> None:
+        self.findings.append(Finding(code=code, severity=severity, message=message, fix=fix, key=key))
+
+    def noted(self) -> dict[str, Any]:
+        """What was remembered on the way, as fields of a `Config`."""
+        return {"defaults": tuple(self.defaults), "findings": tuple(self.findings)}
 
     def _at(self, path: str, missing: Any = None) -> Any:
         if path in self._content:
@@ -206,6 +205,23 @@ def chosen(what: str, name: str | None, known: dict[str, T], default: T | None) 
         if name.lower() == spelled.lower():
             return meaning
     raise SpecError(f"{what} = {name[:60]!r}: not known here. Known: {', '.join(known)}")
+
+
+def _sane(name: str, value: Any) -> float:
+    """The number that a value is: finite, and 0 or of a size that a config can mean.
+
+    Raises:
+        SpecError: it is not.
+    """
+    try:
+        if isinstance(value, bool | list | dict):
+            raise ValueError
+        number = float(value)
+    except (ValueError, TypeError, OverflowError):
+        raise SpecError(f"{name} = {_shown(value)}: not a number. Write one, such as 3e-4") from None
+    if number and not SMALLEST <= abs(number) <= LARGEST:  # NaN is not between them either
+        raise SpecError(f"{name} = {_shown(value)}: not between {SMALLEST:g} and {LARGEST:g} in size. Check it")
+    return number
 
 
 def _shown(value: Any) -> str:

@@ -8,11 +8,11 @@ to --epochs. `poly` takes its power from --decay-rate. `--opt adamc` is AdamW wh
 
 import math
 import re
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language, Snippet
+from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.framework import Framework, Snippet
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
 from adamw_scale.spec.advice import Caution
@@ -59,29 +59,27 @@ PARTS = "# parts of an epoch are for create_scheduler_v2"
 class Timm(Framework):
     """Arguments of train.py, as a bash array."""
 
-    name: ClassVar[str] = "timm"
-    title: ClassVar[str] = "timm"
-    language: ClassVar[Language] = "shell"
-    convention: ClassVar[str] = "timm"
-    undecayed: ClassVar[frozenset[str]] = frozenset({NORM_AND_BIAS})
-    undecayed_by_default: ClassVar[str] = (
+    name = "timm"
+    title = "timm"
+    language = "shell"
+    convention = "timm"
+    undecayed = frozenset({NORM_AND_BIAS})
+    undecayed_by_default = (
         "biases, tensors of one dimension and what no_weight_decay() names; patch embedding and head decay"
     )
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
-    how_to_group: ClassVar[str] = (
-        "pass create_optimizer_v2 a list of groups with lr and weight_decay instead of a model"
-    )
-    schedules: ClassVar[tuple[str, ...]] = tuple(_SCHED)
-    weight_decay_schedules: ClassVar[tuple[str, ...]] = ("constant", "follows-lr")
-    reads: ClassVar[str] = "a command line of train.py or its --config YAML; those of DeiT, ConvNeXt and MAE"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    grouping = "none"
+    how_to_group = "pass create_optimizer_v2 a list of groups with lr and weight_decay instead of a model"
+    schedules = tuple(_SCHED)
+    weight_decay_schedules = ("constant", "follows-lr")
+    reads = "a command line of train.py or its --config YAML; those of DeiT, ConvNeXt and MAE"
+    signs = frozenset(
         {
             *("opt", "sched", "opt_betas", "opt_eps", "sched_on_updates", "warmup_epochs", "warmup_prefix", "lr_base"),
             *("layer_decay", "blr", "drop_path", "mixup", "cutmix", "model_ema", "warmup_lr", "opt_kwargs"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"shell arguments", "YAML"})
-    proven: ClassVar[str] = "timm 1.0.31"
+    formats = frozenset({"shell arguments", "YAML"})
+    proven = "timm 1.0.31"
 
     def write(self, config: Config) -> str:
         """Arguments for train.py, and a launch on one device."""
@@ -150,14 +148,11 @@ class Timm(Framework):
         moves = end is not None and decay > 0 and end != decay
         if "layer_decay" in keys and keys.number("layer_decay") != 1.0:
             keys.note(
-                Finding(
-                    code="layer-decay",
-                    severity="note",
-                    message=f"layer_decay = {keys.number('layer_decay'):g} lowers lr, and so lr*λ, from layer to layer; the "
-                    "values here are those of the head",
-                    fix="nothing to do if it is meant",
-                    key="layer_decay",
-                )
+                "layer-decay",
+                "layer_decay",
+                f"layer_decay = {keys.number('layer_decay'):g} lowers lr, and so lr*λ, from layer to layer; the "
+                "values here are those of the head",
+                fix="nothing to do if it is meant",
             )
         return Config(
             convention=convention,
@@ -171,8 +166,7 @@ class Timm(Framework):
             final_weight_decay_fraction=end / decay if moves and end is not None else None,
             unit="samples",
             **batch,
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -192,15 +186,12 @@ def _read_optimizer(keys: Keys, *, sibling: bool) -> str:
     """The optimizer's name; train.py's own default is no AdamW."""
     optimizer = keys.text("opt")
     if optimizer is None and not sibling:
-        keys.note(
-            Finding(
-                code="optimizer-default",
-                severity="warning",
-                message="no --opt: train.py of timm then uses SGD with L2 decay; it is read as adamw, the default of scripts "
-                "such as ConvNeXt's",
-                fix="write --opt adamw",
-                key="opt",
-            )
+        keys.warning(
+            "optimizer-default",
+            "opt",
+            "no --opt: train.py of timm then uses SGD with L2 decay; it is read as adamw, the default of scripts "
+            "such as ConvNeXt's",
+            fix="write --opt adamw",
         )
     return (optimizer or "adamw").lower()
 
@@ -234,15 +225,12 @@ def _read_lr(keys: Keys, batch: dict[str, float | None]) -> float | None:
     ratio = None if size is None else size / reference
     peak = None if ratio is None else base * (math.sqrt(ratio) if scale == "sqrt" else ratio)
     became = f"is {peak:g} here" if peak is not None else "is not known without the number of devices"
-    keys.note(
-        Finding(
-            code="lr-scaling",
-            severity="note" if peak is not None else "warning",
-            message=f"no --lr: the peak is {base:g} times {'the square root of ' if scale == 'sqrt' else ''}the global batch "
-            f"over {reference:g}, and {became}; weight decay is not scaled with it",
-            fix="write --lr",
-            key="lr",
-        )
+    (keys.note if peak is not None else keys.warning)(
+        "lr-scaling",
+        "lr",
+        f"no --lr: the peak is {base:g} times {'the square root of ' if scale == 'sqrt' else ''}the global batch "
+        f"over {reference:g}, and {became}; weight decay is not scaled with it",
+        fix="write --lr",
     )
     return peak
 
@@ -286,14 +274,11 @@ def _warmup(keys: Keys, warmup: float, total: float) -> float:
     """Part of the run; one that takes all of it leaves nothing of the schedule."""
     if warmup < total:
         return warmup / total
-    keys.note(
-        Finding(
-            code="warmup-never-ends",
-            severity="error",
-            message=f"the warm-up of {warmup:g} epochs is not over when the run of {total:g} is: the peak lr is never reached",
-            fix="set --warmup-epochs to a small part of --epochs",
-            key="warmup_epochs",
-        )
+    keys.error(
+        "warmup-never-ends",
+        "warmup_epochs",
+        f"the warm-up of {warmup:g} epochs is not over when the run of {total:g} is: the peak lr is never reached",
+        fix="set --warmup-epochs to a small part of --epochs",
     )
     return 0.99
 
@@ -302,23 +287,17 @@ def _note_counting(keys: Keys, spelled: str, *, prefix: bool) -> None:
     """Where timm's schedule is not what its names suggest."""
     if keys.yes("sched_on_updates") is not True:
         keys.note(
-            Finding(
-                code="steps-of-an-epoch",
-                severity="note",
-                message="without --sched-on-updates the lr moves once an epoch, and the whole first epoch runs at --warmup-lr",
-                fix="pass --sched-on-updates",
-                key="sched_on_updates",
-            )
+            "steps-of-an-epoch",
+            "sched_on_updates",
+            "without --sched-on-updates the lr moves once an epoch, and the whole first epoch runs at --warmup-lr",
+            fix="pass --sched-on-updates",
         )
     if spelled in ("cosine", "poly", "tanh") and not prefix and keys.number("warmup_epochs") != 0:
         keys.note(
-            Finding(
-                code="warmup-inside",
-                severity="note",
-                message="without --warmup-prefix the warm-up replaces the start of the curve: after it the lr jumps below --lr",
-                fix="pass --warmup-prefix and take the warm-up off --epochs",
-                key="warmup_prefix",
-            )
+            "warmup-inside",
+            "warmup_prefix",
+            "without --warmup-prefix the warm-up replaces the start of the curve: after it the lr jumps below --lr",
+            fix="pass --warmup-prefix and take the warm-up off --epochs",
         )
 
 
@@ -326,13 +305,10 @@ def _read_power(keys: Keys) -> float:
     """--decay-rate is the power of `poly`, and its default a bad one."""
     power = keys.number("decay_rate", "dr")
     if power is None:
-        keys.note(
-            Finding(
-                code="power-default",
-                severity="warning",
-                message="--sched poly takes its power from --decay-rate, 0.1 by default: the lr stays near its peak and falls at the very end",
-                fix="write --decay-rate 1.0 for a straight line",
-                key="decay_rate",
-            )
+        keys.warning(
+            "power-default",
+            "decay_rate",
+            "--sched poly takes its power from --decay-rate, 0.1 by default: the lr stays near its peak and falls at the very end",
+            fix="write --decay-rate 1.0 for a straight line",
         )
     return 0.1 if power is None else power

@@ -5,13 +5,12 @@ not torchtitan's 0.1, and a key that torch's optimizers do not know is kept and 
 reaches its floor: a virtual last step stands behind the run (components/optimizer/lr_scheduler.py).
 """
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import NEARLY_ALL, Config, Finding, Group
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import NEARLY_ALL, Config, Group
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.reading import Keys, chosen
 from adamw_scale.frameworks.spelling import exact, value, whole
@@ -65,24 +64,22 @@ class _Row(NamedTuple):
 class TorchTitan(Framework):
     """The optimizer, lr_scheduler and training fields of a Trainer.Config."""
 
-    name: ClassVar[str] = "torchtitan"
-    title: ClassVar[str] = "torchtitan"
-    language: ClassVar[Language] = "python"
-    convention: ClassVar[str] = "torchtitan"
-    undecayed_by_default: ClassVar[str] = (
-        "nothing: norms, biases and embeddings decay too, unless a pattern takes them out"
-    )
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
-    schedules: ClassVar[tuple[str, ...]] = ("constant", *_DECAY)
-    reads: ClassVar[str] = "a function of config_registry.py, older TOML, or --section.key arguments"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    name = "torchtitan"
+    title = "torchtitan"
+    language = "python"
+    convention = "torchtitan"
+    undecayed_by_default = "nothing: norms, biases and embeddings decay too, unless a pattern takes them out"
+    grouping = "all"
+    schedules = ("constant", *_DECAY)
+    reads = "a function of config_registry.py, older TOML, or --section.key arguments"
+    signs = frozenset(
         {
             *("ParamGroupConfig", "default_adamw", "optimizer_kwargs", "min_lr_factor", "decay_ratio"),
             *("hf_assets_path", "dump_folder", "flavor", "data_parallel_shard_degree", "local_batch_size"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"Python", "TOML", "shell arguments"})
-    proven: ClassVar[str] = "torchtitan 0.3"
+    formats = frozenset({"Python", "TOML", "shell arguments"})
+    proven = "torchtitan 0.3"
 
     def write(self, config: Config) -> str:
         """Values to pass as Trainer.Config(optimizer=optimizer, lr_scheduler=lr_scheduler, training=training, ...)."""
@@ -123,8 +120,7 @@ class TorchTitan(Framework):
                 "per_device_batch_size", 8.0, "training.local_batch_size", "training.batch_size"
             ),
             devices=_devices(keys),
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -192,7 +188,7 @@ def _read_optimizer(document: Document, keys: Keys) -> dict[str, Any]:
         if name not in owner.given:
             keys.defaults.append(field)
     for row in rows:
-        keys.findings += _row_findings(row)
+        _note_row(keys, row)
     return {
         "optimizer": owner.name,
         "convention": chosen("optimizer_name", owner.name, OPTIMIZERS, None),
@@ -245,39 +241,34 @@ def _rows(document: Document, keys: Keys) -> list[_Row]:
     if old:
         betas = Keys(given).betas((0.9, 0.95), "beta1", "beta2")
         given = {"betas": list(betas)} | {key: each for key, each in given.items() if key in _KNOWN}
-        keys.note(
-            Finding(
-                code="old-format",
-                severity="warning",
-                message="torchtitan 0.3 refuses an optimizer with fields of its own, such as optimizer.lr: it has groups instead",
-                fix="for 0.3 write default_adamw(lr=..., weight_decay=...), or ParamGroupConfig for each group",
-                key="optimizer",
-            )
+        keys.warning(
+            "old-format",
+            "optimizer",
+            "torchtitan 0.3 refuses an optimizer with fields of its own, such as optimizer.lr: it has groups instead",
+            fix="for 0.3 write default_adamw(lr=..., weight_decay=...), or ParamGroupConfig for each group",
         )
     return [_Row(".*", name, {key: each for key, each in given.items() if key not in _NO_ARGUMENTS}, _TITAN)]
 
 
-def _row_findings(row: _Row) -> Iterator[Finding]:
+def _note_row(keys: Keys, row: _Row) -> None:
     """Arguments that do nothing, and those that are torch's though torchtitan has its own."""
     for name in sorted(row.given.keys() - _KNOWN):
-        yield Finding(
-            code="ignored-key",
-            severity="error",
-            message=f"{name} is no argument of torch's {row.name}: torchtitan stores it in the group {row.pattern!r}, and nothing "
+        keys.error(
+            "ignored-key",
+            name,
+            f"{name} is no argument of torch's {row.name}: torchtitan stores it in the group {row.pattern!r}, and nothing "
             "reads it",
             fix="write lr, betas, eps or weight_decay",
-            key=name,
         )
     if row.otherwise is not _TITAN and row.name != "DistMuon":
         for name in ("lr", "weight_decay"):
             if name not in row.given:
-                yield Finding(
-                    code="torch-default",
-                    severity="warning",
-                    message=f"the group {row.pattern!r} says no {name} and gets torch's {row.otherwise[name]:g}: groups "
+                keys.warning(
+                    "torch-default",
+                    name,
+                    f"the group {row.pattern!r} says no {name} and gets torch's {row.otherwise[name]:g}: groups "
                     "inherit nothing, not even from default_adamw",
                     fix=f"write {name} into its optimizer_kwargs",
-                    key=name,
                 )
 
 
@@ -291,37 +282,28 @@ def _read_schedule(keys: Keys, steps: float | None) -> dict[str, Any]:
     if warmup is None or total is None or steps is None:
         return {}
     if warmup >= total:
-        keys.note(
-            Finding(
-                code="warmup-fills-run",
-                severity="warning",
-                message=f"{warmup:g} steps of warm-up are cut to the {total:g} steps of the run, which then never falls",
-                fix="lower warmup_steps",
-                key="lr_scheduler.warmup_steps",
-            )
+        keys.warning(
+            "warmup-fills-run",
+            "lr_scheduler.warmup_steps",
+            f"{warmup:g} steps of warm-up are cut to the {total:g} steps of the run, which then never falls",
+            fix="lower warmup_steps",
         )
         return {"schedule": "constant", "warmup_fraction": NEARLY_ALL}
     if total < steps:
-        keys.note(
-            Finding(
-                code="schedule-too-short",
-                severity="error",
-                message=f"lr_scheduler.total_steps {total:g} ends before the {steps:g} steps of the run: beyond it linear and sqrt "
-                "go below their floor, a negative learning rate if that is 0, and cosine rises again",
-                fix=f"set total_steps to {steps:g}, or leave it out",
-                key="lr_scheduler.total_steps",
-            )
+        keys.error(
+            "schedule-too-short",
+            "lr_scheduler.total_steps",
+            f"lr_scheduler.total_steps {total:g} ends before the {steps:g} steps of the run: beyond it linear and sqrt "
+            "go below their floor, a negative learning rate if that is 0, and cosine rises again",
+            fix=f"set total_steps to {steps:g}, or leave it out",
         )
     elif total > steps:
-        keys.note(
-            Finding(
-                code="schedule-cut",
-                severity="warning",
-                message=f"the schedule is made for {total:g} steps and the run stops after {steps:g}; it is judged as if it "
-                "ended there",
-                fix="leave total_steps out, unless the run is to be continued",
-                key="lr_scheduler.total_steps",
-            )
+        keys.warning(
+            "schedule-cut",
+            "lr_scheduler.total_steps",
+            f"the schedule is made for {total:g} steps and the run stops after {steps:g}; it is judged as if it "
+            "ended there",
+            fix="leave total_steps out, unless the run is to be continued",
         )
     if ratio == 0:
         return {"schedule": "constant", "warmup_steps": warmup}

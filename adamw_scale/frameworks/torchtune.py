@@ -6,12 +6,11 @@ constant in recipes for all weights, and recipes for LoRA do not start. The proj
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Finding, same_decay
-from adamw_scale.frameworks.framework import Framework, Language
+from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen
 from adamw_scale.frameworks.spelling import exact, value, whole, yaml_number
 
@@ -44,26 +43,26 @@ COMPONENTS = {
 class TorchTune(Framework):
     """The optimizer, lr_scheduler and training keys of a recipe's YAML."""
 
-    name: ClassVar[str] = "torchtune"
-    title: ClassVar[str] = "torchtune"
-    language: ClassVar[Language] = "yaml"
-    convention: ClassVar[str] = "pytorch"
-    undecayed_by_default: ClassVar[str] = "nothing: norms, biases and embeddings decay too"
-    grouping: ClassVar[Literal["all", "decay", "none"]] = "none"
-    how_to_group: ClassVar[str] = (
+    name = "torchtune"
+    title = "torchtune"
+    language = "yaml"
+    convention = "pytorch"
+    undecayed_by_default = "nothing: norms, biases and embeddings decay too"
+    grouping = "none"
+    how_to_group = (
         "copy the recipe (tune cp) and pass parameter groups in its _setup_optimizer, all of one learning rate"
     )
-    schedules: ClassVar[tuple[str, ...]] = ("constant", "cosine")
-    only_to_zero: ClassVar[frozenset[str]] = frozenset({"cosine"})
-    reads: ClassVar[str] = "a recipe's YAML"
-    signs: ClassVar[frozenset[str]] = frozenset(
+    schedules = ("constant", "cosine")
+    only_to_zero = frozenset({"cosine"})
+    reads = "a recipe's YAML"
+    signs = frozenset(
         {
             *("_component_", "max_steps_per_epoch", "num_warmup_steps", "optimizer_in_bwd", "checkpointer"),
             *("metric_logger", "enable_activation_checkpointing", "log_peak_memory_stats"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"YAML"})
-    proven: ClassVar[str] = "torchtune 0.6"
+    formats = frozenset({"YAML"})
+    proven = "torchtune 0.6"
 
     def write(self, config: Config) -> str:
         """Keys to put into a recipe's YAML; the recipe tells the scheduler how many steps there are."""
@@ -98,7 +97,7 @@ class TorchTune(Framework):
         known = chosen("optimizer._component_", name, COMPONENTS, None) or COMPONENTS["torch.optim.AdamW"]
         epochs, each = keys.number("epochs"), keys.number("max_steps_per_epoch")
         limited = each is not None and each > 0
-        keys.findings += _findings(keys)
+        _note_traps(keys)
         return Config(
             task="lora" if "lora" in str(keys.raw("model._component_")) else "finetuning",
             convention=known.convention,
@@ -116,8 +115,7 @@ class TorchTune(Framework):
             per_device_batch_size=keys.number("batch_size"),
             accumulation=keys.number_or("accumulation", 1.0, "gradient_accumulation_steps"),
             sequence_length=keys.number("tokenizer.max_seq_len", "dataset.max_seq_len"),
-            defaults=tuple(keys.defaults),
-            findings=tuple(keys.findings),
+            **keys.noted(),
         )
 
 
@@ -134,31 +132,28 @@ def _read_schedule(keys: Keys) -> dict[str, Any]:
     }
 
 
-def _findings(keys: Keys) -> Iterator[Finding]:
+def _note_traps(keys: Keys) -> None:
     """Schedulers that the current release lacks or cannot build, and cosines of another length."""
     name, waves = keys.text("lr_scheduler._component_"), keys.number("lr_scheduler.num_cycles")
     if name == OLD_COSINE:
-        yield Finding(
-            code="moved",
-            severity="warning",
-            message=f"{OLD_COSINE} is an old place, which torchtune 0.6 does not have",
+        keys.warning(
+            "moved",
+            "lr_scheduler._component_",
+            f"{OLD_COSINE} is an old place, which torchtune 0.6 does not have",
             fix=f"write {COSINE}",
-            key="lr_scheduler._component_",
         )
     elif name is not None and name.startswith("torch.optim.lr_scheduler."):
-        yield Finding(
-            code="scheduler-refused",
-            severity="error",
-            message=f"recipes pass num_training_steps to their scheduler, which {name} does not take",
+        keys.error(
+            "scheduler-refused",
+            "lr_scheduler._component_",
+            f"recipes pass num_training_steps to their scheduler, which {name} does not take",
             fix=f"write {COSINE}, or change the recipe",
-            key="lr_scheduler._component_",
         )
     if waves is not None and waves not in (0, WAVES):
-        yield Finding(
-            code="other-waves",
-            severity="warning",
-            message=f"num_cycles {waves:g} is not half a wave, so the cosine ends elsewhere than at 0 or rises again; it is judged as "
+        keys.warning(
+            "other-waves",
+            "lr_scheduler.num_cycles",
+            f"num_cycles {waves:g} is not half a wave, so the cosine ends elsewhere than at 0 or rises again; it is judged as "
             "half a wave",
             fix=f"drop num_cycles, which is {WAVES} by default",
-            key="lr_scheduler.num_cycles",
         )

@@ -5,7 +5,6 @@ preference and reinforcement trainers 1e-6, the reward model 1e-4.
 """
 
 import re
-from typing import ClassVar
 
 from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Finding
@@ -27,10 +26,10 @@ CONFIGS = {
 class TRL(HuggingFace):
     """SFTConfig, and a ready-made optimizer where one λ does not serve all groups."""
 
-    name: ClassVar[str] = "trl"
-    title: ClassVar[str] = "TRL"
-    reads: ClassVar[str] = "SFTConfig, DPOConfig and the like in Python, YAML of them, or a command line"
-    signs: ClassVar[frozenset[str]] = (HuggingFace.signs - {"TrainingArguments"}) | frozenset(
+    name = "trl"
+    title = "TRL"
+    reads = "SFTConfig, DPOConfig and the like in Python, YAML of them, or a command line"
+    signs = (HuggingFace.signs - {"TrainingArguments"}) | frozenset(
         {
             *(config for config, _ in CONFIGS.values()),
             *("SFTTrainer", "DPOTrainer", "KTOTrainer", "GRPOTrainer", "RLOOTrainer", "RewardTrainer"),
@@ -38,12 +37,12 @@ class TRL(HuggingFace):
             *("beta", "loss_type", "packing", "eos_token"),
         }
     )
-    formats: ClassVar[frozenset[str]] = frozenset({"Python", "YAML", "JSON", "shell arguments"})
-    proven: ClassVar[str] = "trl 1.16, on transformers 5.23"
+    formats = frozenset({"Python", "YAML", "JSON", "shell arguments"})
+    proven = "trl 1.16, on transformers 5.23"
 
-    arguments_class: ClassVar[str] = "SFTConfig"
-    package: ClassVar[str] = "trl"
-    default_lr: ClassVar[float] = 2e-5
+    arguments_class = "SFTConfig"
+    package = "trl"
+    default_lr = 2e-5
 
     def write(self, config: Config) -> str:
         """As for the Trainer, and the length, which TRL would cut to 1024 tokens."""
