@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import math
 import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,14 @@ class Outcome:
 
 
 Command = Callable[..., Outcome]
+
+
+def piped(text: str, *arguments: str) -> Outcome:
+    """Run `... | adamw-scale ...` as a process, with this text on its stdin."""
+    process = subprocess.run(
+        [sys.executable, "-m", "adamw_scale", *arguments], input=text, capture_output=True, text=True, check=False
+    )
+    return Outcome(process.returncode, process.stdout, process.stderr)
 
 
 @pytest.fixture

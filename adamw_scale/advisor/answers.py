@@ -54,7 +54,7 @@ def published(run: TrainingRun, rule: Rule) -> Answer:
                 fix=f"treat the range as the answer, or {how_to_measure(run)}",
             )
         )
-    by_width = PARAMETRIZATIONS[run.parametrization].needs_base_width
+    by_width = "width" in PARAMETRIZATIONS[run.parametrization].needs
     if rule.fitted_parametrization is not None and (rule.fitted_parametrization == "standard") == by_width:
         cautions.append(
             Caution(

@@ -3,39 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
-from adamw_scale.errors import SpecError
 from adamw_scale.spec.measurement import Calibration
-from adamw_scale.spec.run import TrainingRun
-from adamw_scale.theory.schedules import OPTIONS
+from adamw_scale.spec.run import TrainingRun, said_over, sized_by_steps
 
 OF_THE_SAME_RUN = {"sequence_length", "weight_decay", "convention"}  # what leaves a calibration's run the probed one
+OF_ITS_OWN = {"peak_lr", "weight_decay", "convention"}  # left to the words, or to the rule that carries the tuned run
 
 
-def run_like(tuned: TrainingRun, fields: Mapping[str, Any]) -> TrainingRun:
-    """The run that fields describe, everything else as in the tuned one.
-
-    Left to the fields, or to the rule: the learning rate. Left out where the model changed and they were not
-    said again: its parameters. The tuned weight decay is no decay in use.
+def run_like(tuned: TrainingRun, words: Mapping[str, Any]) -> TrainingRun:
+    """The run that words (as `described_by` gives them) describe, everything else as in the tuned one.
 
     Raises:
-        SpecError: the fields count in another unit, or contradict the rest.
+        SpecError: the words count in another unit, or contradict the rest.
     """
-    fixed = {"peak_lr", "weight_decay", "convention"}
-    if {"width", "depth"} & fields.keys():
-        fixed |= {"num_params"}
-    if {"schedule", "schedule_table"} & fields.keys():
-        fixed |= {*OPTIONS, "schedule"}
-    if {"warmup_fraction", "warmup_steps"} & fields.keys():
-        fixed |= {"warmup_fraction", "warmup_steps"}
-    if fields.get("parametrization", tuned.parametrization) == "standard":
-        fixed |= {"base_width", "base_depth"}
-    inherited = {name: value for name, value in tuned if name not in fixed and value is not None}
-    if fields.get("unit", tuned.unit) != tuned.unit:
-        raise SpecError(f"the reference counts {tuned.unit}: give every size in {tuned.unit}")
-    return TrainingRun.model_validate({**inherited, **fields})
+    inherited = {name: value for name, value in tuned if name not in OF_ITS_OWN and value is not None}
+    return TrainingRun.model_validate(sized_by_steps(said_over(inherited, words)))
 
 
-def run_calibrated(calibration: Calibration, fields: Mapping[str, Any]) -> TrainingRun:
-    """The run that fields describe; the probed one where they describe no other."""
-    probed = calibration.optima[0].run.model_dump() if fields.keys() <= OF_THE_SAME_RUN else {}
-    return TrainingRun.model_validate({**probed, **fields})
+def run_calibrated(calibration: Calibration, words: Mapping[str, Any]) -> TrainingRun:
+    """The run that words describe; the probed one where they describe no other."""
+    probed = calibration.optima[0].run.model_dump() if words.keys() <= OF_THE_SAME_RUN else {}
+    return TrainingRun.model_validate(sized_by_steps({**probed, **words}))

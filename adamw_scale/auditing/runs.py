@@ -5,7 +5,7 @@ from typing import Any
 
 from adamw_scale.errors import MissingInputError
 from adamw_scale.frameworks.config import Config
-from adamw_scale.spec.run import TrainingRun, fields_over
+from adamw_scale.spec.run import TrainingRun, said_over, sized_by_steps
 from adamw_scale.theory import conventions
 from adamw_scale.theory.schedules import OPTIONS
 from adamw_scale.units import parse_quantity
@@ -43,7 +43,7 @@ def described(
     asks = _unanswered(asks, said)
     try:
         own = {name: value for name, value in said.items() if name not in OF_THE_CONFIG}
-        fields = fields_over({**base, "unit": unit}, own)
+        fields = sized_by_steps(said_over({**base, "unit": unit}, own))
         run = described_run(fields)
     except MissingInputError:
         return None, asks

@@ -8,7 +8,7 @@ tokens, samples (dataset_size and unit in one), lr, params, warmup (a fraction b
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -17,8 +17,7 @@ from adamw_scale.cli.run_file import read_run_file
 from adamw_scale.cli.schedule_file import read_schedule_file
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.noun import flag
-from adamw_scale.spec.run import SHORTHANDS, UNITS, TrainingRun, described_by, mixed_units, sized_by_steps
-from adamw_scale.theory import schedules
+from adamw_scale.spec.run import TrainingRun, described_by, said_over, sized_by_steps
 from adamw_scale.units import parse_quantity
 
 SPECIAL = {
@@ -76,27 +75,36 @@ def _spellings(name: str) -> list[str]:
 
 
 def words_from(given: Given) -> Given:
-    """Fields of `TrainingRun`, and `steps`, from a run file and the flags that override it.
+    """What a run file says of a run, and the flags over it, as `described_by` gives it.
+
+    A schedule's file is opened after the two were merged, so one that is overridden is not.
 
     Raises:
-        SpecError: the file cannot be read, or two values are for the same thing.
+        SpecError: a file cannot be read, or two values are for the same thing.
     """
-    flags = described_by(_with_table({name: value for name, value in given.items() if name != "run"}))
-    said = described_by(_with_table(read_run_file(given["run"]))) if "run" in given else {}
-    if "unit" in flags and said.get("unit", flags["unit"]) != flags["unit"]:
-        raise mixed_units()
-    if {"warmup_fraction", "warmup_steps"} & flags.keys():
-        said = {name: value for name, value in said.items() if not name.startswith("warmup_")}
-    if "schedule_table" in flags:
-        said = {name: value for name, value in said.items() if name not in schedules.OPTIONS}
-    return {**said, **flags}
+    flags = described_by({name: value for name, value in given.items() if name != "run"})
+    file = described_by(read_run_file(given["run"])) if "run" in given else {}
+    words = said_over(file, flags)
+    if not isinstance(words.get("schedule_table"), str):
+        return words
+    name = words["schedule_table"]
+    table = read_schedule_file(name)
+    words |= {"schedule_table": table.points, "schedule_steps": table.steps}
+    if table.peak != 1.0:
+        beside = (flags if "schedule_table" in flags else file).get("peak_lr", table.peak)
+        if not math.isclose(parse_quantity(str(beside)), table.peak, rel_tol=1e-3):
+            raise SpecError(
+                f"--lr {beside} contradicts the peak of {table.peak:g} in {name}: drop --lr, or divide the file by its peak"
+            )
+        words["peak_lr"] = flags.get("peak_lr", beside)
+    return words
 
 
 def fields_from(given: Given) -> Given:
-    """Fields of `TrainingRun` from a run file and the flags that override it.
+    """Fields of `TrainingRun` from a run file and the flags over it.
 
     Raises:
-        SpecError: the file cannot be read, or two values are for the same thing.
+        SpecError: a file cannot be read, or two values are for the same thing.
     """
     return sized_by_steps(words_from(given))
 
@@ -113,29 +121,3 @@ def run_of_any_data(given: Given) -> TrainingRun:
     if not {"steps", "schedule_file"} & given.keys():
         raise MissingInputError("how long is the run? Pass --steps, or the data set and --batch-size")
     return run_from({**given, "unit": "samples", "batch_size": "1"})
-
-
-def _with_table(words: Mapping[str, Any]) -> Given:
-    """What was said, with `schedule_file` replaced by what it holds: the schedule, and steps and peak where nothing else gives them."""
-    said = {name.replace("-", "_"): value for name, value in words.items()}
-    if "schedule_file" not in said:
-        return said
-    name = str(said.pop("schedule_file"))
-    if said.get("schedule", "table") != "table" or "schedule_table" in said:
-        raise SpecError("--schedule-file is a schedule of its own: drop --schedule")
-    table = read_schedule_file(name)
-    found: Given = {"schedule": "table", "schedule_table": table.points}
-    if not {"dataset_size", *UNITS, "steps"} & said.keys():
-        found["steps"] = table.steps
-    if table.peak != 1.0:
-        spelling = next(
-            (word for word in (*SHORTHANDS, "peak_lr") if SHORTHANDS.get(word, word) == "peak_lr" and word in said),
-            "lr",
-        )
-        given = said.get(spelling, table.peak)
-        if not math.isclose(parse_quantity(str(given)), table.peak, rel_tol=1e-3):
-            raise SpecError(
-                f"--lr {given} contradicts the peak of {table.peak:g} in {name}: drop --lr, or divide the file by its peak"
-            )
-        found[spelling] = given
-    return {**said, **found}

@@ -8,12 +8,13 @@ a #, and one heading are skipped. The largest learning rate is the peak; where i
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from adamw_scale.errors import SpecError
 
 MAX_BINS = 1024
-MAX_LINE = 200
+MAX_LINE = 4096  # characters, without comments
+PUNCTUATION = str.maketrans(',;"', "   ")
 
 Point = tuple[float, float]
 
@@ -39,7 +40,13 @@ class _Bins:
 
 
 class ScheduleFile(NamedTuple):
-    """What a file holds: points (progress, lr / peak) from 0 to 1, two at the same progress being a jump; steps; peak."""
+    """What a file holds.
+
+    Args:
+        points: (progress, lr / peak) from progress 0 to 1; two at the same progress are a jump.
+        steps: How many it was written for.
+        peak: Its largest learning rate.
+    """
 
     points: tuple[Point, ...]
     steps: float
@@ -53,32 +60,23 @@ def read_schedule_file(path: str) -> ScheduleFile:
         SpecError: unreadable, a line that is not one or two numbers, a negative rate, steps that do not rise, no rate
             above 0.
     """
-    bins, points, peak = _Bins(), [], 0.0
-    rows = _rows(path)
-    first = next(rows, None)
-    if first is None:
-        raise SpecError(f"{path}: holds no learning rate. Write one a line, or step and learning rate")
-    if len(first) == 1:
-        bins.add(1.0, first[0])
-        peak = first[0]
-        for row in rows:
+    bins, points, last, peak = _Bins(), [], None, 0.0
+    for row in _rows(path):
+        peak = max(peak, row[-1])
+        if len(row) == 1:
             bins.add(1.0, row[0])
-            peak = max(peak, row[0])
-    else:
-        before = (first[0], first[1])
-        points.append(before)
-        peak = before[1]
-        for step, lr in rows:
-            bins.add(step - before[0], (step - before[0]) * (lr + before[1]) / 2)
-            before, peak = (step, lr), max(peak, lr)
-            if not bins.thinned:
-                points.append(before)
-    if peak <= 0 or not sum(width for width, _ in bins.bins):
-        raise SpecError(
-            f"{path}: no stretch of it has a learning rate above 0. Check its columns: step, then learning rate"
-        )
+            continue
+        step, lr = row
+        if last is not None:
+            bins.add(step - last[0], (step - last[0]) * (lr + last[1]) / 2)
+        last = step, lr
+        if not bins.thinned:
+            points.append(last)
+    steps = sum(width for width, _ in bins.bins)
+    if peak <= 0 or not steps:
+        raise SpecError(f"{path}: no learning rate above 0 lasts a step in it. Write one a line, or step and rate")
     shape = _scaled(points, peak) if points and not bins.thinned else _levels(bins.bins, peak)
-    return ScheduleFile(shape, sum(width for width, _ in bins.bins), peak)
+    return ScheduleFile(shape, steps, peak)
 
 
 def _scaled(points: list[Point], peak: float) -> tuple[Point, ...]:
@@ -109,36 +107,55 @@ def _levels(bins: list[Point], peak: float) -> tuple[Point, ...]:
 
 
 def _rows(path: str) -> Iterator[tuple[float, ...]]:
-    """One or two finite numbers a line, checked; the first line may be a heading."""
-    columns, before = 0, -1.0
+    """One or two finite numbers a line, checked; what comes first may be a heading."""
+    columns, before, heading = 0, -1.0, False
+    for number, line in enumerate(_lines(path), 1):
+        parts = line.translate(PUNCTUATION).split()
+        try:
+            row = tuple(float(part) for part in parts)
+        except ValueError:
+            if not columns and not heading:
+                heading = True
+                continue
+            row = ()
+        if not parts:
+            continue
+        columns = columns or len(row)
+        if len(row) != columns or columns not in (1, 2) or not 0 <= row[-1] <= 1e6 or not row[0] <= 1e18:
+            raise SpecError(
+                f"{path}, line {number}: {line.strip()[:40]!r} is not a learning rate, or a step and a learning rate, like "
+                "the lines before it. Write numbers of at least 0"
+            )
+        if columns == 2 and row[0] < before:
+            raise SpecError(f"{path}, line {number}: step {row[0]:g} comes after {before:g}. Sort the file by step")
+        before = row[0]
+        yield row
+
+
+def _lines(path: str) -> Iterator[str]:
+    """Lines of a text file without their comments, whose length does not matter."""
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise SpecError(f"{path} is not a file. Pass a file of learning rates")
         with Path(path).open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), ""), 1):
-                parts = line.split("#")[0].replace(",", " ").replace(";", " ").replace('"', " ").split()
-                if not parts:
-                    continue
-                try:
-                    row = tuple(float(part) for part in parts)
-                except ValueError:
-                    if number == 1:
-                        continue
-                    row = ()
-                columns = columns or len(row)
-                if len(row) != columns or columns not in (1, 2) or not 0 <= row[-1] <= 1e6 or not row[0] <= 1e18:
+            for number, part in enumerate(iter(lambda: file.readline(MAX_LINE), ""), 1):
+                line, comment, _ = part.partition("#")
+                if _skip_rest(file, part) and not comment:
                     raise SpecError(
-                        f"{path}, line {number}: {line.strip()[:40]!r} is not a learning rate, or a step and a learning rate, "
-                        "like the lines before it. Write numbers of at least 0"
+                        f"{path}, line {number}: longer than {MAX_LINE} characters. Write a learning rate a line"
                     )
-                if columns == 2 and row[0] < before:
-                    raise SpecError(
-                        f"{path}, line {number}: step {row[0]:g} comes after {before:g}. Sort the file by step"
-                    )
-                before = row[0]
-                yield row
+                yield line
     except (OSError, ValueError) as error:
         reason = (
             "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
         )
         raise SpecError(f"{path}: {reason}. Pass a readable text file of learning rates") from None
+
+
+def _skip_rest(file: TextIO, part: str) -> bool:
+    """Go on to the next line; whether the one that begins with `part` has more than that."""
+    longer = False
+    while part and not part.endswith("\n"):
+        part = file.readline(MAX_LINE)
+        longer |= bool(part.strip())
+    return longer

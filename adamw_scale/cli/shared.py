@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from adamw_scale.cli.run_flags import Given, fields_from, run_from
+from adamw_scale.cli.run_flags import Given, run_from, words_from
 from adamw_scale.cli.text import labelled
 from adamw_scale.errors import SpecError
 from adamw_scale.units import format_count, format_percent
@@ -42,11 +42,11 @@ def inputs_from(given: Given, calibration: str | None = None, reference: str | N
 
     if reference is not None:
         tuned = run_from({"run": reference})
-        return Inputs(run_like(tuned, fields_from(given)), reference=tuned)
+        return Inputs(run_like(tuned, words_from(given)), reference=tuned)
     from adamw_scale.calibration import load_calibration
 
     measured = load_calibration(str(calibration))
-    return Inputs(run_calibrated(measured, fields_from(given)), measured)
+    return Inputs(run_calibrated(measured, words_from(given)), measured)
 
 
 def remark(about: "Caution | Finding", label: str = "caution", color: str = "yellow") -> str:

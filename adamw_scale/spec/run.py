@@ -1,8 +1,12 @@
 """What the user trains. Read this file first: everything else maps a run to something, or something to a run.
 
-All values of `spec` are `Noun`s: frozen, strict, and they read numbers as people write them ("1.3B", "2%"). A field's
-description states its unit and is also the help of its command-line flag. Whatever cannot be is refused with one
-`SpecError` that names the value, the reason and the fix.
+TrainingRun     the noun: frozen, strict, reads numbers as people write them ("1.3B", "2%")
+described_by    from the words that people use for its fields
+said_over       words over words: flags over a file, a user over a config, a new run over a tuned one
+sized_by_steps  `steps` as the size of the data set, or as epochs
+
+A field's description states its unit and is the help of its flag. What cannot be is refused with one `SpecError`
+that names the flag, the reason and the fix.
 """
 
 from collections.abc import Mapping
@@ -11,15 +15,16 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
-from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair, Size, flag
+from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair, Size
 from adamw_scale.theory import conventions, parametrizations, schedules, weight_decay_schedules
 from adamw_scale.theory import timescale as ema
 from adamw_scale.units import format_count, parse_quantity
 
 UNITS = ("tokens", "samples")
 TASKS = ("pretraining", "finetuning", "lora")
-LARGEST_RATIO = 1e4  # of width or depth to the base; beyond, one of the two is a slip
 PARAMS_KINDS = ("total", "non-embedding", "active")
+LARGEST_RATIO = 1e4  # of width or depth to the base; beyond, one of the two is a slip
+SMALLEST_WEIGHT_DECAY = 1e-12
 
 
 def _flag(name: str) -> dict[str, Any]:
@@ -143,16 +148,16 @@ class TrainingRun(Noun):
                 raise UnknownNameError(kind, name, known)
         if self.batch_size > self.dataset_size:
             raise SpecError(
-                f"batch_size = {format_count(self.batch_size)} is larger than the data set of "
-                f"{format_count(self.dataset_size)} {self.unit}: lower --batch-size, or check that both are in {self.unit}"
+                f"--batch-size = {format_count(self.batch_size)} is larger than the data set of "
+                f"{format_count(self.dataset_size)} {self.unit}: lower it, or check that both are in {self.unit}"
             )
         if self.total_steps < 2:
             raise SpecError(
-                f"the run has {self.total_steps:.2g} optimizer steps (dataset_size * epochs / batch_size): "
+                f"the run has {self.total_steps:.2g} optimizer steps (--{self.unit} · --epochs / --batch-size): "
                 "lower --batch-size or raise --epochs"
             )
         if max(self.betas) > 1 - 1e-9:
-            raise SpecError(f"betas = {self.betas}: each must be below 1. Change --betas")
+            raise SpecError(f"--betas = {self.betas[0]:g},{self.betas[1]:g}: each must be below 1")
         self._refuse_contradictory_schedule()
         self._refuse_contradictory_sizes()
         self._refuse_impossible_decay()
@@ -161,41 +166,39 @@ class TrainingRun(Noun):
     def _refuse_contradictory_schedule(self) -> None:
         if self.warmup_fraction is not None and self.warmup_steps is not None:
             raise SpecError(
-                f"warmup_fraction = {self.warmup_fraction:g} and warmup_steps = {self.warmup_steps:g} were both given: keep one"
+                f"--warmup is both a fraction ({self.warmup_fraction:g}, warmup_fraction) and a number of steps "
+                f"({self.warmup_steps:g}, warmup_steps): keep one"
             )
         if self.warmup_share >= 1:
             raise SpecError(
-                f"warm-up of {format_count(self.warmup_share * self.total_steps)} steps does not fit in a run of "
-                f"{format_count(self.total_steps)} steps: lower --warmup"
+                f"--warmup of {format_count(self.warmup_share * self.total_steps)} steps does not fit in a run of "
+                f"{format_count(self.total_steps)} steps: lower it"
             )
         if self.decay_fraction == 0:
-            raise SpecError(
-                "decay_fraction = 0 leaves nothing to decay: raise --decay-fraction or pass --schedule constant"
-            )
+            raise SpecError("--decay-fraction = 0 leaves nothing to decay: raise it or pass --schedule constant")
         _ = self.lr_schedule  # a schedule refuses what does not fit in the run
-        if self.final_weight_decay_fraction is not None and self.weight_decay_schedule not in ("linear", "cosine"):
+        if (
+            self.final_weight_decay_fraction is not None
+            and self.weight_decay_schedule not in weight_decay_schedules.TAKE_A_FINAL_FRACTION
+        ):
             raise SpecError(
-                f"final_weight_decay_fraction has no effect where weight decay is {self.weight_decay_schedule}: drop "
-                "--final-weight-decay-fraction or pass --weight-decay-schedule linear"
+                f"--final-weight-decay-fraction has no effect where weight decay is {self.weight_decay_schedule}: "
+                "drop it or pass --weight-decay-schedule linear"
             )
 
     def _refuse_contradictory_sizes(self) -> None:
-        by = parametrizations.PARAMETRIZATIONS[self.parametrization]
-        for what, size, base, needed in (
-            ("width", self.width, self.base_width, by.needs_base_width),
-            ("depth", self.depth, self.base_depth, by.needs_base_depth),
-        ):
-            if needed and (size is None or base is None):
+        needs = parametrizations.PARAMETRIZATIONS[self.parametrization].needs
+        for what, size, base in (("width", self.width, self.base_width), ("depth", self.depth, self.base_depth)):
+            if what in needs and (size is None or base is None):
                 raise MissingInputError(
-                    f"parametrization {self.parametrization!r} needs the {what} ratio: pass --{what} and --base-{what}"
+                    f"--parametrization {self.parametrization} needs the {what} ratio: pass --{what} and --base-{what}"
                 )
             if size and base and not 1 / LARGEST_RATIO <= size / base <= LARGEST_RATIO:
+                raise SpecError(f"--{what} = {size:g} is {size / base:.3g} times --base-{what}: change one of the two")
+            if what not in needs and base is not None:
                 raise SpecError(
-                    f"{what} = {size:g} is {size / base:.3g} times base_{what}: change --{what} or --base-{what}"
-                )
-            if not needed and base is not None:
-                raise SpecError(
-                    f"base_{what} has no effect in {self.parametrization} parametrization: drop --base-{what} or pass --parametrization"
+                    f"--base-{what} has no effect in {self.parametrization} parametrization: drop it or pass "
+                    "--parametrization"
                 )
 
     def _refuse_impossible_decay(self) -> None:
@@ -203,15 +206,15 @@ class TrainingRun(Noun):
             return
         if not conventions.follows_lr(self.convention) and self.weight_decay_schedule != "constant":
             raise SpecError(
-                f"convention {self.convention!r} and weight_decay_schedule {self.weight_decay_schedule!r} both say how the "
-                "decay moves: drop --convention or --weight-decay-schedule"
+                f"--convention {self.convention} and --weight-decay-schedule {self.weight_decay_schedule} both say how "
+                "the decay moves: drop one of the two"
             )
-        if self.weight_decay and self.weight_decay < 1e-12:
-            raise SpecError(f"weight_decay = {self.weight_decay:g} is zero for every purpose: pass --weight-decay 0")
+        if 0 < self.weight_decay < SMALLEST_WEIGHT_DECAY:
+            raise SpecError(f"--weight-decay = {self.weight_decay:g} is zero for every purpose: pass --weight-decay 0")
         if self.peak_lr is not None and self.peak_lr * self.current_weight_decay >= 1:
             raise SpecError(
-                f"weight_decay = {self.weight_decay:g} at peak_lr = {self.peak_lr:g} in convention {self.convention!r} "
-                "shrinks weights by 100 % or more each step: lower --weight-decay, or name its unit with --convention"
+                f"--weight-decay = {self.weight_decay:g} at --lr {self.peak_lr:g} in convention {self.convention!r} "
+                "shrinks weights by 100 % or more each step: lower it, or name its unit with --convention"
             )
 
     @property
@@ -265,7 +268,7 @@ class TrainingRun(Noun):
     def lr(self) -> float:
         """The peak learning rate, where one is needed; MissingInputError without."""
         if self.peak_lr is None:
-            raise MissingInputError("the TrainingRun lacks peak_lr, which is needed here: pass --lr")
+            raise MissingInputError("the run lacks its learning rate, which is needed here: pass --lr (peak_lr)")
         return self.peak_lr
 
     @property
@@ -300,12 +303,17 @@ class TrainingRun(Noun):
     def timescale(
         self, *, iters: float | None = None, epochs: float | None = None, run: float | None = None
     ) -> Timescale:
-        """All three views of a timescale from the one that is known (give exactly one).
+        """All three views of a timescale from the one that is known.
+
+        Raises:
+            SpecError: none of the three was given, or more than one.
 
         Example:
             >>> TrainingRun(dataset_size=1000, batch_size=10, epochs=4, peak_lr=1e-3).timescale(run=0.5)
             Timescale(iters=200.0, epochs=2.0, run=0.5)
         """
+        if [iters, epochs, run].count(None) != 2:
+            raise SpecError("a timescale is one duration in three views: give exactly one of iters, epochs and run")
         if iters is None:
             iters = epochs * self.steps_per_epoch if epochs is not None else (run or 0.0) * self.total_steps
         return Timescale(
@@ -320,15 +328,23 @@ class TrainingRun(Noun):
 
 
 # Other words for fields, and words that stand for several: on the command line, in run files, and in `audit(...)` alike.
-SHORTHANDS = {"lr": "peak_lr", "learning_rate": "peak_lr", "params": "num_params", "params_kind": "num_params_kind"}
-WORDS = (*UNITS, "steps", "warmup")
+SHORTHANDS = {
+    "lr": "peak_lr",
+    "learning_rate": "peak_lr",
+    "params": "num_params",
+    "params_kind": "num_params_kind",
+    "schedule_file": "schedule_table",
+}
+WORDS = (*UNITS, "steps", "schedule_steps", "warmup")
+WARMUPS = ("warmup_fraction", "warmup_steps")
+SIZES = ("epochs", "steps", "dataset_size")  # two of them say the third; the first that is not said anew goes
 
 
 def described_by(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a `TrainingRun`, and `steps`, from the words that people use for them; what is said twice is refused.
+    """Fields of a `TrainingRun`, `steps` and `schedule_steps`, from the words that people use; none may be said twice.
 
-    lr, params: peak_lr, num_params. tokens, samples: dataset_size and unit in one. warmup: a fraction of the run below 1
-    or with a %, else steps.
+    lr, params, schedule_file: peak_lr, num_params, schedule_table. tokens, samples: dataset_size and unit in one.
+    warmup: a fraction of the run below 1 or with a %, else steps. schedule_table: also the schedule of that name.
 
     Raises:
         SpecError: two words say the same thing.
@@ -343,82 +359,108 @@ def described_by(words: Mapping[str, Any]) -> dict[str, Any]:
         plain = name.replace("-", "_")
         field = SHORTHANDS.get(plain, plain)
         if field in fields:
-            raise SpecError(f"{name} and another spelling of {field} were both given: keep one")
+            raise SpecError(f"{name} and another spelling of it ({field}) were both given: keep one")
         if field not in TrainingRun.model_fields and field not in WORDS:
             raise UnknownNameError("field of a run", name, {*TrainingRun.model_fields, *WORDS, *SHORTHANDS})
         fields[field] = value
-    for unit in UNITS:
-        if unit not in fields:
-            continue
+    for unit in [unit for unit in UNITS if unit in fields]:
         if any(other in fields for other in UNITS if other != unit) or fields.get("unit", unit) != unit:
-            raise mixed_units()
+            raise _mixed_units()
         if "dataset_size" in fields:
             raise SpecError(f"--{unit} and --dataset-size both give the size of the data set: keep one")
         fields |= {"dataset_size": fields.pop(unit), "unit": unit}
     if "warmup" in fields:
-        warmup = fields.pop("warmup")
-        fields |= _warmup(warmup, fields)
+        fields |= _warmup(fields.pop("warmup"), fields)
+    if "schedule_table" in fields and fields.setdefault("schedule", "table") != "table":
+        raise SpecError("--schedule-file is a schedule of its own: drop --schedule")
     return fields
 
 
 def _warmup(warmup: Any, fields: Mapping[str, Any]) -> dict[str, float]:
     """The field that a warm-up is of: below 1 or with a % it is a fraction of the run, else steps."""
-    if {"warmup_fraction", "warmup_steps"} & fields.keys():
+    if fields.keys() & WARMUPS:
         raise SpecError("warmup and warmup_fraction or warmup_steps were both given: keep one")
-    try:
-        amount = parse_quantity(str(warmup))
-    except SpecError as error:
-        raise SpecError(f"warmup: {error}") from None
+    amount = _amount("--warmup", warmup)
     return {"warmup_fraction" if amount < 1 or "%" in str(warmup) else "warmup_steps": amount}
 
 
-def mixed_units() -> SpecError:
-    """The error of sizes in two units."""
+def _mixed_units() -> SpecError:
     return SpecError(
         "tokens and samples are mixed: every size of a run is in one unit, so keep either --tokens or --samples"
     )
 
 
-def fields_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a `TrainingRun` put over others, such as a user's over those of a config; both may hold `steps`."""
+def said_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a run put over what was said before; both as `described_by` gives it.
+
+    Everything of the base stays but what was said anew, and what would contradict it or have no effect beside it:
+    options that another schedule or parametrization does not take, the parameters of a model of another width or
+    depth, and of data set, epochs and steps the third, where two say it all.
+
+    Raises:
+        SpecError: the two count in different units.
+
+    Example:
+        >>> said_over({"schedule": "wsd", "decay_fraction": 0.1, "warmup_steps": 9}, {"schedule": "cosine"})
+        {'warmup_steps': 9, 'schedule': 'cosine'}
+    """
+    if "unit" in own and base.get("unit", own["unit"]) != own["unit"]:
+        raise _mixed_units()
     dropped: set[str] = set()
-    if "schedule" in own or "schedule_table" in own:
-        dropped |= {*schedules.OPTIONS, "schedule"} - {"warmup_fraction"}
-    if "schedule_table" in own or {"warmup_fraction", "warmup_steps"} & own.keys():
-        dropped |= {"warmup_fraction", "warmup_steps"}
-    if "dataset_size" in own and "epochs" in own:
-        dropped |= {"steps"}
-    if "dataset_size" in own and "steps" in base:
-        dropped |= {"epochs"}
-    return sized_by_steps({**{name: value for name, value in base.items() if name not in dropped}, **own})
+    if "schedule" in own:
+        known = schedules.SCHEDULES.get(own["schedule"])
+        dropped |= schedules.OPTIONS.keys() - set(known.takes if known else ())
+    if own.keys() & WARMUPS or "warmup_fraction" in dropped:
+        dropped |= set(WARMUPS)
+    if "parametrization" in own:
+        by = parametrizations.PARAMETRIZATIONS.get(own["parametrization"])
+        dropped |= {f"base_{what}" for what in ("width", "depth") if by and what not in by.needs}
+    if own.get("weight_decay_schedule", "linear") not in weight_decay_schedules.TAKE_A_FINAL_FRACTION:
+        dropped |= {"final_weight_decay_fraction"}
+    if own.keys() & base.keys() & {"width", "depth"}:
+        dropped |= {"num_params"}
+    if {*SIZES} <= base.keys() | own.keys():
+        dropped |= {next((name for name in SIZES if name not in own), "")}
+    kept = {name: value for name, value in base.items() if name not in dropped}
+    return {**kept, **own}
 
 
-def sized_by_steps(fields: Mapping[str, Any]) -> dict[str, Any]:
+def sized_by_steps(words: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a `TrainingRun`, with `steps` replaced by what it says: the data set, or the epochs where that is known.
+
+    `schedule_steps`, the steps that a schedule's table was written for, count where nothing else says how long the
+    run is, so a table is stretched over the run.
 
     Raises:
         MissingInputError: steps without a batch size.
         SpecError: the data set is said twice, or a size is not above 0.
     """
-    rest = {name: value for name, value in fields.items() if name != "steps"}
+    fields = dict(words)
+    of_table = fields.pop("schedule_steps", None)
+    if of_table is not None and "dataset_size" not in fields and "batch_size" in fields:
+        fields.setdefault("steps", of_table)
     if "steps" not in fields:
-        return rest
-    seen = _amount(fields, "steps") * _amount(fields, "batch_size")
-    if "dataset_size" in fields and "epochs" in fields:
+        return fields
+    if "batch_size" not in fields:
+        raise MissingInputError("--steps needs the batch size to tell how many units are seen: pass --batch-size")
+    if fields.keys() >= {*SIZES}:
         raise SpecError("--steps, --epochs and the size of the data set say the same thing twice: drop one of them")
+    seen = _above_0("--steps", fields.pop("steps")) * _above_0("--batch-size", fields["batch_size"])
     if "dataset_size" in fields:
-        return {**rest, "epochs": seen / _amount(fields, "dataset_size")}
-    return {**rest, "dataset_size": seen / (_amount(fields, "epochs") if "epochs" in fields else 1.0)}
+        return {**fields, "epochs": seen / _above_0(f"--{fields.get('unit', 'tokens')}", fields["dataset_size"])}
+    return {**fields, "dataset_size": seen / _above_0("--epochs", fields.get("epochs", 1.0))}
 
 
-def _amount(fields: Mapping[str, Any], name: str) -> float:
-    """A number among fields that were not validated yet."""
-    if name not in fields:
-        raise MissingInputError(f"--steps needs {name} to tell how many units are seen: pass {flag(TrainingRun, name)}")
-    try:
-        amount = parse_quantity(str(fields[name]))
-    except SpecError as error:
-        raise SpecError(f"{name}: {error}") from None
+def _above_0(option: str, value: Any) -> float:
+    """A size among words that were not validated yet."""
+    amount = _amount(option, value)
     if not amount > 0:
-        raise SpecError(f"{name} = {fields[name]}: it must be above 0. Change --{name.replace('_', '-')}")
+        raise SpecError(f"{option} = {value}: it must be above 0")
     return amount
+
+
+def _amount(option: str, value: Any) -> float:
+    try:
+        return parse_quantity(str(value))
+    except SpecError as error:
+        raise SpecError(f"{option}: {error}") from None

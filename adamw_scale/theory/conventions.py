@@ -46,7 +46,7 @@ class Setting(NamedTuple):
         """
         value = getattr(self, name)
         if value is None:
-            raise MissingInputError(f"a weight decay of kind {kind!r} needs {name} here: pass {flag}")
+            raise MissingInputError(f"a weight decay of kind {kind!r} needs {flag} ({name}) here: pass it")
         return float(value)
 
 

@@ -38,14 +38,14 @@ class Multipliers(NamedTuple):
 class Parametrization(NamedTuple):
     """A parametrization: width and depth ratio in, multipliers per group out.
 
-    `residual` is the multiplier on each residual branch's output, as a function of the depth ratio.
+    `needs` are the ratios that it cannot do without, "width" and "depth"; `residual` is the multiplier on each
+    residual branch's output, as a function of the depth ratio.
     """
 
     summary: str
     source: str
     multipliers: Callable[[float, float], dict[str, Multipliers]]
-    needs_base_width: bool = True
-    needs_base_depth: bool = False
+    needs: tuple[str, ...] = ("width",)
     residual: Callable[[float], float] = lambda depth_ratio: 1.0
 
     def timescale_drift(self, width_ratio: float, depth_ratio: float) -> float:
@@ -96,7 +96,7 @@ def _completed_p(m: float, d: float) -> dict[str, Multipliers]:
 
 
 PARAMETRIZATIONS: dict[str, Parametrization] = {
-    "standard": Parametrization("the same lr and λ everywhere", "practice", _standard, needs_base_width=False),
+    "standard": Parametrization("the same lr and λ everywhere", "practice", _standard, needs=()),
     "mup": Parametrization("hidden lr / m, λ * m: timescale kept", "arXiv:2405.13698, arXiv:2505.01618", _mup(1.0)),
     "mup-as-shipped": Parametrization(
         "hidden lr / m, λ left alone: timescale m times as long",
@@ -111,14 +111,14 @@ PARAMETRIZATIONS: dict[str, Parametrization] = {
         "muP in width, and in depth residual branches / d",
         "Dey et al. 2025, arXiv:2505.01618",
         _completep,
-        needs_base_depth=True,
+        needs=("width", "depth"),
         residual=lambda depth_ratio: 1 / depth_ratio,
     ),
     "complete-d-p": Parametrization(
         "CompleteP with output lr / m, λ * m",
         "arXiv:2512.22382",
         _completed_p,
-        needs_base_depth=True,
+        needs=("width", "depth"),
         residual=lambda depth_ratio: 1 / depth_ratio,
     ),
 }

@@ -23,7 +23,7 @@ from adamw_scale.theory.curves import Curve, cosine, geometric, inverse_sqrt, le
 
 MAX_PIECES = 4096
 LONGEST_TO_SHORTEST = 1e9  # of the cycles of a schedule with restarts
-NOTHING = 1e-12  # a stretch of the run too short to hold a step
+SHORTEST_STRETCH = 1e-12  # of the run; what is shorter holds no step and is left out
 
 # What is meant where an option is not given.
 DECAY_FRACTION, STEP_FACTOR, POWER = 0.2, 0.1, 2.0
@@ -92,19 +92,18 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.name not in SCHEDULES:
             raise UnknownNameError("schedule", self.name, SCHEDULES)
-        for option in OPTIONS:
-            if option not in self.kind.takes and getattr(self, option) not in (
-                None,
-                0.0 if option == "warmup_fraction" else None,
-            ):
+        for option, flag in OPTIONS.items():
+            given = getattr(self, option)
+            if option == "warmup_fraction" and (given or 0.0) < SHORTEST_STRETCH:
+                given = None
+            if option not in self.kind.takes and given is not None:
                 users = [other for other, kind in SCHEDULES.items() if option in kind.takes]
                 raise SpecError(
-                    f"{option} has no effect in schedule {self.name!r}: drop {OPTIONS[option]}, or pass --schedule with "
+                    f"{flag} has no effect in schedule {self.name!r}: drop it, or pass --schedule with "
                     f"one of {', '.join(users)}"
                 )
-        for option in self.kind.needs:
-            if not getattr(self, option):
-                raise MissingInputError(f"schedule {self.name!r} needs {option} above 0: pass {OPTIONS[option]}")
+            if option in self.kind.needs and not given:
+                raise MissingInputError(f"schedule {self.name!r} needs {flag}: pass it, above 0")
         _ = self.pieces  # refuses what does not fit in the run
 
     @property
@@ -115,7 +114,7 @@ class Schedule:
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:
         """The chain, in order; pieces of no width are left out."""
-        return tuple(piece for piece in self.kind.pieces(self) if piece.width > NOTHING)
+        return tuple(piece for piece in self.kind.pieces(self) if piece.width > SHORTEST_STRETCH)
 
     @property
     def warmup(self) -> float:
@@ -224,10 +223,10 @@ def _falling(curve: Callable[[Schedule], Curve]) -> Callable[[Schedule], Iterato
     def pieces(schedule: Schedule) -> Iterator[Piece]:
         warmup, falling = schedule.warmup, schedule.falling_fraction
         stable = 1.0 - warmup - falling
-        if stable < -NOTHING:
+        if stable < -SHORTEST_STRETCH:
             raise SpecError(
-                f"warm-up ({warmup:.4g} of the run) and decay ({falling:.4g}) take more than the whole run: "
-                "lower --warmup or --decay-fraction"
+                f"--warmup ({warmup:.4g} of the run) and --decay-fraction ({falling:.4g}) take more than the whole run: "
+                "lower one of them"
             )
         yield Piece(0.0, warmup, line(0, 1))
         yield Piece(warmup, stable, level(1))
@@ -242,8 +241,8 @@ def _step(schedule: Schedule) -> Iterator[Piece]:
     milestones = schedule.milestones or ()
     if tuple(sorted(set(milestones))) != milestones or not warmup < milestones[0] or milestones[-1] >= 1:
         raise SpecError(
-            f"milestones {', '.join(f'{m:g}' for m in milestones)} must rise, after the warm-up and before the end of "
-            "the run, which is 1: change --milestones"
+            f"--milestones = {','.join(f'{m:g}' for m in milestones)}: they must rise, after the warm-up and before the "
+            "end of the run, which is 1"
         )
     yield Piece(0.0, warmup, line(0, 1))
     bounds = [warmup, *milestones, 1.0]
@@ -262,10 +261,10 @@ def _restarts(schedule: Schedule) -> Iterator[Piece]:
     """Cosine cycles, each `cycle_growth` times as long as the one before."""
     warmup, cycles, growth = schedule.warmup, schedule.cycles or 0.0, schedule.cycle_growth or 1.0
     if cycles != int(cycles) or cycles > MAX_PIECES:
-        raise SpecError(f"cycles = {cycles:g} is not a whole number up to {MAX_PIECES}: change --cycles")
+        raise SpecError(f"--cycles = {cycles:g} is not a whole number up to {MAX_PIECES}")
     if (cycles - 1) * math.log(growth) > math.log(LONGEST_TO_SHORTEST):
         raise SpecError(
-            f"cycle_growth = {growth:g} leaves nothing to the shortest of {cycles:g} cycles: lower --cycle-growth or --cycles"
+            f"--cycle-growth = {growth:g} leaves nothing to the shortest of {cycles:g} cycles: lower it, or --cycles"
         )
     lengths = [growth**number for number in range(int(cycles))]
     unit, start = (1.0 - warmup) / math.fsum(lengths), warmup
@@ -280,12 +279,10 @@ def _table(schedule: Schedule) -> Iterator[Piece]:
     points = schedule.schedule_table or ()
     rising = all(a[0] <= b[0] for a, b in pairwise(points))
     if len(points) < 2 or not rising or points[0][0] != 0 or points[-1][0] != 1:
-        raise SpecError(
-            "a schedule table needs points of rising progress, from 0 to 1: check the file of --schedule-file"
-        )
+        raise SpecError("--schedule-file (schedule_table) needs points of rising progress, from 0 to 1: sort them")
     if not math.isclose(max(m for _, m in points), 1.0, rel_tol=0.01):
         raise SpecError(
-            "a schedule table holds fractions of the peak, so its largest value is 1: divide it by its peak"
+            "--schedule-file (schedule_table) holds fractions of the peak, so its largest value is 1: divide it by its peak"
         )
     for (start, a), (end, b) in pairwise(points):
         yield Piece(start, end - start, line(a, b) if a != b else level(a))

@@ -8,6 +8,10 @@ decay λ is multiplied by the learning rate of the step.
 
 import math
 
+from adamw_scale.errors import SpecError
+
+SMALLEST_DECAY_PER_STEP = 1e-100  # of lr * λ; below it, and far below anything that acts, numbers lose their digits
+
 
 def tau_iter(peak_lr: float, weight_decay: float) -> float:
     """Number of recent optimizer steps AdamW's weights average over, at peak learning rate.
@@ -21,6 +25,9 @@ def tau_iter(peak_lr: float, weight_decay: float) -> float:
     Returns:
         Timescale in optimizer steps.
 
+    Raises:
+        SpecError: the product is zero for every purpose, so that there is no timescale.
+
     Example:
         >>> round(tau_iter(1e-3, 0.1), 6)
         10000.0
@@ -28,6 +35,11 @@ def tau_iter(peak_lr: float, weight_decay: float) -> float:
     Source: Wang & Aitchison 2024, arXiv:2405.13698. Fails when: lr*λ is not far below 1; then the
     weights are not an average but the last update.
     """
+    if not peak_lr * weight_decay >= SMALLEST_DECAY_PER_STEP:
+        raise SpecError(
+            f"weight decay {weight_decay:g} at learning rate {peak_lr:g} is zero for every purpose, so it has no "
+            "timescale: raise one of the two, or write a weight decay of 0"
+        )
     return 1.0 / (peak_lr * weight_decay)
 
 

@@ -25,6 +25,7 @@ SHAPES = {
     "linear": "straight from λ to its final fraction",
     "cosine": "half a cosine wave from λ to its final fraction",
 }
+TAKE_A_FINAL_FRACTION = ("linear", "cosine")
 MOST_PANELS = 512  # that the run is cut into where the integral has no closed form
 GAUSS_POINT = math.sqrt(0.6)
 
@@ -39,7 +40,7 @@ class Decay:
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
-            raise UnknownNameError("weight_decay_schedule", self.shape, SHAPES)
+            raise UnknownNameError("weight decay schedule", self.shape, SHAPES)
 
     @cached_property
     def _own(self) -> Callable[[float], float]:

@@ -49,7 +49,7 @@ class EmaWindow(NamedTuple):
         """Share of the initial weights in the final ones.
 
         Example:
-            >>> from adamw_scale.schedules import Schedule
+            >>> from adamw_scale.theory.schedules import Schedule
             >>> round(EmaWindow(Decay(Schedule("linear")), tau_run=1 / 3, total_steps=1000).retention(), 5)
             0.2228
         """

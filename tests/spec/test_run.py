@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamw_scale.errors import AdamWScaleError, MissingInputError, SpecError, UnknownNameError
-from adamw_scale.spec.run import TrainingRun
+from adamw_scale.spec.run import TrainingRun, described_by, said_over, sized_by_steps
 
 RUN: dict[str, Any] = {"dataset_size": 26e9, "batch_size": 5e5, "peak_lr": 3e-4}
 
@@ -53,11 +53,17 @@ def test_independent_decay_is_read_in_its_own_unit() -> None:
         ({"warmup_steps": 52_000}, "does not fit in a run"),
         ({"warmup_fraction": 0.1, "warmup_steps": 10}, "keep one"),
         ({"final_lr_fraction": 2}, "--final-lr-fraction"),
-        ({"final_lr_fraction": 0.1, "schedule": "constant"}, "drop --final-lr-fraction"),
-        ({"decay_fraction": 0.1}, "drop --decay-fraction, or pass --schedule with one of wsd"),
-        ({"schedule": "wsd", "decay_fraction": 0}, "raise --decay-fraction"),
+        (
+            {"final_lr_fraction": 0.1, "schedule": "constant"},
+            "--final-lr-fraction has no effect in schedule 'constant': drop it",
+        ),
+        (
+            {"decay_fraction": 0.1},
+            "--decay-fraction has no effect in schedule 'linear': drop it, or pass --schedule with one of wsd",
+        ),
+        ({"schedule": "wsd", "decay_fraction": 0}, "--decay-fraction = 0 leaves nothing to decay: raise it"),
         ({"schedule": "wsd", "decay_fraction": 0.6, "warmup_fraction": 0.6}, "more than the whole run"),
-        ({"weight_decay": 4000}, "lower --weight-decay"),
+        ({"weight_decay": 4000}, "--weight-decay = 4000 at --lr 0.0003"),
         ({"weight_decay": -0.1}, "--weight-decay"),
         ({"betas": (0.9, 1.0)}, "below 1"),
         ({"betas": (0.9,)}, "--betas"),
@@ -113,3 +119,75 @@ def test_construction_fails_only_as_documented(fields: dict[str, Any]) -> None:
     """Whatever is thrown at it, a run is built or refused with this package's own error."""
     with suppress(AdamWScaleError):
         TrainingRun.model_validate({**RUN, **fields})
+
+
+@pytest.mark.parametrize("views", [{}, {"iters": 5, "run": 0.5}, {"epochs": 1, "run": 0.5}, {"iters": 5, "epochs": 1}])
+def test_a_timescale_is_given_in_one_view(views: dict[str, float]) -> None:
+    """None is no duration, and two may contradict each other."""
+    with pytest.raises(SpecError, match="exactly one of iters, epochs and run"):
+        TrainingRun(**RUN).timescale(**views)
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "together"),
+    [
+        ({"lr": 3e-4, "epochs": 3}, {"lr": 1e-3}, {"peak_lr": 1e-3, "epochs": 3}),
+        ({"warmup_steps": 9}, {"warmup": "2%"}, {"warmup_fraction": 0.02}),
+        (
+            {"schedule": "wsd", "decay_fraction": 0.1, "final_lr_fraction": 0.1, "warmup": 9},
+            {"schedule": "cosine"},
+            {"schedule": "cosine", "final_lr_fraction": 0.1, "warmup_steps": 9},
+        ),
+        (
+            {"schedule": "cosine", "final_lr_fraction": 0.1, "warmup_steps": 9},
+            {"schedule_file": "lr.txt"},
+            {"schedule": "table", "schedule_table": "lr.txt"},
+        ),
+        ({"schedule_file": "lr.txt"}, {"schedule": "linear"}, {"schedule": "linear"}),
+        ({"tokens": 9, "epochs": 3}, {"steps": 5}, {"unit": "tokens", "dataset_size": 9, "steps": 5}),
+        ({"tokens": 9, "epochs": 3}, {"steps": 5, "epochs": 2}, {"unit": "tokens", "steps": 5, "epochs": 2}),
+        ({"steps": 5, "epochs": 3}, {"tokens": 9}, {"unit": "tokens", "dataset_size": 9, "steps": 5}),
+        ({"steps": 5, "tokens": 9}, {"epochs": 3}, {"unit": "tokens", "dataset_size": 9, "epochs": 3}),
+        ({"params": 9, "width": 64}, {"width": 128}, {"width": 128}),
+        ({"params": 9}, {"width": 128}, {"num_params": 9, "width": 128}),
+        (
+            {"parametrization": "completep", "base_width": 64, "base_depth": 2},
+            {"parametrization": "mup"},
+            {"parametrization": "mup", "base_width": 64},
+        ),
+        (
+            {"weight_decay_schedule": "linear", "final_weight_decay_fraction": 0.1},
+            {"weight_decay_schedule": "constant"},
+            {"weight_decay_schedule": "constant"},
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_said_anew_takes_along_what_it_contradicts(
+    base: dict[str, Any], own: dict[str, Any], together: dict[str, Any]
+) -> None:
+    """Everything else stays as it was said before."""
+    assert said_over(described_by(base), described_by(own)) == together
+
+
+def test_units_are_not_mixed_between_what_was_said_before_and_now() -> None:
+    """Samples over a run in tokens would take its batch for samples."""
+    with pytest.raises(SpecError, match="mixed"):
+        said_over(described_by({"tokens": 9, "batch_size": 3}), described_by({"samples": 9}))
+
+
+@pytest.mark.parametrize(
+    ("words", "size", "epochs"),
+    [
+        ({"tokens": 1000, "batch_size": 10, "schedule_steps": 7}, 1000, 1),
+        ({"steps": 50, "batch_size": 10, "schedule_steps": 7}, 500, 1),
+        ({"batch_size": 10, "schedule_steps": 7}, 70, 1),
+        ({"batch_size": 10, "schedule_steps": 8, "epochs": 4}, 20, 4),
+    ],
+)
+def test_a_table_says_how_long_a_run_is_only_where_nothing_else_does(
+    words: dict[str, Any], size: float, epochs: float
+) -> None:
+    """Elsewhere it is stretched over the run."""
+    run = TrainingRun.model_validate(sized_by_steps(described_by(words)))
+    assert (run.dataset_size, run.epochs) == (size, epochs)

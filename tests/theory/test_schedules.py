@@ -1,17 +1,14 @@
 """Schedules: closed forms against sums, shapes at their ends, what contradicts itself refused."""
 
 import math
-from pathlib import Path
 
 import pytest
 from conftest import EVERY_SCHEDULE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamw_scale.cli.schedule_file import read_schedule_file
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 from adamw_scale.theory.schedules import SCHEDULES, Schedule
-from adamw_scale.theory.weight_decay_schedules import SHAPES, Decay
 
 fractions = st.floats(0, 1)
 warmups = st.floats(0, 0.45)
@@ -84,20 +81,6 @@ def test_multiplier_is_a_fraction_of_the_peak(schedule: Schedule, progress: floa
     assert -1e-12 <= schedule.multiplier(progress) <= 1 + 1e-12
 
 
-@given(any_schedule(), st.sampled_from(sorted(SHAPES)), st.floats(0, 2))
-def test_decay_mass_of_a_moving_weight_decay_equals_the_sum(schedule: Schedule, shape: str, final: float) -> None:
-    """Learning rate times weight decay, both with schedules of their own, summed over 4000 steps."""
-    decay, steps = Decay(schedule, shape, final), 4000
-    total = math.fsum(decay.multiplier((step + 0.5) / steps) for step in range(steps))
-    assert total / steps == pytest.approx(decay.mean(), abs=2e-3)
-
-
-def test_adamc_mass_is_two_thirds_for_linear_and_three_quarters_for_cosine() -> None:
-    """Decay that follows the learning rate, arXiv:2506.02285: sum of s_t squared over sum of s_t."""
-    for name, ratio in {"linear": 2 / 3, "cosine": 3 / 4}.items():
-        assert Decay(Schedule(name), "follows-lr").mean() / Schedule(name).mean() == pytest.approx(ratio)
-
-
 def test_restarts_grow_as_in_sgdr() -> None:
     """Three cycles growing twofold take 1/7, 2/7 and 4/7 of the run, each from peak to zero (1608.03983)."""
     schedule = Schedule("cosine-restarts", cycles=3, cycle_growth=2)
@@ -129,7 +112,7 @@ def test_one_cycle_is_that_of_pytorch() -> None:
         ("step", {"milestones": (0.9, 0.8)}, "must rise"),
         ("step", {"milestones": (0.1,), "warmup_fraction": 0.2}, "must rise"),
         ("cosine-restarts", {"cycles": 2.5}, "not a whole number"),
-        ("cosine-restarts", {"cycles": 4000, "cycle_growth": 9.0}, "lower --cycle-growth"),
+        ("cosine-restarts", {"cycles": 4000, "cycle_growth": 9.0}, "--cycle-growth = 9 leaves nothing"),
         ("table", {"schedule_table": ((0.0, 1.0), (0.5, 0.5))}, "from 0 to 1"),
         ("table", {"schedule_table": ((0.0, 0.5), (1.0, 0.0))}, "largest value is 1"),
     ],
@@ -151,43 +134,3 @@ def test_unknown_schedule_is_answered_with_the_nearest() -> None:
     """A typo in a schedule's name names the schedule that was meant."""
     with pytest.raises(UnknownNameError, match="did you mean 'cosine'"):
         Schedule("cosin")
-
-
-def test_table_of_every_step_keeps_its_sum(tmp_path: Path) -> None:
-    """100,000 learning rates are thinned in constant memory; mean and retention stay."""
-    file, steps = tmp_path / "lr.txt", 100_000
-    rates = [3e-4 * Schedule("cosine", warmup_fraction=0.1).multiplier((i + 0.5) / steps) for i in range(steps)]
-    file.write_text("\n".join(f"{rate:.10g}" for rate in rates))
-    schedule = Schedule("table", schedule_table=read_schedule_file(str(file)).points)
-    assert len(schedule.pieces) <= 2100
-    assert schedule.mean() == pytest.approx(math.fsum(rates) / steps / max(rates), rel=1e-6)
-
-
-def test_table_of_points_is_joined_by_lines(tmp_path: Path) -> None:
-    """A heading, commas, and two points at one step for a jump."""
-    file = tmp_path / "lr.csv"
-    file.write_text("step,lr\n0,0\n100,3e-4\n500,3e-4\n500,1e-4\n1000,0\n")
-    schedule = Schedule("table", schedule_table=read_schedule_file(str(file)).points)
-    assert schedule.mean() == pytest.approx(0.05 + 0.4 + 0.5 / 6)
-    assert schedule.multiplier(0.75) == pytest.approx(1 / 6)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "no learning rate"),
-        ("1\nx\n", "line 2"),
-        ("1\n-1\n", "line 2"),
-        ("1\nnan\n", "line 2"),
-        ("0 1\n5 1\n3 1\n", "comes after 5"),
-        ("0\n0\n", "above 0"),
-        ("1 2 3\n", "line 1"),
-        ("1\n1 2\n", "line 2"),
-    ],
-)
-def test_bad_tables_are_refused_with_the_line(text: str, message: str, tmp_path: Path) -> None:
-    """One sentence that says where."""
-    file = tmp_path / "lr.txt"
-    file.write_text(text)
-    with pytest.raises(SpecError, match=message):
-        read_schedule_file(str(file))

@@ -3,10 +3,12 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from adamw_scale.errors import SpecError
 from adamw_scale.theory import timescale as ema
+from adamw_scale.theory.timescale import tau_iter
 
 lrs = st.floats(1e-6, 1e-1)
 decays = st.floats(1e-4, 5.0)
@@ -35,3 +37,15 @@ def test_weight_decay_inverts_tau(lr: float, decay: float) -> None:
 def test_timescale_for_a_retention_has_that_retention(mean: float, kept: float) -> None:
     """From retention to tau and back."""
     assert ema.retention(mean, ema.tau_run_for_retention(mean, kept)) == pytest.approx(kept)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+@example(1e-3, 5e-324)
+@example(5e-324, 5e-324)
+def test_a_timescale_is_a_number_or_refused(peak_lr: float, weight_decay: float) -> None:
+    """A product that is zero for every purpose, as of denormal numbers, has none."""
+    if peak_lr * weight_decay >= 1e-99:
+        assert 1 <= tau_iter(peak_lr, weight_decay) < 1e100
+    else:
+        with pytest.raises(SpecError, match="zero for every purpose"):
+            tau_iter(peak_lr, weight_decay * 1e-9)
