@@ -19,7 +19,7 @@ from adamw_scale.probe.store import ProbeStore
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.spec.measurement import Calibration, LeftOut, Optimum, ProbeResult, Slope, TunedLr, value_of
 from adamw_scale.spec.run import TrainingRun
-from adamw_scale.theory.basin import at_one_level, fit_basin
+from adamw_scale.theory.basin import Basin, at_one_level, fit_basin
 
 Value = Callable[[ProbeResult], float]  # what is minimised
 
@@ -98,9 +98,7 @@ def without_decay(run: TrainingRun) -> TrainingRun:
 
 def optimum_of(run: TrainingRun, seen: Sequence[ProbeResult], value: Value) -> Optimum:
     """Fit the probes of one run."""
-    points = [(result.config.log2_tau, result.config.seed, value(result)) for result in seen]
-    x, seed, loss = (np.array(column) for column in zip(*points, strict=True))
-    basin = fit_basin(x.astype(float), seed.astype(np.int64), loss.astype(float))
+    basin = basin_of(seen, value)
     return Optimum(
         run=run,
         timescale_run=2.0**basin.minimum,
@@ -108,12 +106,19 @@ def optimum_of(run: TrainingRun, seen: Sequence[ProbeResult], value: Value) -> O
         log2_interval_95=basin.wide_interval,
         log2_band=basin.band,
         log2_probed=basin.probed,
-        log2_diverged=tuple(sorted({float(place) for place in x[loss == math.inf]})),
+        log2_diverged=tuple(sorted({result.config.log2_tau for result in seen if value(result) == math.inf})),
         status=basin.status,
         loss=basin.loss if math.isfinite(basin.loss) else None,
         outliers=basin.outliers,
         noise=basin.noise if math.isfinite(basin.noise) else None,
     )
+
+
+def basin_of(seen: Sequence[ProbeResult], value: Value) -> Basin:
+    """The basin that the probes of one run show."""
+    points = [(result.config.log2_tau, result.config.seed, value(result)) for result in seen]
+    x, seed, loss = (np.array(column) for column in zip(*points, strict=True))
+    return fit_basin(x.astype(float), seed.astype(np.int64), loss.astype(float))
 
 
 def probes_of(calibration: Calibration, optimum: Optimum, results: Iterable[ProbeResult]) -> list[ProbeResult]:

@@ -16,28 +16,32 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from adamw_scale.advisor import recommend
-from adamw_scale.calibration.fitting import paired
+from adamw_scale.calibration.fitting import basin_of, paired
 from adamw_scale.spec.advice import Memory, Recommendation
 from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, value_of
 from adamw_scale.spec.run import TrainingRun
+from adamw_scale.theory.basin import NEGLIGIBLE, Curve
 from adamw_scale.units import format_count, format_percent, format_significant
 
 INK, FAINT, GRID = "#1b1e23", "#5b616b", "#d5d8dd"
 BLUE, ORANGE, GREEN, PURPLE, OLIVE = "#0065a8", "#b84e00", "#00795b", "#a0508a", "#6b5d00"
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, OLIVE)
-WIDTH, HEIGHT = 7.2, 3.8  # inches
+WIDTH, HEIGHT = 6.0, 4.4  # inches; narrow, so that it can be read on a telephone
 STYLE: Any = {
+    "axes.axisbelow": True,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlecolor": INK,
     "axes.titlelocation": "left",
+    "axes.titlesize": "medium",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
+    "font.size": 11,
     "grid.color": GRID,
+    "legend.fontsize": "small",
     "legend.frameon": False,
     "legend.labelcolor": INK,
     "svg.fonttype": "none",
@@ -118,16 +122,16 @@ def answer_figure(advice: Recommendation) -> Figure:
 def basin_figure(
     optimum: Optimum, results: Sequence[ProbeResult], metric: str = "loss", *, maximize: bool = False
 ) -> Figure:
-    """The probes of one run against their timescale, seeds at one level, with the optimum and its intervals.
+    """The probes of one run against their timescale, seeds at one level, with the basin fitted to them and its optimum.
 
     Args:
-        optimum: Of the run; its intervals are shaded.
+        optimum: Of the run; its intervals are shaded unless the basin is flat.
         results: The run's probes; those without a value are left out.
         metric: What was optimised.
         maximize: The metric is better the higher it is.
     """
-    sign = -1.0 if maximize else 1.0
-    points = paired(results, partial(value_of, metric=metric, maximize=maximize))
+    sign, value = -1.0 if maximize else 1.0, partial(value_of, metric=metric, maximize=maximize)
+    points = paired(results, value)
     seeds = sorted({result.config.seed for result, _ in points})
     with mpl.rc_context(STYLE):
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
@@ -137,14 +141,12 @@ def basin_figure(
             axes.plot([], [], MARKS[i % len(MARKS)], label=f"seed {seed}", **look)
             for result, level in points:
                 if result.config.seed == seed:
-                    says = _says_probe(result, metric, sign * value_of(result, metric, maximize=maximize))
+                    says = _says_probe(result, metric, sign * value(result))
                     axes.plot(result.config.log2_tau, sign * level, MARKS[i % len(MARKS)], gid=says, **look)
+        if points and (curve := basin_of(results, value).curve) is not None:
+            _draw_fit(axes, curve, optimum, sign)
         if seeds:
-            axes.legend(ncols=4, fontsize=9)
-        if optimum.status == "located" and optimum.log2_interval_95 is not None:
-            axes.axvspan(*optimum.log2_interval_95, color=BLUE, alpha=0.1, lw=0)
-            axes.axvspan(*optimum.log2_interval, color=BLUE, alpha=0.18, lw=0)
-            axes.axvline(math.log2(optimum.timescale_run), color=BLUE, lw=1.5)
+            figure.legend(loc="outside lower center", ncols=3)
         axes.set_ylabel(f"held-out {metric}, seeds at one level")
         _tau_axis(axes, optimum.run)
         axes.set_title(f"{name_of(optimum.run)}: {optimum.status}")
@@ -152,11 +154,27 @@ def basin_figure(
     return figure
 
 
+def _draw_fit(axes: Axes, curve: Curve, optimum: Optimum, sign: float) -> None:
+    """The fitted basin under the probes, where its optimum is, and what costs next to nothing beside it."""
+    axes.plot(curve.x, sign * curve.mean, color=INK, zorder=1.5, label="fitted mean")
+    axes.fill_between(curve.x, sign * curve.low, sign * curve.high, color=FAINT, alpha=0.3, lw=0, label="fit, 80 %")
+    if optimum.log2_band is not None:
+        near, bottom = f"within {format_percent(NEGLIGIBLE)} of the best", axes.get_xaxis_transform()
+        axes.plot(optimum.log2_band, (0.02, 0.02), color=GREEN, lw=4, transform=bottom, label=near)
+    if optimum.status != "flat":
+        axes.axvspan(*optimum.log2_interval, fc=(BLUE, 0.2), ec=BLUE, lw=0.8, label="optimum, 80 %")
+        if optimum.log2_interval_95 is not None:
+            axes.axvspan(*optimum.log2_interval_95, color=BLUE, alpha=0.1, lw=0, label="optimum, 95 %")
+    if optimum.status == "located":
+        axes.axvline(math.log2(optimum.timescale_run), color=BLUE, lw=1.5)
+
+
 def _says_probe(result: ProbeResult, metric: str, value: float) -> str:
     """What a probe's mark says when pointed at."""
     config = result.config
     decay = format_significant(config.run.current_weight_decay, 3)
-    return f"seed {config.seed}, timescale {format_percent(2.0**config.log2_tau)} of the run, λ {decay}: {metric} {value:.4f}"
+    share = format_percent(2.0**config.log2_tau)
+    return f"seed {config.seed}, timescale {share} of the run, λ {decay}: {metric} {value:.4f}"
 
 
 def scaling_figure(calibration: Calibration, axis: str) -> Figure:
@@ -204,7 +222,7 @@ def scaling_figure(calibration: Calibration, axis: str) -> Figure:
         ticks = sorted({*values, max(values) * OUTWARD})
         axes.set_xticks(ticks, [format_count(tick) if tick >= 1 else f"{tick:g}" for tick in ticks])
         axes.grid()
-        axes.legend(fontsize=9)
+        axes.legend()
         axes.set_title(f"The optimum against the {SCALES[axis]}")
     return figure
 
@@ -241,8 +259,9 @@ def axes_of(calibration: Calibration) -> list[str]:
 
 def name_of(run: TrainingRun) -> str:
     """What tells a run from another scale."""
+    data = f"{format_count(run.dataset_size)} {run.unit} × {run.epochs:g} epochs"
     width = f", width {run.width:g}" if run.width else ""
-    return f"{format_count(run.dataset_size)} {run.unit} × {run.epochs:g} epochs, batch {format_count(run.batch_size)}{width}, lr {run.lr:g}"
+    return f"{data}, batch {format_count(run.batch_size)}{width}, lr {run.lr:g}"
 
 
 def _free(axis: str, base: TrainingRun) -> dict[str, Any]:
@@ -258,7 +277,7 @@ def _moved(base: TrainingRun, axis: str, value: float) -> TrainingRun:
 def _tau_axis(axes: Axes, run: TrainingRun) -> None:
     """Octaves as percentages of the run below, and as weight decays above."""
     low, high = axes.get_xlim()
-    step = max(1, round((high - low) / 8))
+    step = math.ceil((high - low) / 7)
     ticks = list(range(math.ceil(low), math.floor(high) + 1, step))
     axes.set_xticks(ticks, [format_percent(2.0**x) for x in ticks])
     axes.set_xlabel("timescale, share of the run")

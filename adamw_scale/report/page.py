@@ -22,6 +22,7 @@ from adamw_scale.report.targets import targets_of
 from adamw_scale.rules import RULES
 from adamw_scale.spec.advice import Recommendation
 from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, flops_of
+from adamw_scale.theory.basin import NEGLIGIBLE
 from adamw_scale.units import format_count, format_percent, format_significant
 
 REPORT_FILE = "report.html"
@@ -88,7 +89,7 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
         probes=sorted(results, key=lambda r: (figures.name_of(r.config.run), r.config.log2_tau, r.config.seed)),
         targets=_as_json(targets_of(calibration)._asdict()) if calibration.constants else None,
         cost=_cost(results),
-        machines=sorted({json.dumps(r.machine, sort_keys=True) for r in results if r.machine}),
+        machines=sorted({", ".join(map(" ".join, sorted(r.machine.items()))) for r in results if r.machine}),
         seeds=sorted({r.config.seed for r in results}),
         command=command,
         version=__version__,
@@ -103,14 +104,19 @@ def _basin(number: int, optimum: Optimum, results: Sequence[ProbeResult], calibr
         metric,
         maximize=bool(calibration.probes.get("maximize")),
     )
-    low, high = (format_percent(2.0**end) for end in optimum.log2_interval)
     says = f"{figures.name_of(optimum.run)}: {optimum.status}"
     if optimum.status == "located":
         says += (
             f" at {format_percent(optimum.timescale_run)} of the run, λ {format_significant(optimum.weight_decay)}; "
-            f"80 % interval {low} to {high}"
+            f"80 % interval {_percentages(optimum.log2_interval)}"
         )
+    if optimum.log2_band is not None and optimum.noise is not None:  # else nothing was fitted
+        says += f"; within {format_percent(NEGLIGIBLE)} of the best from {_percentages(optimum.log2_band)}"
     return Picture(svg(figure, f"basin{number}", says), says)
+
+
+def _percentages(log2_ends: tuple[float, float]) -> str:
+    return " to ".join(format_percent(2.0**end) for end in log2_ends)
 
 
 def _scaling(calibration: Calibration) -> list[Picture]:
@@ -156,8 +162,8 @@ def _says_answer(advice: Recommendation) -> str:
     others = ", ".join(
         f"{o.rule} {format_significant(o.weight_decay * factor)}" for o in advice.alternatives if o.weight_decay
     )
-    low, high = map(format_significant, advice.hidden_range)
-    return f"{advice.rule}: λ {format_significant(advice.weight_decay * factor)}, range {low} to {high}. Other rules: {others or 'none'}"
+    decay, low, high = map(format_significant, (advice.weight_decay * factor, *advice.hidden_range))
+    return f"{advice.rule}: λ {decay}, range {low} to {high}. Other rules: {others or 'none'}"
 
 
 def _as_json(value: Mapping[str, Any]) -> Markup:

@@ -18,10 +18,11 @@ FACTORS = {
 
 
 class Targets(NamedTuple):
-    """Values of every axis, and for each combination, the last axis fastest, [λ, low, high, peak lr, share of the run, epochs, cautions, doubt].
+    """Values of every axis, and an answer for each combination of them, the last axis fastest.
 
-    λ, its range and the peak lr are those of hidden matrices. Cautions are places in `cautions`; doubt is the code of the
-    one that says the number must not be used, or empty. A combination that cannot be is None.
+    An answer is [λ, low, high, peak lr, share of the run, epochs, cautions, doubt]. λ, its range and the peak lr are
+    those of hidden matrices. Cautions are places in `cautions`; doubt is the code of the one that says the number must
+    not be used, or empty. A combination that cannot be is None.
     """
 
     axes: dict[str, list[float]]

@@ -15,7 +15,7 @@ levels are taken out as in restricted maximum likelihood (Patterson & Thompson 1
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -46,13 +46,26 @@ NEGLIGIBLE = 0.002  # of the loss; the band of timescales that cost no more than
 
 
 @dataclass(frozen=True)
+class Curve:
+    """The mean basin over the octaves that were fitted, at the mean level of the seeds; INTERVAL of it is in the band.
+
+    All of shape (points,): `x` in octaves, `mean` in units of the loss, and `low` and `high`, the ends of the band.
+    """
+
+    x: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
 class Basin:
     """The minimum of a basin, in octaves, and what it is worth.
 
     `interval` and `wide_interval` hold the minimum at 80 and 95 %. `band` is where the loss is within NEGLIGIBLE of the
     lowest, `probed` the ends of what was fitted from. `noise` is the standard deviation of a loss within its seed.
     `outliers` were left out: losses as good as diverged, and, since a basin falls and then rises, those far above lower
-    ones on both sides, of the same seed.
+    ones on both sides, of the same seed. `curve` is None where there is too little to fit.
 
     `located`: the wide interval lies inside what was probed, and the interval is narrow enough to be of use. `edge`:
     the minimum lies at an end of what was probed, or beyond, where the intervals then are; `minimum` is the end.
@@ -68,6 +81,7 @@ class Basin:
     noise: float
     status: Literal["located", "flat", "edge"]
     outliers: int = 0
+    curve: Curve | None = field(default=None, repr=False, compare=False)
 
 
 def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
@@ -111,8 +125,11 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
         grid[-1] if lowest >= probed[1] - AT_THE_END else high,
     )
     interval, wide = (_shortest(minima, share) for share in (INTERVAL, WIDE_INTERVAL))
-    value = float(mean[fitted].min()) + posterior.level(mean, grid)
-    inside = np.flatnonzero(mean[fitted] - mean[fitted].min() <= NEGLIGIBLE * abs(value))
+    mean += posterior.level(mean, grid)
+    value = float(mean[fitted].min())
+    inside = np.flatnonzero(mean[fitted] - value <= NEGLIGIBLE * abs(value))
+    draws += posterior.level(draws, grid)[:, None]
+    ends = np.quantile(draws[:, fitted], (0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2), axis=0)
     status: Literal["located", "flat", "edge"] = "flat"
     if interval[1] - interval[0] <= TELLING and probed[0] < wide[0] and wide[1] < probed[1]:
         status = "located"
@@ -128,6 +145,7 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
         noise=float(np.ldexp(posterior.noise, exponent)),
         status=status,
         outliers=outliers,
+        curve=Curve(grid[fitted], *(np.ldexp(each, exponent) for each in (mean[fitted], *ends))),
     )
 
 
@@ -282,10 +300,12 @@ class _Posterior:
             draws.append(center + np.sqrt(variance)[:, None] * (normal @ spread.T))
         return mean, np.concatenate(draws)
 
-    def level(self, mean: Floats, grid: Floats) -> float:
-        """What to add to the mean basin to get losses: the mean of the seeds' levels."""
-        rest = self.loss - np.interp(self.x, grid, mean)
-        return float(np.mean(self.member.T @ rest / self.member.sum(axis=0)))
+    def level(self, curves: Floats, grid: Floats) -> Floats:
+        """What to add to basins, of shape (..., points), to get losses: the mean of the seeds' levels."""
+        between = np.array([np.interp(self.x, grid, point) for point in np.eye(len(grid))])
+        share = self.member @ (1 / self.member.sum(axis=0)) / self.member.shape[1]
+        level: Floats = (self.loss - curves @ between) @ share
+        return level
 
     def _between(self, covariance: Floats) -> Floats:
         """Of the differences within seeds."""

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Command, PlantedEngine
+from matplotlib.figure import Figure
 
 from adamw_scale import TrainingRun, calibrate, recommend
 from adamw_scale.calibration import load_results, probes_of
@@ -72,6 +74,66 @@ def test_a_basin_shows_every_probe(tmp_path: Path, planted: type[PlantedEngine])
         assert drawn.count('class="mark"') == len(own)
     assert len(results) == sum(len(probes_of(calibration, optimum, results)) for optimum in calibration.optima)
     assert svg(scaling_figure(calibration, "dataset_size"), "scaling", "").count('class="mark"') == 2
+
+
+def drawn(figure: Figure) -> dict[str, np.ndarray]:
+    """What the parts of a basin's picture are drawn from, by their names in the legend: points of shape (n, 2)."""
+    axes = figure.axes[0]
+    parts = {line.get_label(): line.get_xydata() for line in axes.lines}
+    parts |= {area.get_label(): area.get_paths()[0].vertices for area in axes.collections}
+    parts |= {span.get_label(): span.get_corners() for span in axes.patches}
+    return {str(name): np.asarray(points) for name, points in parts.items() if not str(name).startswith("_")}
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_the_fitted_basin_is_drawn_over_its_probes(
+    maximize: bool, tmp_path: Path, planted: type[PlantedEngine]
+) -> None:
+    """Its mean runs through the probes and is best at the optimum, inside its band; intervals are where the fit has them."""
+    calibration = calibrate(tmp_path, engine=planted)
+    base, sign = calibration.optima[0], -1 if maximize else 1
+    scored = [
+        result.model_copy(update={"metrics": {"score": -result.value}})
+        for result in probes_of(calibration, base, load_results(tmp_path))
+    ]
+    figure = basin_figure(base, scored, "score" if maximize else "loss", maximize=maximize)
+    parts = drawn(figure)
+    (x, mean), band = parts["fitted mean"].T, parts["fit, 80 %"]
+    best = np.argmin(sign * mean)
+    assert x[best] == pytest.approx(np.log2(base.timescale_run), abs=0.1)
+    assert mean[best] == pytest.approx(sign * (base.loss or 0), rel=1e-6)
+    for at, value in zip(x, mean, strict=True):
+        ends = band[np.isclose(band[:, 0], at), 1]
+        assert ends.min() < value < ends.max()
+    marks = np.array([line.get_xydata()[0] for line in figure.axes[0].lines if line.get_gid()])
+    near = marks[(marks[:, 0] >= x[0]) & (marks[:, 0] <= x[-1])]
+    assert len(near) > 5
+    assert np.abs(np.interp(near[:, 0], x, mean) - near[:, 1]).max() < 4 * planted.noise
+    assert base.log2_band is not None
+    assert base.log2_interval_95 is not None
+    for name, (low, high) in {
+        "optimum, 80 %": base.log2_interval,
+        "optimum, 95 %": base.log2_interval_95,
+        "within 0.2 % of the best": base.log2_band,
+    }.items():
+        assert (parts[name][:, 0].min(), parts[name][:, 0].max()) == pytest.approx((low, high))
+
+
+def test_a_flat_basin_has_no_optimum_drawn(tmp_path: Path, planted: type[PlantedEngine]) -> None:
+    """The fit is there, the plateau too, and no interval that would say where to go."""
+    planted.depth = 0.0
+    base = calibrate(tmp_path, engine=planted).optima[0]
+    assert base.status == "flat"
+    parts = drawn(basin_figure(base, load_results(tmp_path)))
+    assert {"fitted mean", "fit, 80 %", "within 0.2 % of the best"} <= set(parts)
+    assert not {"optimum, 80 %", "optimum, 95 %"} & set(parts)
+
+
+def test_too_few_probes_are_drawn_without_a_fit(tmp_path: Path, planted: type[PlantedEngine]) -> None:
+    """Three timescales show their probes; nothing is claimed of a basin."""
+    base = calibrate(tmp_path, engine=planted).optima[0]
+    few = load_results(tmp_path)[:3]
+    assert set(drawn(basin_figure(base, few))) == {f"seed {result.config.seed}" for result in few}
 
 
 def test_calibrate_plots_its_basin(tmp_path: Path, adamw_scale: Command) -> None:

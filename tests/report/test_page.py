@@ -11,14 +11,16 @@ import pytest
 from conftest import Command, PlantedEngine
 
 from adamw_scale import TrainingRun, calibrate, recommend
-from adamw_scale.calibration import COMMAND_FILE, load_calibration
+from adamw_scale.calibration import COMMAND_FILE, fitting, load_calibration
 from adamw_scale.report import write_report
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.theory.basin import fit_basin
 from adamw_scale.training.tasks.task import Listener
 from adamw_scale.units import format_significant
 
 CHROMIUM = Path(__file__).with_name("scripts") / "chromium.py"
-CONTRAST = CHROMIUM.with_name("contrast.js").read_text()
+CONTRAST, CUT = (CHROMIUM.with_name(name).read_text() for name in ("contrast.js", "cut.js"))
+MACHINE = {"device": "<img src=x onerror=alert(1)>", "torch": "2.13.0"}
 
 
 class Curved(PlantedEngine):
@@ -30,7 +32,7 @@ class Curved(PlantedEngine):
         if config.log2_tau < -5.5:
             return planted.model_copy(update={"status": "diverged", "loss": None})
         curve = tuple((step, 3.0 / (1 + step) ** 0.1) for step in range(1, 60, 6))
-        return planted.model_copy(update={"curve": curve, "machine": {"device": "<img src=x onerror=alert(1)>"}})
+        return planted.model_copy(update={"curve": curve, "machine": MACHINE})
 
 
 class Falling(Curved):
@@ -77,11 +79,11 @@ def browse(file: Path, width: int, scheme: str, *scripts: str) -> dict[str, Any]
     return found
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (420, "dark"), (800, "dark"), (1400, "light")])
 def test_it_opens_without_a_word(width: int, scheme: str, folder: Path) -> None:
-    """No console message, no request but its own, the answer as text, nothing wider than the window, the asked colours."""
+    """No console message, no request but its own, the answer as text, nothing cut at the side, the asked colours."""
     scripts = (
-        "document.documentElement.scrollWidth <= innerWidth",
+        CUT,
         "document.querySelector('.headline').innerText",
         "getComputedStyle(document.body).backgroundColor",
         "document.querySelectorAll('svg[role=img][aria-label]').length == document.querySelectorAll('figure svg').length",
@@ -89,13 +91,13 @@ def test_it_opens_without_a_word(width: int, scheme: str, folder: Path) -> None:
         "document.querySelectorAll('script').length",
         CONTRAST,
     )
-    fits, headline, background, alternatives, unique, scripted, faintest = browse(
+    cut, headline, background, alternatives, unique, scripted, faintest = browse(
         folder / "report.html", width, scheme, *scripts
     )["results"]
     calibration = load_calibration(folder)
     advice = recommend(calibration.optima[0].run, calibration=calibration)
     assert f"weight decay {format_significant(advice.weight_decay)}" in headline
-    assert fits
+    assert cut == []
     assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 24, 28)"}[scheme]
     assert alternatives
     assert unique
@@ -132,6 +134,23 @@ def test_everything_answers(folder: Path) -> None:
     assert results[7].startswith(f"weight decay {format_significant(advice.weight_decay)}, range")
     assert results[8] is False
     assert results[10] is True
+
+
+def test_what_trained_is_said_in_words(folder: Path) -> None:
+    """One line for each machine: what it is and which torch it had."""
+    machines = "[...document.querySelectorAll('dt')].filter(t => t.innerText == 'machine')"
+    (said,) = browse(folder / "report.html", 800, "light", f"{machines}.map(t => t.nextElementSibling.innerText)")[
+        "results"
+    ]
+    assert said == [f"device {MACHINE['device']}, torch 2.13.0"]
+
+
+def test_every_basin_is_fitted_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page draws what a fit says of each run's probes, and asks no more often."""
+    fits = []
+    monkeypatch.setattr(fitting, "fit_basin", lambda *probes: fits.append(fit_basin(*probes)) or fits[-1])
+    write_report(folder)
+    assert len(fits) == len(load_calibration(folder).optima)
 
 
 @pytest.mark.parametrize(("engine", "says"), [(Falling, "edge"), (Level, "flat")])

@@ -49,6 +49,20 @@ def test_intervals_cover_the_planted_minimum(skew: float, drift: float) -> None:
     assert 0.72 <= np.mean(covered) <= 0.97
 
 
+def test_the_band_covers_the_planted_basin() -> None:
+    """In 100 repeats the band at 80 % holds 70 to 97 % of the mean basin, at the level that its seeds have."""
+    rng = np.random.default_rng(6)
+    covered = []
+    for _ in range(100):
+        x, seed, level = np.tile(WINDOW, 3), np.repeat(np.arange(3), 5), 0.1 * rng.standard_normal(3)
+        noise = 0.01 * rng.standard_normal(len(x))
+        curve = fit_basin(x, seed, 2.0 + 0.1 * (x - 0.2) ** 2 + level[seed] + noise).curve
+        assert curve is not None
+        truth = 2.0 + 0.1 * (curve.x - 0.2) ** 2 + level.mean() + noise.mean()
+        covered.append((curve.low <= truth) & (truth <= curve.high))
+    assert 0.7 <= np.mean(covered) <= 0.97
+
+
 def test_flat_is_flat() -> None:
     """Without curvature almost every repeat says so; more noise than basin is not an optimum."""
     rng = np.random.default_rng(2)
