@@ -2,39 +2,29 @@
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import to_json as pydantic_to_json
 
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 from adamw_scale.units import parse_quantity
 
 
-def _number(value: Any, info: ValidationInfo) -> Any:
+def _number(value: Any) -> Any:
     """Accept "1.3B" wherever a number is expected, and refuse true and false."""
     if isinstance(value, bool | str):
         try:
             return parse_quantity(str(value))
         except SpecError as error:
-            raise SpecError(f"{info.field_name}: {error}") from None
+            raise ValueError(str(error)) from None
     return value
 
 
-def _pair(value: Any, info: ValidationInfo) -> Any:
+def _pair(value: Any) -> Any:
     """Accept "0.9,0.95" for a pair, and nothing but pairs."""
     parts = tuple(value.split(",")) if isinstance(value, str) else value
     if not isinstance(parts, tuple | list) or len(parts) != 2:
-        raise SpecError(
-            f"{info.field_name} = {_shown(value)}: two numbers are needed. Write for example --{info.field_name} 0.9,0.95"
-        )
+        raise ValueError(f"{_shown(value)} is not two numbers: write for example 0.9,0.95")
     return parts
 
 
@@ -54,8 +44,8 @@ Pair = Annotated[tuple[Fraction, Fraction], BeforeValidator(_pair)]
 class Noun(BaseModel):
     """A frozen value whose construction fails with `SpecError` and nothing else.
 
-    Unknown fields, NaN and infinity are refused. `described_by_flags` says that people write the
-    fields on the command line, so that an error names the flag to change.
+    Unknown fields, NaN and infinity are refused. `described_by_flags` says that people write the fields on the command
+    line, so that an error names the flag, and the field where the flag does not spell it: "--lr (peak_lr) = 20: ...".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, defer_build=True)
@@ -95,22 +85,30 @@ def flag(model: type[Noun], name: str) -> str:
     return str(given or "--" + name.replace("_", "-"))
 
 
+def named(model: type[Noun], *path: str) -> str:
+    """What an error calls a field, or an item in one: "--lr (peak_lr)", "--betas (betas.1)", "--batch-size"."""
+    field = ".".join(path)
+    if not model.described_by_flags:
+        return field
+    spelling = flag(model, path[0])
+    return spelling if spelling == "--" + field.replace("_", "-") else f"{spelling} ({field})"
+
+
 def _plain(model: type[Noun], error: ValidationError) -> SpecError:
     """The first problem of a pydantic error as one sentence in the words of this package."""
     problems = error.errors(include_url=False)
-    problem = next((problem for problem in problems if problem["type"] != "missing"), problems[0])
-    path = [str(part) for part in problem["loc"]]
-    name, field = path[0] if path else "", ".".join(path) or model.__name__
-    if problem["type"] == "extra_forbidden":
-        return UnknownNameError(f"field of {model.__name__}", name, model.model_fields)
-    if problem["type"] == "missing":
-        lacking = [str(problem["loc"][0]) for problem in problems if problem["type"] == "missing"]
+    lacking = [str(problem["loc"][0]) for problem in problems if problem["type"] == "missing"]
+    if len(lacking) == len(problems):
         fix = f": pass {', '.join(flag(model, each) for each in lacking)}" if model.described_by_flags else ""
         return MissingInputError(f"the {model.__name__} lacks {', '.join(lacking)}{fix}")
-    reason = problem["msg"].removeprefix("Value error, ")
-    reason = reason[0].lower() + reason[1:]
-    fix = f". Change {flag(model, name)}" if model.described_by_flags and name else ""
-    return SpecError(f"{field} = {_shown(problem['input'])}: {reason}{fix}")
+    problem = next(problem for problem in problems if problem["type"] != "missing")
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        return UnknownNameError(f"field of {model.__name__}", path[0], model.model_fields)
+    field = named(model, *path) if path else model.__name__
+    if problem["type"] == "value_error":  # raised above, in words that hold the value
+        return SpecError(f"{field}: {problem['ctx']['error']}")
+    return SpecError(f"{field} = {_shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
 
 
 def _shown(value: Any) -> str:

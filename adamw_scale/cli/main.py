@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -18,6 +18,7 @@ from adamw_scale.errors import AdamWScaleError, SpecError, UnknownNameError
 from adamw_scale.units import printable
 
 INTERRUPTED = 130
+USAGE_ERROR: Any = typer.BadParameter.__base__  # click's UsageError until typer 0.26, since then typer's own
 
 # One file each, of which only the one that is asked for is imported; help and unknown names need them all.
 COMMANDS = ("recommend", "emit", "audit", "calibrate", "report", "probe", "convert", "timescale", "list", "recipes")
@@ -67,8 +68,8 @@ def run() -> None:
             raise KeyboardInterrupt
     except AdamWScaleError as error:
         _fail(str(error))
-    except typer.TyperException as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
+    except USAGE_ERROR as error:
+        message = error.format_message()
         command = f"{asked} " if asked in COMMANDS else ""
         _fail(f"{_one_line(message)} Try: adamw-scale {command}--help" if message else "")
     except (KeyboardInterrupt, typer.Abort):
