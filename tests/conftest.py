@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import math
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,14 @@ EVERY_SCHEDULE: dict[str, dict[str, Any]] = {
     "cosine-restarts": {"cycles": 3, "cycle_growth": 2.0, "warmup_fraction": 0.02},
     "table": {"schedule_table": ((0.0, 0.0), (0.1, 1.0), (0.5, 1.0), (0.5, 0.4), (1.0, 0.0))},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_tests_start_heeds_signals() -> None:
+    """Under nohup or in the background signals are ignored, also by what is started, unless they have a handler."""
+    for number in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # pytest itself goes on ignoring it
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,19 @@ levels are taken out as in restricted maximum likelihood (Patterson & Thompson 1
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+BLAS = ThreadpoolController()  # numpy's, which is loaded by now
 DRAWS = 2000
 INTERVAL, WIDE_INTERVAL = 0.8, 0.95  # of the distribution; the shortest that holds so much
 # What smoothness real basins have, in octaves, and how much more they vary than noise does: averaged over.
@@ -40,9 +44,16 @@ FAR = 100.0  # so many times further above its seed's lowest loss than the next 
 NEAR = 1.5  # octaves around the lowest loss that are always fitted
 AT_THE_END = 0.5  # octaves from the end of what was probed where a minimum may as well lie beyond
 BEYOND = 2.0  # octaves past such an end, as far as which a minimum is looked for: by then nothing is known of the basin
-SURELY = 0.9  # share of the distribution at an end of what was probed from which the minimum is said to be there
-TELLING = 2.0  # octaves: a wider 80 % interval locates nothing; judgement
+SHARE_AT_END = 0.9  # share of the distribution at an end of what was probed from which the minimum is said to be there
+WIDEST = 2.0  # octaves: a wider 80 % interval locates nothing; judgement
 NEGLIGIBLE = 0.002  # of the loss; the band of timescales that cost no more than this
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Linear algebra on one thread: on 20 x 20 matrices several wait for each other, on a busy machine for seconds."""
+    with BLAS.limit(limits=1, user_api="blas"):
+        yield
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,7 @@ class Basin:
     curve: Curve | None = field(default=None, repr=False, compare=False)
 
 
+@one_thread()
 def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     """Locate the minimum of loss(x) from probes on common seeds.
 
@@ -102,13 +114,13 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     x, seed, loss = x[finite], seed[finite], loss[finite]
     plain = ~_is_outlier(x, seed, loss)
     x, seed, loss, outliers = x[plain], seed[plain], loss[plain], int((~plain).sum())
-    if not _tell_enough(x, seed) or np.ptp(loss) == 0:
-        return _nothing(x, loss)
+    if not _are_enough(x, seed) or np.ptp(loss) == 0:
+        return _flat(x, loss)
     _, exponent = np.frexp(np.abs(loss).max())
     loss = np.ldexp(loss, -exponent)  # exact, and no square of a loss overflows
     probed = float(x.min()), float(x.max())
     near = _is_near(x, seed, loss)
-    if _tell_enough(x[near], seed[near]):
+    if _are_enough(x[near], seed[near]):
         x, seed, loss = x[near], seed[near], loss[near]
     posterior = _Posterior(x, seed, loss)
     low, high = float(x.min()), float(x.max())
@@ -119,11 +131,9 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     lowest = min(max(float(_minima(grid, mean[None], fitted)[0]), low), high)
     minima = lowest + STRETCH * (_minima(grid, draws, fitted) - lowest)
     at_end = max(np.mean(minima < probed[0] + AT_THE_END), np.mean(minima > probed[1] - AT_THE_END))
-    minima = np.clip(
-        minima,
-        grid[0] if lowest <= probed[0] + AT_THE_END else low,
-        grid[-1] if lowest >= probed[1] - AT_THE_END else high,
-    )
+    start = grid[0] if lowest <= probed[0] + AT_THE_END else low
+    end = grid[-1] if lowest >= probed[1] - AT_THE_END else high
+    minima = np.clip(minima, start, end)
     interval, wide = (_shortest(minima, share) for share in (INTERVAL, WIDE_INTERVAL))
     mean += posterior.level(mean, grid)
     value = float(mean[fitted].min())
@@ -131,14 +141,16 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     draws += posterior.level(draws, grid)[:, None]
     ends = np.quantile(draws[:, fitted], (0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2), axis=0)
     status: Literal["located", "flat", "edge"] = "flat"
-    if interval[1] - interval[0] <= TELLING and probed[0] < wide[0] and wide[1] < probed[1]:
+    if interval[1] - interval[0] <= WIDEST and probed[0] < wide[0] and wide[1] < probed[1]:
         status = "located"
-    elif at_end > SURELY:
+    elif at_end > SHARE_AT_END:
         status = "edge"
+    if status != "edge":
+        interval, wide = ((min(left, lowest), max(right, lowest)) for left, right in (interval, wide))
     return Basin(
         minimum=lowest,
-        interval=interval if status == "edge" else (min(interval[0], lowest), max(interval[1], lowest)),
-        wide_interval=wide if status == "edge" else (min(wide[0], lowest), max(wide[1], lowest)),
+        interval=interval,
+        wide_interval=wide,
         band=(float(grid[fitted][inside[0]]), float(grid[fitted][inside[-1]])),
         probed=probed,
         loss=float(np.ldexp(value, exponent)),
@@ -149,6 +161,7 @@ def fit_basin(x: Floats, seed: Ints, loss: Floats) -> Basin:
     )
 
 
+@one_thread()
 def at_one_level(x: Floats, seed: Ints, loss: Floats) -> Floats:
     """Losses as they would be if every seed had the mean level: what a picture of paired probes shows.
 
@@ -190,7 +203,7 @@ def _effects(x: Floats, seed: Ints, loss: Floats) -> tuple[Floats, Floats, float
 
 
 def _is_as_good_as_diverged(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:
-    """Which losses are finite and yet say no more than that training broke: beyond a gap of FAR, above four that did not."""
+    """Which finite losses only say that training broke: those of a seed beyond a gap of FAR, above four that did not."""
     far = np.zeros(len(x), dtype=np.bool_)
     for s in np.unique(seed):
         here = np.flatnonzero(seed == s)
@@ -220,17 +233,17 @@ def _is_spike(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:
     return spike
 
 
-def _tell_enough(x: Floats, seed: Ints) -> bool:
-    """Whether there are four timescales, and four differences within seeds."""
+def _are_enough(x: Floats, seed: Ints) -> bool:
+    """Whether a fit can be tried: four timescales, and four differences within seeds."""
     return len(np.unique(x)) >= 4 and len(x) - len(np.unique(seed)) >= 4
 
 
-def _nothing(x: Floats, loss: Floats) -> Basin:
+def _flat(x: Floats, loss: Floats) -> Basin:
     """What can be said of too few probes, or of ones that all measured the same."""
-    ends = (float(x.min()), float(x.max())) if len(x) else (0.0, 0.0)
-    best = int(np.argmin(loss)) if len(x) else 0
-    value = float(loss[best]) if len(x) else np.inf
-    return Basin(float(x[best]) if len(x) else 0.0, ends, ends, ends, ends, value, np.nan, "flat")
+    if not len(x):
+        x, loss = np.zeros(1), np.full(1, np.inf)
+    best, ends = int(np.argmin(loss)), (float(x.min()), float(x.max()))
+    return Basin(float(x[best]), ends, ends, ends, ends, float(loss[best]), np.nan, "flat")
 
 
 def _is_near(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:
@@ -240,16 +253,10 @@ def _is_near(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:
     """
     points = np.unique(x)
     curve, _, noise = _effects(x, seed, loss)
-    best = int(np.argmin(curve))
-    always = np.abs(points - points[best]) <= NEAR
-    most = curve[always].max() + 2 * noise
-    first, last = int(np.argmax(always)), len(points) - 1 - int(np.argmax(always[::-1]))
-    while first > 0 and curve[first - 1] <= most:
-        first -= 1
-    while last < len(points) - 1 and curve[last + 1] <= most:
-        last += 1
-    near: NDArray[np.bool_] = (x >= points[first]) & (x <= points[last])
-    return near
+    best = points[np.argmin(curve)]
+    walls = points[curve > curve[np.abs(points - best) <= NEAR].max() + 2 * noise]
+    start, end = walls[walls < best].max(initial=-np.inf), walls[walls > best].min(initial=np.inf)
+    return np.asarray((start < x) & (x < end))
 
 
 class _Posterior:
@@ -283,7 +290,7 @@ class _Posterior:
         return float(np.sqrt(self.weight @ self.residual / self.degrees))
 
     def curves(self, grid: Floats) -> tuple[Floats, Floats]:
-        """The mean of the basin at a grid's points, and DRAWS basins drawn: (points,), (draws, points); levels are arbitrary."""
+        """At a grid's points, the basin's mean (points,) and DRAWS basins (draws, points); their levels are arbitrary."""
         rng = np.random.default_rng(0)
         mean, draws = np.zeros(len(grid)), []
         for i, count in enumerate(rng.multinomial(DRAWS, self.weight)):
@@ -308,15 +315,13 @@ class _Posterior:
         return level
 
     def _between(self, covariance: Floats) -> Floats:
-        """Of the differences within seeds."""
-        between: Floats = self.contrast.T @ covariance @ self.contrast
-        return between
+        """A covariance of the losses as one of their differences within seeds."""
+        return np.asarray(self.contrast.T @ covariance @ self.contrast)
 
 
 def _smooth(x: Floats, other: Floats, length: float) -> Floats:
-    """Covariance of a smooth function's values: near points are alike."""
-    kernel: Floats = np.exp(-0.5 * ((x[:, None] - other) / length) ** 2)
-    return kernel
+    """Covariance of a smooth function's values at x and at other points, by the squared exponential kernel."""
+    return np.asarray(np.exp(-0.5 * ((x[:, None] - other) / length) ** 2))
 
 
 def _shortest(minima: Floats, share: float) -> tuple[float, float]:
@@ -330,7 +335,7 @@ def _shortest(minima: Floats, share: float) -> tuple[float, float]:
 
 
 def _minima(grid: Floats, curves: Floats, fitted: slice) -> Floats:
-    """Where each curve, of shape (curves, points), has its minimum: the lowest within what was fitted, or where it goes on falling from there past an end.
+    """Where each curve, of shape (curves, points), is lowest within what was fitted, or to where it falls past an end.
 
     What lies behind a wall is not the same basin. Between the points the parabola through the lowest three tells.
     """
@@ -343,7 +348,5 @@ def _minima(grid: Floats, curves: Floats, fitted: slice) -> Floats:
     middle = np.clip(best, 1, len(grid) - 2)
     left, lowest, right = (np.take_along_axis(curves, (middle + i)[:, None], axis=1)[:, 0] for i in (-1, 0, 1))
     bend = np.maximum(left - 2 * lowest + right, 1e-300)
-    vertices: Floats = np.where(
-        best == middle, grid[middle] + (grid[1] - grid[0]) * (left - right) / 2 / bend, grid[best]
-    )
-    return vertices
+    vertex = grid[middle] + (grid[1] - grid[0]) * (left - right) / 2 / bend
+    return np.asarray(np.where(best == middle, vertex, grid[best]))

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -268,23 +267,6 @@ def test_an_optimum_that_is_not_there_is_status_1(tmp_path: Path, adamw_scale: C
     refused = adamw_scale("recommend", "--calibration", str(tmp_path))
     assert refused.code == 2
     assert "located no optimum" in refused.err
-
-
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_says_so_and_keeps_what_is_done(tmp_path: Path) -> None:
-    """SIGINT ends with status 130 and one line; the finished probes stay."""
-    process = subprocess.Popen(_command(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 240
-    store = tmp_path / PROBES_FILE
-    while not (store.exists() and store.read_bytes().count(b"\n") >= 1):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert out == ""
-    assert "interrupted" in err.splitlines()[-1]
-    assert "Traceback" not in err
 
 
 def test_goes_on_when_nobody_reads_the_progress(tmp_path: Path) -> None:

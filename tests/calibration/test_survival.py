@@ -1,4 +1,4 @@
-"""Calibrations that are killed, preempted and crowded: what was stored is kept, and the answer is the undisturbed one."""
+"""Calibrations that are killed, preempted and crowded: what was stored is kept, and the answer stays the same."""
 
 import json
 import os
@@ -89,16 +89,42 @@ def test_any_number_of_sigkills(tmp_path: Path) -> None:
     assert set(keys(out)) == set(keys(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_preempted_it_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    """SIGTERM, as of a batch system, and Ctrl-C end with status 130 and one line; no process is left."""
-    process = subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+NOHUP = ["bash", "-c", 'trap "" INT HUP; exec "$@"', "bash"]  # as a shell starts `nohup command &`
+
+
+def test_what_tests_start_can_be_interrupted() -> None:
+    """A child has its signals as in a foreground shell, so that no test waits for one that ignores them."""
+    code = "import signal; print(signal.getsignal(signal.SIGINT).__name__, signal.getsignal(signal.SIGHUP).name)"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert child.stdout.split() == ["default_int_handler", "SIG_DFL"]
+
+
+def test_so_it_can_where_pytest_itself_ignores_signals() -> None:
+    """The test before this one passes under nohup and in the background, too."""
+    inner = f"{__file__}::{test_what_tests_start_can_be_interrupted.__name__}"
+    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", inner]
+    outcome = subprocess.run([*NOHUP, *pytest_], capture_output=True, text=True, check=False)
+    assert "1 passed" in outcome.stdout, outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "ignored", "number"),
+    [([], [], signal.SIGINT), (NOHUP, [signal.SIGINT, signal.SIGHUP], signal.SIGTERM)],
+    ids=["Ctrl-C", "SIGTERM under nohup"],
+)
+def test_preempted_it_ends_in_order(
+    tmp_path: Path, shell: list[str], ignored: list[signal.Signals], number: signal.Signals
+) -> None:
+    """Ctrl-C, and SIGTERM as of a batch system, end with status 130 and one line; what a shell ignores is ignored."""
+    process = subprocess.Popen([*shell, *command(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 240
     while not keys(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     children = descendants(process.pid)
-    process.send_signal(number)
+    for each in (*ignored, number):
+        assert process.poll() is None
+        process.send_signal(each)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert out == ""

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import ThreadpoolController
 
-from adamw_scale.theory.basin import BEYOND, Basin, at_one_level, fit_basin
+from adamw_scale.theory.basin import BEYOND, Basin, Floats, at_one_level, fit_basin
 
 WINDOW = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
 
@@ -143,3 +144,21 @@ def test_nothing_to_fit_is_flat() -> None:
     x, seed = np.tile(WINDOW, 2), np.repeat(np.arange(2), 5)
     assert fit_basin(x, seed, np.full(10, np.inf)).status == "flat"
     assert fit_basin(x[:4], seed[:4], np.array([1.0, 2.0, 3.0, 4.0])).status == "flat"
+
+
+def test_fits_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy's linear algebra has one thread while a basin is fitted, and as many as before afterwards."""
+    threads = ThreadpoolController().select(user_api="blas")
+    seen, solve = [], np.linalg.eigh
+
+    def noted(matrix: Floats) -> tuple[Floats, Floats]:
+        seen.append([each["num_threads"] for each in threads.info()])
+        return solve(matrix)
+
+    monkeypatch.setattr(np.linalg, "eigh", noted)
+    x, seed = np.tile(WINDOW, 3), np.repeat(np.arange(3), 5)
+    with threads.limit(limits=2):
+        fit_basin(x, seed, 2.0 + 0.1 * x**2)
+        assert [each["num_threads"] for each in threads.info()] == [2]
+    assert seen
+    assert all(each == [1] for each in seen)

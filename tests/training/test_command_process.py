@@ -173,6 +173,7 @@ def test_a_second_interrupt_still_ends_the_group(bench: Bench, monkeypatch: pyte
     assert main is not None
 
     def interrupt(news: Progress) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where pytest ignores it, in the background
         threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
         raise KeyboardInterrupt
 
