@@ -11,24 +11,24 @@ from adamw_scale.probe.sweep import Sweep
 from adamw_scale.spec.measurement import Calibration, Optimum, ProbeConfig, ProbeResult, Target, flops_of
 from adamw_scale.spec.run import TrainingRun
 
-PAYS = 0.02  # of the target's variance that a seed has to take away; judgement
-NEEDED = 2  # seeds of every scale: fewer do not tell noise from basin
+LEAST_GAIN = 0.02  # of the target's variance that a seed has to take away; judgement
+LEAST_SEEDS = 2  # of every scale: fewer do not tell noise from basin
 
 
-def worthwhile(
+def next_probes(
     sweeps: Sequence[Sweep], results: Mapping[str, ProbeResult], target: TrainingRun | None
 ) -> list[ProbeConfig]:
     """The next probes to train, of those that sweeps lack; without a target, all of them.
 
-    Every scale is swept on `NEEDED` seeds, a grid on all. After that one scale at a time gets a further seed: that which takes most of
-    the target's variance away per unit of compute, as long as any takes `PAYS` of it. How far optima scatter around any
-    law does not shrink with seeds, so they soon stop paying where the target is far.
+    Every scale is swept on `LEAST_SEEDS` seeds, a grid on all. After that one scale at a time gets a further seed: that
+    which takes most of the target's variance away per unit of compute, as long as any takes `LEAST_GAIN` of it. How far
+    optima scatter around any law does not shrink with seeds, so they soon stop paying where the target is far.
     """
     stages = [(sweep, missing) for sweep in sweeps if (missing := sweep.missing(results))]
     every = [config for _, missing in stages for config in missing]
     if target is None or not stages:
         return every
-    needed = [c for sweep, missing in stages for c in missing if sweep.grid or c.seed in sweep.seeds[:NEEDED]]
+    needed = [c for sweep, missing in stages for c in missing if sweep.grid or c.seed in sweep.seeds[:LEAST_SEEDS]]
     if needed:
         return needed
     optima = {id(s): optimum_of(s.run, list(s.seen(results).values()), s.value) for s in sweeps}
@@ -46,7 +46,7 @@ def worthwhile(
     paying = [
         (gain / _cost(missing), missing)
         for gain, (_, missing) in zip(gains, stages, strict=True)
-        if gain >= PAYS * before
+        if gain >= LEAST_GAIN * before
     ]
     return max(paying, key=lambda each: each[0])[1] if paying else []
 

@@ -4,11 +4,13 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Literal, Self, cast
+
+from pydantic import Field
 
 from adamw_scale.errors import SpecError, UnknownNameError
-from adamw_scale.noun import flag
+from adamw_scale.noun import Noun, flag
+from adamw_scale.probe.search import resolution
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.rules import RULES, CalibratableRule, regime
 from adamw_scale.spec.measurement import flops_of
@@ -17,12 +19,12 @@ from adamw_scale.training.tasks import load_task
 from adamw_scale.training.tasks.task import Task, TaskSource
 from adamw_scale.units import parse_quantity
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 AXES = ("dataset_size", "width", "batch_size", "epochs", "peak_lr")
 MOST_SCALES = 32
 LR_FACTORS = (0.5, 2.0)  # around the run's, where the learning rate is tuned too; further out where the end is best
-SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
-BUDGETS = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?[kMGTP]?) *(probes?|s|min|m|h|flops?)?", re.IGNORECASE)
+BUDGET = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?) *([kMGTP]?) *(probes?|s|min|h|flops?)?", re.IGNORECASE)
+SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+THOUSANDS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15}
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,27 @@ class Budget:
     flops: float | None = None
 
     @classmethod
-    def parse(cls, text: str) -> "Budget":
-        """From "40", "40 probes", "30min", "2h" or "1e15 flops"; SpecError for anything else."""
-        match = BUDGETS.fullmatch(text.strip())
-        if match is None:
-            raise SpecError(
-                f"--budget {text[:40]!r}: pass probes, time or operations, such as 20, 30min, 2h or 1e15flops"
-            )
-        amount, unit = parse_quantity(match[1]), (match[2] or "probes").lower()
+    def parse(cls, text: str) -> Self:
+        """From "40", "40 probes", "30min", "2h", "1e15 flops" or "2 Tflops"; SpecError for anything else.
+
+        No amount is read where its unit could mean two things: 30m is minutes to some and millions to others.
+        """
+        shown = text.strip()[:40]
+        match = BUDGET.fullmatch(text.strip())
+        if match is None or (match[2] and (match[3] or "").lower() in SECONDS):
+            raise SpecError(f"--budget {shown!r}: pass probes, time or operations, such as 20, 30min, 2h or 1e15flops")
+        prefix, unit = match[2].lower(), (match[3] or "probes").lower()
+        amount = parse_quantity(match[1]) * THOUSANDS[prefix]
         if not amount > 0:
-            raise SpecError(f"--budget {text[:40]!r} is nothing: pass a number above 0")
+            raise SpecError(f"--budget {shown!r} is nothing: pass a number above 0")
         if unit in SECONDS:
             return cls(seconds=amount * SECONDS[unit])
         if unit.startswith("flop"):
             return cls(flops=amount)
+        if prefix not in ("", "k"):
+            other = f"{match[1]}min" if prefix == "m" else f"{match[1]}{match[2]}flops"
+            meant = "minutes" if prefix == "m" else "operations"
+            raise SpecError(f"--budget {shown!r} may be {meant} or probes: write {other}, or {amount:.0f} for probes")
         return cls(probes=int(amount))
 
     def of_each(self, runs: Sequence[TrainingRun]) -> int | None:
@@ -92,14 +101,55 @@ class Ask:
     budget: Budget = Budget()
 
 
+class Plan(Noun):
+    """Which probes a calibration would train and what they cost: the base run's sweep, and one for each other scale.
+
+    Operations are 6·N·D, and 0 where the number of parameters is not known.
+    """
+
+    schema_: Literal["adamw-scale/plan/1"] = Field("adamw-scale/plan/1", alias="schema")
+    task: dict[str, str]
+    device: str
+    seeds: int
+    coarse_log2_tau_run: tuple[float, ...]
+    probes_likely: int
+    steps_per_probe: int
+    tokens_per_probe: float | None = None
+    samples_per_probe: float | None = None
+    flops_per_probe: float
+    flops_likely: float
+    resolves: str
+    run: TrainingRun
+    scales: tuple[TrainingRun, ...]
+    sweeps: tuple[Sweep, ...] = Field(exclude=True)
+
+    @classmethod
+    def of(cls, sweeps: Sequence[Sweep]) -> Self:
+        """The plan of these sweeps, the base run's first; what it says of one probe is said of the base run's."""
+        first, likely = sweeps[0], [sweep.search.likely for sweep in sweeps]
+        return cls.model_validate(
+            {
+                "task": first.task,
+                "device": first.device,
+                "seeds": len(first.seeds),
+                "coarse_log2_tau_run": first.search.coarse,
+                "probes_likely": sum(likely),
+                "steps_per_probe": round(first.run.total_steps),
+                f"{first.run.unit}_per_probe": first.run.total_units,
+                "flops_per_probe": flops_of(first.run),
+                "flops_likely": sum(flops_of(s.run) * probes for s, probes in zip(sweeps, likely, strict=True)),
+                "resolves": resolution(min(likely)),
+                "run": first.run,
+                "scales": tuple(sweep.run for sweep in sweeps[1:]),
+                "sweeps": tuple(sweeps),
+            }
+        )
+
+
 def plan(
-    task: str = "char-lm",
-    data: str | None = None,
-    *,
-    task_options: Mapping[str, str] = NOTHING,
-    **asked: Any,
-) -> Sweep:
-    """The sweep of the base run that `calibrate` would make, without making it.
+    task: str = "char-lm", data: str | None = None, *, task_options: Mapping[str, str] | None = None, **asked: Any
+) -> Plan:
+    """What `calibrate` would train, without training it.
 
     Args:
         task: Name of a probe task, or the user's own, package.module:attribute.
@@ -111,8 +161,14 @@ def plan(
         MissingExtraError: torch is not installed.
         UnknownNameError: no such task.
         SpecError: the run is one the task cannot train.
+
+    Example:
+        >>> run = {"unit": "samples", "dataset_size": 1e5, "batch_size": 100, "epochs": 4, "peak_lr": 1e-3}
+        >>> planned = plan("command", task_options={"command": "true {weight_decay}"}, run=run, budget=Budget(probes=9))
+        >>> planned.probes_likely, planned.steps_per_probe
+        (9, 4000)
     """
-    return designs(load_task(TaskSource(task, data, dict(task_options))), Ask(**asked))[0]
+    return Plan.of(designs(load_task(TaskSource(task, data, dict(task_options or {}))), Ask(**asked)))
 
 
 def designs(task: Task, ask: Ask) -> list[Sweep]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.spec.measurement import Calibration
 
-PROBES_FILE = "probes.jsonl"
 CALIBRATION_FILE = "calibration.json"
 COMMAND_FILE = "command.txt"  # the command line that made it, if one did
 MAX_CALIBRATION_BYTES = 1 << 24

@@ -12,10 +12,10 @@ import numpy as np
 
 from adamw_scale.advisor.scaling import ScalingFit, left_out
 from adamw_scale.calibration.design import calibrated_rule
-from adamw_scale.calibration.files import CALIBRATION_FILE, PROBES_FILE, folder_of
+from adamw_scale.calibration.files import CALIBRATION_FILE, folder_of
 from adamw_scale.errors import CalibrationError
 from adamw_scale.files import write_atomically
-from adamw_scale.probe.store import ProbeStore
+from adamw_scale.probe.store import PROBES_FILE, ProbeStore
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.spec.measurement import Calibration, LeftOut, Optimum, ProbeResult, Slope, TunedLr, value_of
 from adamw_scale.spec.run import TrainingRun
@@ -41,7 +41,7 @@ def fit_stored(
     metric: str = "loss",
     maximize: bool = False,
 ) -> Calibration:
-    """Fit what a folder holds, whoever trained it, and write it there: every run with 4 timescales or more, of any design.
+    r"""Fit what a folder holds, whoever trained it, and write it there: every run with 4 timescales or more.
 
     The run with most probes is the base. Probes that failed say nothing about their timescale and are left out; so are
     probes of another task, device or precision than the base run's.
@@ -54,11 +54,24 @@ def fit_stored(
 
     Raises:
         CalibrationError: no probes there, or fewer than 4 timescales of any one run, or no such metric.
+
+    Example:
+        >>> import tempfile
+        >>> from adamw_scale.calibration import load_calibration
+        >>> from adamw_scale.probe.exchange import import_csv
+        >>> rows = [f"{0.01 * 2**x},{2 + (x - 3) ** 2 / 10}" for x in range(7)]
+        >>> run = {"unit": "samples", "dataset_size": 1e5, "batch_size": 100, "epochs": 4, "peak_lr": 1e-3}
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     _ = Path(out, "runs.csv").write_text("\n".join(["weight_decay,loss", *rows]))
+        ...     _ = import_csv(Path(out, "runs.csv"), out, run)
+        ...     _ = fit_stored(out)
+        ...     measured = load_calibration(out)
+        >>> round(measured.optima[0].weight_decay, 3)
+        0.08
     """
-    file = folder_of(folder) / PROBES_FILE
-    if not file.is_file():
-        raise CalibrationError(f"{folder} has no {PROBES_FILE}: pass the --out of a calibration or an import")
     stored = load_results(folder, notice)
+    if not stored:
+        raise CalibrationError(f"{folder} has no {PROBES_FILE}: pass the --out of a calibration or an import")
     alike: dict[str, list[ProbeResult]] = {}
     for result in stored:
         same = result.config.model_copy(update={"seed": 0, "run": without_decay(result.config.run)})
@@ -70,7 +83,7 @@ def fit_stored(
             f"{folder}: of {len(stored)} probes at most {most} timescales are of one run, and a fit needs 4: train "
             "or import runs that differ in weight decay only"
         )
-    fitted = [run for run in runs if _timescales(run) >= 4 and _kin(run[0]) == _kin(runs[0][0])]
+    fitted = [run for run in runs if _timescales(run) >= 4 and _common(run[0]) == _common(runs[0][0])]
     if left := sum(map(len, runs)) - sum(map(len, fitted)):
         notice(f"{left} probes are of runs with fewer than 4 timescales, or of another task: left out")
     value = partial(value_of, metric=metric, maximize=maximize)
@@ -194,7 +207,7 @@ def _timescales(results: Sequence[ProbeResult]) -> int:
     return len({round(result.config.log2_tau, 6) for result in results if result.status != "failed"})
 
 
-def _kin(result: ProbeResult) -> tuple[object, ...]:
+def _common(result: ProbeResult) -> tuple[object, ...]:
     """What runs must share to be scales of one training."""
     return (
         tuple(sorted(_without_data(result.config.task).items())),

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adamw_scale.calibration.aim import target_of, worthwhile
-from adamw_scale.calibration.design import NOTHING, Ask, Budget, aimed_at, at_lr, designs, further_lr, run_at
-from adamw_scale.calibration.files import CALIBRATION_FILE, PROBES_FILE, folder_of, load_calibration
+from adamw_scale.calibration.aim import next_probes, target_of
+from adamw_scale.calibration.design import Ask, Budget, aimed_at, at_lr, designs, further_lr, run_at
+from adamw_scale.calibration.files import CALIBRATION_FILE, COMMAND_FILE, folder_of, load_calibration
 from adamw_scale.calibration.fitting import fit, optimum_of, same_but_lr
 from adamw_scale.calibration.validate import prediction_for, validation_of
 from adamw_scale.errors import CalibrationError, ProbeError
 from adamw_scale.files import write_atomically
 from adamw_scale.probe.engines import ENGINES
 from adamw_scale.probe.engines.engine import Engine, default_jobs, in_cohorts
-from adamw_scale.probe.store import ProbeStore, folder_lock
+from adamw_scale.probe.store import PROBES_FILE, ProbeStore, folder_lock
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.probe.trackers import open_tracker
-from adamw_scale.probe.trackers.forgiving import Quietly
+from adamw_scale.probe.trackers.background import BackgroundTracker
 from adamw_scale.spec.measurement import Calibration, ProbeConfig, ProbeResult
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.training.tasks import load_task
@@ -44,15 +44,16 @@ def calibrate(
     task: str = "char-lm",
     data: str | None = None,
     *,
-    task_options: Mapping[str, str] = NOTHING,
+    task_options: Mapping[str, str] | None = None,
     jobs: int | None = None,
     engine: str | type[Engine] = "processes",
-    engine_options: Mapping[str, str] = NOTHING,
+    engine_options: Mapping[str, str] | None = None,
     trackers: Sequence[str] = (),
     wait: bool = False,
     retry_failed: bool = False,
-    target: Mapping[str, str | float] = NOTHING,
-    validate: Mapping[str, str | float] = NOTHING,
+    target: Mapping[str, str | float] | None = None,
+    validate: Mapping[str, str | float] | None = None,
+    command_line: str | None = None,
     watcher: Watcher = Watcher(),
     **asked: Any,
 ) -> Calibration:
@@ -73,6 +74,7 @@ def calibrate(
         target: Values of axes, as in `Ask`, of the run that this is for: further seeds go to the scale that tells most
             about it for its cost. By default that of `validate`; without either, seeds go wherever an optimum is vague.
         validate: Values of axes, as in `Ask`, of a larger run at which the prediction is checked by training there.
+        command_line: What the user typed, kept in command.txt for the report.
         watcher: Told about stages, progress and results.
         asked: Fields of `Ask`: run, axes, tune_lr, metric, maximize, device, precision, seeds, budget.
 
@@ -94,26 +96,29 @@ def calibrate(
         ('located', 1000)
     """
     folder, ask = folder_of(out), Ask(**asked)
-    source = TaskSource(task, data, dict(task_options), str(folder.absolute()))
+    source = TaskSource(task, data, dict(task_options or {}), str(folder.absolute()))
     trained = load_task(source)
     sweeps = designs(trained, ask)
-    aim = aimed_at(trained, ask, target or validate) if target or validate else None
+    aim = aimed_at(trained, ask, towards) if (towards := target or validate) else None
     if validate:
         run_at(trained, ask, validate)  # refused now rather than when the probes are trained
     start = ENGINES[engine] if isinstance(engine, str) else engine
-    if not (elsewhere := start.elsewhere(engine_options)):
+    if not (elsewhere := start.elsewhere(engine_options or {})):
         trained.require_device(ask.device)
     jobs = jobs or default_jobs(source, ask.device, elsewhere=elsewhere)
+    chosen = start(source, jobs, engine_options or {})
+    tracking = [open_tracker(name, folder, watcher.notice) for name in trackers]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(folder_lock(folder, wait=wait, notice=watcher.notice))
             store = stack.enter_context(ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed))
-            tracking = [stack.enter_context(open_tracker(name, folder, watcher.notice)) for name in trackers]
-            running = stack.enter_context(start(source, jobs, engine_options))
+            for tracker in tracking:
+                stack.enter_context(tracker)
+            stack.enter_context(chosen)
             for notice in (sweeps[0].data, *store.notices):
                 watcher.notice(notice)
-            trainer = _Trainer(trained, running, jobs, store, tracking, watcher, ask.budget, aim)
+            trainer = _Trainer(trained, chosen, jobs, store, tracking, watcher, ask.budget, aim)
             trainer.finish(sweeps)
             if ask.tune_lr:
                 sweeps = _followed(trainer, trained, ask, sweeps)
@@ -125,6 +130,8 @@ def calibrate(
             if _is_of_another_run(folder / CALIBRATION_FILE, sweeps[0]):
                 watcher.notice(f"{CALIBRATION_FILE} was of another run and is replaced; its probes are kept")
             write_atomically(folder / CALIBRATION_FILE, calibration.to_json(indent=2) + "\n")
+            if command_line is not None:
+                write_atomically(folder / COMMAND_FILE, command_line + "\n")
     except OSError as error:
         raise CalibrationError(
             f"--out {out}: {error.strerror or error}. Pass a folder that can be written, on a disk with space"
@@ -140,7 +147,7 @@ class _Trainer:
     engine: Engine
     jobs: int
     store: ProbeStore
-    trackers: Sequence[Quietly]
+    trackers: Sequence[BackgroundTracker]
     watcher: Watcher
     budget: Budget
     aim: TrainingRun | None = None
@@ -149,7 +156,7 @@ class _Trainer:
 
     def finish(self, sweeps: Sequence[Sweep]) -> None:
         """Train stage after stage, of all sweeps at once, until nothing is missing or the time would run out."""
-        while missing := worthwhile(sweeps, self.store.results, self.aim):
+        while missing := next_probes(sweeps, self.store.results, self.aim):
             if self._too_long(missing):
                 self.watcher.notice(
                     f"the budget of time ends here, before {len(missing)} more probes; fitted is what there is"

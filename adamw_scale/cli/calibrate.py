@@ -3,7 +3,6 @@
 import shlex
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,8 +12,6 @@ from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.probe_flags import Probing, named_values, probe_options
 from adamw_scale.cli.text import say
 from adamw_scale.errors import AdamWScaleError, MissingInputError, SpecError
-from adamw_scale.files import write_atomically
-from adamw_scale.noun import to_json
 from adamw_scale.units import format_percent
 
 if TYPE_CHECKING:
@@ -107,7 +104,7 @@ def command(
 
     Exit status 1 means that no optimum was located: the loss is flat, or lowest at the edge.
     """
-    refuse_other_plots(plot)
+    refuse_other_plots(plot, made=out)
     from adamw_scale.probe.engines import ENGINES
     from adamw_scale.probe.trackers import TRACKERS
 
@@ -121,8 +118,8 @@ def command(
         return
     if out is None:
         raise MissingInputError("calibrate needs a folder for its results: pass --out DIR (or --plan to run nothing)")
-    from adamw_scale.calibration import COMMAND_FILE, fit_stored
     from adamw_scale.calibration import calibrate as run_calibration
+    from adamw_scale.calibration import fit_stored
     from adamw_scale.cli.progress import Display
 
     if fit_only:
@@ -143,6 +140,7 @@ def command(
                 retry_failed=retry_failed,
                 target=aim,
                 validate=larger,
+                command_line=shlex.join(["adamw-scale", *sys.argv[1:]]),
                 watcher=display.watcher(),
                 **probing.asked,
             )
@@ -152,8 +150,6 @@ def command(
         render(result, out, picture=sys.stdout.isatty() if picture is None else picture)
     if plot is not None:
         _draw(result, out, plot)
-    if not fit_only:
-        write_atomically(Path(out) / COMMAND_FILE, shlex.join(["adamw-scale", *sys.argv[1:]]) + "\n")
     _leave_report(out)
     if not result.constants:
         raise typer.Exit(1)
@@ -186,45 +182,21 @@ def _scale(text: str) -> dict[str, str]:
 
 
 def _show_plan(probing: Probing, json: bool) -> None:
-    from adamw_scale.calibration.design import designs
-    from adamw_scale.probe.search import resolution
-    from adamw_scale.probe.sweep import describe_cost
-    from adamw_scale.training.tasks import load_task
-    from adamw_scale.training.tasks.task import TaskSource
+    from adamw_scale.calibration import plan
 
-    ask = probing.ask
-    sweeps = designs(load_task(TaskSource(probing.task, probing.data, dict(probing.task_options))), ask)
-    first, costs = sweeps[0], [describe_cost(sweep) for sweep in sweeps]
-    likely = sum(cost["probes_likely"] for cost in costs)
-    flops = sum(cost["flops_likely"] for cost in costs)
-    resolves = resolution(min(cost["probes_likely"] for cost in costs))
+    planned = plan(probing.task, probing.data, task_options=probing.task_options, **probing.asked)
     if json:
-        document = {
-            "schema": "adamw-scale/plan/1",
-            "task": first.task,
-            "device": ask.device,
-            "seeds": ask.seeds,
-            "coarse_log2_tau_run": first.search.coarse,
-            **costs[0],
-            "probes_likely": likely,
-            "flops_likely": flops,
-            "resolves": resolves,
-            "run": first.run,
-            "scales": [sweep.run for sweep in sweeps[1:]],
-        }
-        print(to_json(document))
+        print(planned.to_json())
         return
-    for sweep in sweeps:
+    for sweep in planned.sweeps:
         run = sweep.run
         size = f"{parameters(run)}{run.dataset_size:g} {run.unit} x {run.epochs:g} epochs"
         print(f"{size}, batch {run.batch_size:g}, lr {run.peak_lr:g}, {run.schedule}")
+    flops, more = planned.flops_likely, " and more" if planned.scales else ""
     operations = f", {flops:.2g} floating-point operations in all" if flops else ""
-    print(
-        f"{likely} probes likely, of {costs[0]['steps_per_probe']} steps each{'' if len(sweeps) == 1 else ' and more'}{operations}"
-    )
-    print(f"that resolves: {resolves}")
-    print(first.data)
-    print(
-        f"first: timescales of {', '.join(format_percent(2.0**x) for x in first.search.coarse)} of the run on one seed,"
-    )
-    print(f"then around the lowest loss on up to {ask.seeds} seeds")
+    print(f"{planned.probes_likely} probes likely, of {planned.steps_per_probe} steps each{more}{operations}")
+    print(f"that resolves: {planned.resolves}")
+    print(planned.sweeps[0].data)
+    coarse = ", ".join(format_percent(2.0**x) for x in planned.coarse_log2_tau_run)
+    print(f"first: timescales of {coarse} of the run on one seed,")
+    print(f"then around the lowest loss on up to {planned.seeds} seeds")

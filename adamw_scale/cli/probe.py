@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adamw_scale.cli.probe_flags import Probing, named_values, probe_options
-from adamw_scale.cli.run_flags import Given, fields_from, run_options
+from adamw_scale.cli.run_flags import Given, run_options, words_from
 from adamw_scale.cli.text import say
 from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
 from adamw_scale.files import write_atomically
 from adamw_scale.noun import to_json
 
 if TYPE_CHECKING:
-    from adamw_scale.probe.job_arrays import ProbePlan
     from adamw_scale.spec.measurement import ProbeResult
 
 Out = Annotated[str, typer.Option("--out", help="Folder of the calibration, with its probes.jsonl.", metavar="DIR")]
@@ -51,54 +50,28 @@ def plan(
     until it says that the sweep is complete; then calibrate fits it. While indices of a plan are not
     done, planning again keeps their numbers.
     """
-    from adamw_scale.calibration import PROBES_FILE, designs
-    from adamw_scale.probe.job_arrays import PLAN_FILE, ProbePlan, command_of, ranges, slurm_line
-    from adamw_scale.probe.store import ProbeStore, folder_lock
-    from adamw_scale.training.tasks import load_task
-    from adamw_scale.training.tasks.task import TaskSource
+    from adamw_scale.calibration import plan_stage
+    from adamw_scale.probe.job_arrays import PLAN_FILE, command_of, ranges
 
-    file = Path(out).absolute() / PLAN_FILE
-    source = TaskSource(probing.task, probing.data, dict(probing.task_options), str(file.parent))
-    task = load_task(source)
-    sweeps = designs(task, probing.ask)
-    folder = _folder(out)
-    with folder_lock(folder), ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed) as store:
-        say(*store.notices)
-        missing = [config for sweep in sweeps for config in sweep.missing(store.results)]
-        written = (
-            _written(
-                ProbePlan.of(missing, source, lambda run: task.cohort_limit(run, probing.ask.device), jobs or 1),
-                file,
-                keep=jobs is None,
-            )
-            if missing
-            else None
-        )
-    indices = written.waiting(store.results) if written else []
-    start = slurm_line(file, indices, probing.ask.device) if indices else None
+    stage = plan_stage(
+        out,
+        probing.task,
+        probing.data,
+        task_options=probing.task_options,
+        jobs=jobs,
+        retry_failed=retry_failed,
+        notice=say,
+        **probing.asked,
+    )
     if json:
-        _print_json("plan", complete=not missing, probes=len(missing), indices=indices, plan=str(file), sbatch=start)
-    elif start is None:
+        print(stage.to_json())
+    elif stage.complete:
         print("The sweep is complete. Run adamw-scale calibrate with the same options: it trains nothing and fits.")
     else:
-        count = f"{len(missing)} probes, {len(indices)} indices ({ranges(indices)})"
-        print(f"{count} of {out}/{PLAN_FILE}. With Slurm:\n\n  {start}\n")
-        print(f"Elsewhere, for every index:\n\n  {command_of(file, 'N')}\n")
+        count = f"{stage.probes} probes, {len(stage.indices)} indices ({ranges(stage.indices)})"
+        print(f"{count} of {out}/{PLAN_FILE}. With Slurm:\n\n  {stage.sbatch}\n")
+        print(f"Elsewhere, for every index:\n\n  {command_of(Path(stage.plan), 'N')}\n")
         print("When all are done, plan the next stage with this same command.")
-
-
-def _written(new: "ProbePlan", file: Path, *, keep: bool) -> "ProbePlan":
-    """The plan of a stage, written; `keep` the one that is there, whose indices a scheduler may have."""
-    from adamw_scale.probe.job_arrays import load_plan
-
-    try:
-        old = load_plan(file)
-    except CalibrationError:
-        old = None
-    if keep and old is not None and old.covers(new):
-        return old
-    write_atomically(file, new.to_json())
-    return new
 
 
 @command.command("run")
@@ -162,24 +135,17 @@ def import_runs(
     is the same in all rows. A loss that is empty or no number is a run that diverged. Importing rows
     again changes nothing.
     """
-    from adamw_scale.calibration import PROBES_FILE
-    from adamw_scale.probe.exchange import read_csv, refuse_other_losses
-    from adamw_scale.probe.store import ProbeStore
+    from adamw_scale.calibration import folder_of
+    from adamw_scale.probe.exchange import import_csv
 
-    fields = fields_from({name: value for name, value in given.items() if name != "steps"})
-    steps = {"steps": given["steps"]} if "steps" in given else {}
-    results = read_csv(Path(file), {**fields, **steps}, named_values("--column", column), source, say)
-    folder = _folder(out)
-    with ProbeStore(folder / PROBES_FILE) as store:
-        say(*store.notices)
-        refuse_other_losses(results, store.results)
-        new = [result for result in results if result.key not in store.results]
-        store.append(*new)
-    diverged = sum(result.status == "diverged" for result in new)
+    fields = words_from(given)
+    done = import_csv(Path(file), folder_of(out), fields, named_values("--column", column), source, say)
     if json:
-        _print_json("import", imported=len(new), diverged=diverged, stored_before=len(results) - len(new))
+        print(done.to_json())
     else:
-        print(f"imported {len(new)} trainings ({diverged} diverged); {len(results) - len(new)} were stored already")
+        print(
+            f"imported {done.imported} trainings ({done.diverged} diverged); {done.stored_before} were stored already"
+        )
 
 
 @command.command("export")
@@ -203,7 +169,11 @@ def export(
         raise MissingInputError("probe export needs somewhere to write: pass --csv FILE or --optuna URL")
     if csv == "-" and json:
         raise SpecError("--csv - and --json both write to stdout: drop one")
-    results = _stored(out)
+    from adamw_scale.calibration import PROBES_FILE, load_results
+
+    results = load_results(out, say)
+    if not results:
+        raise CalibrationError(f"{out} has no {PROBES_FILE}: pass the --out of a calibration")
     added = None
     if optuna:
         from adamw_scale.probe.exchange import export_to_optuna
@@ -219,28 +189,6 @@ def export(
             f"{added} trials added to study {study}" if optuna else "",
         ]
         print("; ".join(filter(None, said)))
-
-
-def _folder(out: str) -> Path:
-    """The folder to write into, created if missing."""
-    from adamw_scale.calibration import folder_of
-
-    folder = folder_of(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _stored(out: str) -> "list[ProbeResult]":
-    from adamw_scale.calibration import PROBES_FILE, folder_of
-    from adamw_scale.probe.store import ProbeStore
-
-    folder = folder_of(out)
-    file = folder / PROBES_FILE
-    if not file.is_file():
-        raise CalibrationError(f"{folder} has no {PROBES_FILE}: pass the --out of a calibration")
-    with ProbeStore(file, read_only=True) as store:
-        say(*store.notices)
-    return list(store.results.values())
 
 
 def _write_csv(results: "list[ProbeResult]", name: str) -> None:

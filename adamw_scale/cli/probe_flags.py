@@ -13,7 +13,7 @@ from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.spec.measurement import DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
-    from adamw_scale.calibration.design import Ask, Budget
+    from adamw_scale.calibration.design import Budget
 
 DEFAULT_TASK = "char-lm"
 
@@ -29,13 +29,6 @@ class Probing:
     data: str | None
     task_options: Mapping[str, str]
     asked: Mapping[str, Any]
-
-    @property
-    def ask(self) -> "Ask":
-        """What is asked, for who plans it."""
-        from adamw_scale.calibration.design import Ask
-
-        return Ask(**self.asked)
 
 
 def _option(annotation: Any, default: Any, *spellings: str, **more: Any) -> tuple[Any, Any]:

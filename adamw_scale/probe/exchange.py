@@ -8,18 +8,21 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from adamw_scale.errors import CalibrationError, MissingExtraError, MissingInputError, SpecError
+from adamw_scale.noun import Noun
+from adamw_scale.probe.store import PROBES_FILE, ProbeStore
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
-from adamw_scale.spec.run import TrainingRun, sized_by_steps
+from adamw_scale.spec.run import SHORTHANDS, WORDS, TrainingRun, described_by, fields_over
 from adamw_scale.units import printable
 
 IMPORTED = "imported"
 LARGEST_SEED = 2**31 - 1
-SHORT = {"lr": "peak_lr", "learning_rate": "peak_lr"}
 MEASURED = ("loss", "seed")
-READ = {*TrainingRun.model_fields, *MEASURED, "steps"} - {"task"}  # a column of that name seldom means the run's kind
+READ = {*TrainingRun.model_fields, *WORDS, *MEASURED} - {"task"}  # a column so named seldom means the kind of run
 NO_LOSS = {"", "none", "null", "na", "n/a"}
 LR_RANGE, DECAY_RANGE = (1e-12, 10.0), (1e-30, 1e30)
 
@@ -89,15 +92,48 @@ def read_csv(
     return list(results.values())
 
 
-def refuse_other_losses(results: Iterable[ProbeResult], stored: Mapping[str, ProbeResult]) -> None:
-    """CalibrationError for a result that is stored already with another loss: one of the two would not count."""
+class Imported(Noun):
+    """What came of an import: trainings that are new, those of them that diverged, and those that were there."""
+
+    schema_: Literal["adamw-scale/probe-import-report/1"] = Field("adamw-scale/probe-import-report/1", alias="schema")
+    imported: int
+    diverged: int
+    stored_before: int
+
+
+def import_csv(
+    path: Path,
+    out: str | Path,
+    fields: Mapping[str, Any],
+    columns: Mapping[str, str] | None = None,
+    source: str = "runs",
+    notice: Callable[[str], None] = lambda text: None,
+) -> Imported:
+    """Take what `read_csv` reads, of the same arguments, into the store of the folder `out`, created if missing.
+
+    Raises:
+        CalibrationError: a training is stored already with another loss: one of the two would not count.
+    """
+    results, folder = read_csv(path, fields, columns or {}, source, notice), Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProbeStore(folder / PROBES_FILE) as store:
+        for skipped in store.notices:
+            notice(skipped)
+        _refuse_other_losses(results, store.results)
+        new = [result for result in results if result.key not in store.results]
+        store.append(*new)
+    diverged = sum(result.status == "diverged" for result in new)
+    return Imported(imported=len(new), diverged=diverged, stored_before=len(results) - len(new))
+
+
+def _refuse_other_losses(results: Iterable[ProbeResult], stored: Mapping[str, ProbeResult]) -> None:
     for result in results:
         before = stored.get(result.key, result)
         if not same_loss(before, result):
             run = result.config.run
             raise CalibrationError(
-                f"lr {run.lr:g}, weight decay {run.current_weight_decay:g}, seed {result.config.seed} is stored with loss "
-                f"{before.loss}, not {result.loss}: name another experiment with --source, or choose another --out"
+                f"lr {run.lr:g}, weight decay {run.current_weight_decay:g}, seed {result.config.seed} is stored with "
+                f"loss {before.loss}, not {result.loss}: name another experiment with --source, or choose another --out"
             )
 
 
@@ -248,13 +284,13 @@ def _column_of(path: Path, names: list[str], columns: Mapping[str, str]) -> dict
     heading = ", ".join(names)[:200] or "no heading"
     for name in names:
         plain = name.lower().replace("-", "_").replace(" ", "_")
-        field = SHORT.get(plain, plain)
+        field = SHORTHANDS.get(plain, plain)
         if field in READ and field in found:
             raise SpecError(f"{path}: columns {found[field]!r} and {name!r} are both {field}. Rename one")
         if field in READ:
             found[field] = name
     for given, name in columns.items():
-        field = SHORT.get(given, given)
+        field = SHORTHANDS.get(given, given)
         if field not in READ:
             raise SpecError(f"--column {given}={name}: {given!r} is no field. Fields are {', '.join(sorted(READ))}")
         if names.count(name) != 1:
@@ -271,7 +307,7 @@ def _run(row: _Row, fields: Mapping[str, Any]) -> TrainingRun:
     """The training that a row describes, its decay in PyTorch's convention."""
     own = {field: _value(row, field, cell) for field, cell in row.cells.items() if cell and field not in MEASURED}
     try:
-        run = TrainingRun.model_validate(sized_by_steps({**fields, **own}))
+        run = TrainingRun.model_validate(fields_over(fields, described_by(own)))
         if run.weight_decay is None:
             raise MissingInputError("weight_decay is missing: add the column, or pass --column weight_decay=NAME")
         _ = run.lr

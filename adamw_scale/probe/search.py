@@ -6,6 +6,7 @@ A calibration that was killed asks the same question again and goes on as if it 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from adamw_scale.theory.basin import Basin, fit_basin
 Point = tuple[int, float]  # seed, log2(tau_run)
 
 HALF_WINDOW = (0.0, -0.5, 0.5, -1.0, 1.0)  # octaves around the minimum, what tells most first
-SURE = 0.5  # octaves: an 80 % interval that needs no further seed
-WIDE = 1.5  # octaves: the 80 % interval that a window of half octaves resolves
+NARROW_ENOUGH = 0.5  # octaves: an 80 % interval that needs no further seed
+RESOLVED_BY_WINDOW = 1.5  # octaves: the 80 % interval that a window of half octaves resolves
 
 
 # How often the minimum is within half an octave on measured basins, and the median width of an 80 % interval: by
@@ -41,7 +42,7 @@ class Search:
        moves out by two octaves, as far as `limits`.
     2. The neighbours of the lowest loss, one octave away, until both are known; then half an octave away.
     3. Each further seed: half octaves from one octave below the fitted minimum to one above, or twice or three times as
-       far where the interval is that wide. It ends when the minimum is located to within `SURE`, or there are no more
+       far where the interval is that wide. It ends when the minimum is located to within `NARROW_ENOUGH`, or there are no more
        seeds.
 
     A stage is looked at only when all of it is measured, so it makes no difference in which order its probes end, or
@@ -58,7 +59,8 @@ class Search:
     def __post_init__(self) -> None:
         if self.most is not None and self.most < len(self.coarse) + 2:
             raise SpecError(
-                f"a budget of {self.most} probes locates nothing: at least {len(self.coarse) + 2} are needed. Raise --budget"
+                f"a budget of {self.most} probes locates nothing: at least {len(self.coarse) + 2} are needed. "
+                "Raise --budget"
             )
 
     def next(self, seen: Mapping[Point, float]) -> list[Point]:
@@ -92,12 +94,12 @@ class Search:
         """The first further seed that is not measured, around where those before it lie lowest."""
         known = {point: loss for point, loss in seen.items() if point[0] == self.seeds[0]}
         for used, seed in enumerate(self.seeds[1:], start=1):
-            basin = _fitted(known)
+            basin = _fitted(tuple(known.items()))
             width = basin.interval[1] - basin.interval[0]
-            if used > 1 and basin.status == "located" and width <= SURE:
+            if used > 1 and basin.status == "located" and width <= NARROW_ENOUGH:
                 return []
             center = min(max(round(2 * basin.minimum) / 2, self.limits[0]), self.limits[1])
-            stretch = min(max(1, round(width / WIDE)), 3)
+            stretch = min(max(1, round(width / RESOLVED_BY_WINDOW)), 3)
             window = [center + stretch * half for half in HALF_WINDOW]
             stage = [(seed, x) for x in window if self.limits[0] <= x <= self.limits[1]]
             if missing := [point for point in stage if point not in seen]:
@@ -123,7 +125,9 @@ class Grid:
         return len(self.seeds) * len(self.coarse)
 
 
-def _fitted(losses: Mapping[Point, float]) -> Basin:
+@lru_cache(maxsize=256)  # a stage is asked for several times, each time from the first one on
+def _fitted(losses: tuple[tuple[Point, float], ...]) -> Basin:
     """What is known of the basin."""
-    seeds, x = zip(*losses, strict=True)
-    return fit_basin(np.array(x, float), np.array(seeds), np.array(list(losses.values()), float))
+    points, values = zip(*losses, strict=True)
+    seeds, x = zip(*points, strict=True)
+    return fit_basin(np.array(x, float), np.array(seeds), np.array(values, float))

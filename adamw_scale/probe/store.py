@@ -25,6 +25,7 @@ from pydantic_core import from_json
 from adamw_scale.errors import AdamWScaleError, CalibrationError
 from adamw_scale.spec.measurement import ProbeResult
 
+PROBES_FILE = "probes.jsonl"
 LOCK_FILE = "calibrating.lock"  # empty; may stay when nobody calibrates
 HOLDER_FILE = "calibrating.json"  # who does, while somebody does
 POLL_SECONDS = 0.5

@@ -1,15 +1,15 @@
-"""Which probes of a run to train: the sweep of its timescale, and what it costs."""
+"""Which probes of a run to train: the sweep of its timescale."""
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
 from adamw_scale.errors import SpecError
 from adamw_scale.noun import Noun
 from adamw_scale.probe.search import Grid, Point, Search
-from adamw_scale.spec.measurement import ProbeConfig, ProbeResult, flops_of, value_of
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult, value_of
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory.timescale import weight_decay
 
@@ -17,8 +17,8 @@ from adamw_scale.theory.timescale import weight_decay
 class Sweep(Noun):
     """One run whose timescale is searched (see `search`), and how its probes are told apart from others.
 
-    `metric` is what is minimised, or maximised: "loss", or any other number that probes measure. A `grid` is probed as it
-    is, instead of a search.
+    `metric` is what is minimised, or maximised: "loss", or any other number that probes measure. A `grid` is probed as
+    it is, instead of a search. `data` is the task's phrase on what is trained on.
     """
 
     task: dict[str, str]
@@ -90,16 +90,3 @@ class Sweep(Noun):
 
     def _values(self, seen: Mapping[Point, ProbeResult]) -> dict[Point, float]:
         return {point: self.value(result) for point, result in seen.items()}
-
-
-def describe_cost(sweep: Sweep) -> dict[str, Any]:
-    """What a sweep costs before it starts: probes, steps, and floating-point operations (6·N·D)."""
-    likely = sweep.search.likely
-    flops = flops_of(sweep.run)
-    return {
-        "probes_likely": likely,
-        "steps_per_probe": round(sweep.run.total_steps),
-        f"{sweep.run.unit}_per_probe": sweep.run.total_units,
-        "flops_per_probe": flops,
-        "flops_likely": flops * likely,
-    }

@@ -185,6 +185,8 @@ def test_a_budget_of_time_ends_the_search(tmp_path: Path, moving: type[Moving]) 
         ("30min", Budget(seconds=1800)),
         ("2h", Budget(seconds=7200)),
         ("1e15flops", Budget(flops=1e15)),
+        ("2 Pflops", Budget(flops=2e15)),
+        ("2k", Budget(probes=2000)),
     ],
 )
 def test_budgets_are_read(text: str, budget: Budget) -> None:
@@ -192,10 +194,28 @@ def test_budgets_are_read(text: str, budget: Budget) -> None:
     assert Budget.parse(text) == budget
 
 
-@pytest.mark.parametrize("text", ["", "much", "-3", "0", "3 weeks", "h"])
+@pytest.mark.parametrize("text", ["", "much", "-3", "0", "3 weeks", "h", "1.2.3", "5ms", "2kh"])
 def test_budgets_that_are_none(text: str) -> None:
     """One line that shows how to write one."""
     with pytest.raises(SpecError, match="--budget"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("30m", "may be minutes or probes: write 30min, or 30000000 for probes"),
+        ("30 m", "may be minutes or probes: write 30min"),
+        ("30M", "may be minutes or probes: write 30min"),
+        ("5m probes", "may be minutes or probes: write 5min, or 5000000 for probes"),
+        ("2G", "may be operations or probes: write 2Gflops, or 2000000000 for probes"),
+        ("1T", "may be operations or probes: write 1Tflops"),
+        ("1P", "may be operations or probes: write 1Pflops"),
+    ],
+)
+def test_a_unit_that_means_two_things_is_refused(text: str, says: str) -> None:
+    """In any spacing; both readings are named, with what to write for each."""
+    with pytest.raises(SpecError, match=says):
         Budget.parse(text)
 
 

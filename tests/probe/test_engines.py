@@ -142,7 +142,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def real(text: str) -> tuple[list[Cohort], dict[str, Any]]:
     """Two cohorts of two real probes each, and what the serial engine measures."""
-    sweep = plan(data=text, run={"dataset_size": 4096, "epochs": 4, "width": 16, "depth": 1}, seeds=2)
+    (sweep,) = plan(data=text, run={"dataset_size": 4096, "epochs": 4, "width": 16, "depth": 1}, seeds=2).sweeps
     configs = [sweep.config(seed, x) for seed in (0, 1) for x in (-1.0, 1.0)]
     cohorts = in_cohorts(configs, limit=lambda run: 2, jobs=2)
     reference, _, _ = trained(open_engine("serial", TaskSource("char-lm", text)), cohorts)
@@ -291,7 +291,7 @@ def ray_workers(directory: Path) -> list[int]:
 def test_ten_kills_change_nothing(cluster: Any, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of real probes on two nodes, ten times a worker is killed at any moment: the bits are those of a quiet run."""
     monkeypatch.chdir(tmp_path)
-    sweep = plan(data=text, run={"dataset_size": 8192, "epochs": 16, "width": 16, "depth": 1}, seeds=2)
+    (sweep,) = plan(data=text, run={"dataset_size": 8192, "epochs": 16, "width": 16, "depth": 1}, seeds=2).sweeps
     cohorts: list[Cohort] = [[sweep.config(seed, x)] for seed in (0, 1) for x in (-1.0, 1.0)]
     source = TaskSource("char-lm", text, folder=str(tmp_path))
     reference, _, _ = trained(open_engine("serial", source), cohorts)

@@ -14,7 +14,7 @@ from writers import result
 
 from adamw_scale import TrainingRun
 from adamw_scale.errors import CalibrationError, SpecError
-from adamw_scale.probe.exchange import export_to_optuna, read_csv, refuse_other_losses, to_csv
+from adamw_scale.probe.exchange import export_to_optuna, import_csv, read_csv, to_csv
 from adamw_scale.spec.measurement import ProbeResult
 
 CONSTANT = {"unit": "samples", "dataset_size": "50k", "batch_size": "128", "epochs": 4}
@@ -128,11 +128,33 @@ def test_contradictory_rows_are_refused(file: Path) -> None:
     """The same run with two losses is either two seeds or two experiments."""
     with pytest.raises(SpecError, match=r"line 3: repeats line 2 with another loss: .*--column seed=NAME"):
         imported(file, "lr,weight_decay,loss\n1e-3,0.1,2.3\n1e-3,0.1,2.4\n")
-    results = imported(file, TABLE)
-    stored = {r.key: r for r in results}
-    refuse_other_losses(results, stored)
+    file.write_text(TABLE)
+    assert import_csv(file, file.parent, CONSTANT).imported == 3
+    assert import_csv(file, file.parent, CONSTANT).stored_before == 3
+    file.write_text(TABLE.replace("2.31", "9"))
     with pytest.raises(CalibrationError, match=r"seed 0 is stored with loss 2.31, not 9.0: .*--source"):
-        refuse_other_losses([results[0].model_copy(update={"loss": 9.0})], stored)
+        import_csv(file, file.parent, CONSTANT)
+
+
+def test_columns_have_the_names_of_flags(file: Path) -> None:
+    """Whatever word a flag or a run file takes is a column's name too."""
+    file.write_text("LR,params,tokens,warmup,weight_decay,loss\n1e-3,42k,26M,2%,0.1,2.3\n")
+    notices: list[str] = []
+    (only,) = read_csv(file, {"batch_size": 1024}, {}, "mine", notices.append)
+    run = only.config.run
+    assert (run.num_params, run.unit, run.dataset_size, run.warmup_fraction) == (42_000, "tokens", 26e6, 0.02)
+    assert notices == []
+    file.write_text("lr,n,weight_decay,loss\n1e-3,42k,0.1,2.3\n")
+    (named,) = read_csv(file, CONSTANT, {"params": "n"}, "mine")
+    assert named.config.run.num_params == 42_000
+
+
+def test_two_words_for_one_thing_are_refused(file: Path) -> None:
+    """Neither of two columns that say the same is silently dropped."""
+    with pytest.raises(SpecError, match=r"columns 'lr' and 'learning rate' are both peak_lr"):
+        imported(file, "lr,learning rate,weight_decay,loss\n1e-3,1e-3,0.1,2.3\n")
+    with pytest.raises(SpecError, match=r"line 2.*--samples and --dataset-size both"):
+        imported(file, "lr,samples,dataset_size,weight_decay,loss\n1e-3,50k,50k,0.1,2.3\n")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from writers import RUN, result
 from adamw_scale import calibrate
 from adamw_scale.errors import CalibrationError, MissingExtraError, UnknownNameError
 from adamw_scale.probe.trackers import TRACKERS, open_tracker
-from adamw_scale.probe.trackers.forgiving import Quietly
+from adamw_scale.probe.trackers.background import BackgroundTracker
 from adamw_scale.probe.trackers.tracker import run_name, settings
 from adamw_scale.spec.measurement import ProbeResult
 
@@ -412,9 +412,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def tell(tracker: Recorder, patience: float = 60.0) -> list[str]:
     """Log ten results; what was noticed."""
     notices: list[str] = []
-    with Quietly(tracker, "--track it", notices.append, patience) as quietly:
+    with BackgroundTracker(tracker, "--track it", notices.append, patience) as background:
         for seed in range(10):
-            quietly.result(result(seed))
+            background.result(result(seed))
     return notices
 
 

@@ -26,7 +26,7 @@ def quiet(news: Progress) -> None:
 
 def configs(task: str, **options: str) -> list[ProbeConfig]:
     """Three probes of a few epochs."""
-    sweep = plan(task, task_options=options, run={"epochs": 10}, seeds=2)
+    (sweep,) = plan(task, task_options=options, run={"epochs": 10}, seeds=2).sweeps
     return [sweep.config(seed, x) for seed, x in ((0, -1.0), (0, 1.0), (1, 0.0))]
 
 
@@ -91,7 +91,7 @@ def test_groups_for_mup() -> None:
     mup: dict[str, Any] = {"parametrization": "mup", "width": 64, "base_width": 16, "epochs": 5}
     with pytest.raises(SpecError, match=r"no group\(name, parameter\)"):
         plan("own_tasks:Mixture", run=mup)
-    sweep = plan("own_tasks:Grouped", run=mup, seeds=2)
+    (sweep,) = plan("own_tasks:Grouped", run=mup, seeds=2).sweeps
     assert load_task(TaskSource("own_tasks:Grouped")).train([sweep.config(0, 0.0)], quiet)[0].status == "done"
 
 

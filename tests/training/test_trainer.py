@@ -60,7 +60,7 @@ def task() -> CharLM:
 @pytest.fixture(scope="module")
 def configs() -> list[ProbeConfig]:
     """Four short probes: two timescales, two seeds."""
-    sweep = plan(run=TOY, seeds=2)
+    (sweep,) = plan(run=TOY, seeds=2).sweeps
     return [sweep.config(seed, x) for seed in (0, 1) for x in (-1.0, 1.0)]
 
 
@@ -181,7 +181,7 @@ def test_every_epoch_shows_every_example_once() -> None:
 
 def test_training_learns_and_decay_acts(task: CharLM) -> None:
     """A few hundred steps beat a uniform guess; a timescale of a 16th of the run leaves smaller matrices than one of 4."""
-    sweep = plan(run={"dataset_size": 8192, "epochs": 8}, seeds=2)
+    (sweep,) = plan(run={"dataset_size": 8192, "epochs": 8}, seeds=2).sweeps
     configs = [sweep.config(0, x) for x in (-3.0, 2.0)]
     results = task.train(configs, quiet)
     assert all(result.value < 0.7 * math.log(256) for result in results)
@@ -282,7 +282,7 @@ def test_a_checkpoint_that_is_none_is_no_obstacle(configs: list[ProbeConfig], tm
 
 def test_bfloat16_is_close_and_its_own_probe(task: CharLM) -> None:
     """Autocast reaches the float32 loss within a few hundredths of a nat, under a key of its own."""
-    plain, half = (plan(run=TOY, seeds=2, precision=p).config(0, 0.0) for p in ("float32", "bfloat16"))
+    plain, half = (plan(run=TOY, seeds=2, precision=p).sweeps[0].config(0, 0.0) for p in ("float32", "bfloat16"))
     assert plain.key != half.key
     a, b = (task.train([config], quiet)[0].value for config in (plain, half))
     assert a != b
@@ -294,7 +294,7 @@ def test_mup_is_trained_as_the_parametrization_says(task: CharLM) -> None:
     run = task.default_run({**TOY, "width": 64, "base_width": 32, "parametrization": "mup"})
     hidden = task.problem(run).groups["hidden"]
     assert (hidden.peak_lr, hidden.weight_decay) == (0.5, 2.0)
-    sweep = plan(run={**TOY, "width": 64, "base_width": 32, "parametrization": "mup"}, seeds=2)
+    (sweep,) = plan(run={**TOY, "width": 64, "base_width": 32, "parametrization": "mup"}, seeds=2).sweeps
     assert task.train([sweep.config(0, 0.0)], quiet)[0].value < math.log(256)
 
 
@@ -302,7 +302,7 @@ def test_mup_is_trained_as_the_parametrization_says(task: CharLM) -> None:
 def test_every_task_trains(name: str) -> None:
     """Each built-in task beats guessing in a short run on its default data."""
     task = load_task(TaskSource(name))
-    sweep = plan(name, run={"epochs": 3 if name == "byte-mlp" else 12}, seeds=2)
+    (sweep,) = plan(name, run={"epochs": 3 if name == "byte-mlp" else 12}, seeds=2).sweeps
     guess = math.log(256 if name == "byte-mlp" else 10)
     results = task.train([sweep.config(0, x) for x in (-1.0, 1.0)], quiet)
     assert all(result.value < 0.95 * guess for result in results), [result.value for result in results]
@@ -338,7 +338,8 @@ def test_cuda_agrees_with_the_cpu(name: str) -> None:
     run = {"epochs": 4}
     losses = {
         device: [
-            r.value for r in task.train([plan(name, run=run, device=device).config(0, x) for x in (-1.0, 1.0)], quiet)
+            r.value
+            for r in task.train([plan(name, run=run, device=device).sweeps[0].config(0, x) for x in (-1.0, 1.0)], quiet)
         ]
         for device in ("cpu", "cuda")
     }
@@ -358,7 +359,7 @@ def test_out_of_memory_makes_smaller_batches(task: CharLM, monkeypatch: pytest.M
         return real(problem, configs, *more)
 
     monkeypatch.setattr(trainer, "_train_batch", scarce)
-    sweep = plan(run=TOY, seeds=2, device="cuda")
+    (sweep,) = plan(run=TOY, seeds=2, device="cuda").sweeps
     results = task.train([sweep.config(0, x) for x in (-2.0, -1.0, 0.0, 1.0)], quiet)
     assert [result.status for result in results] == ["done"] * 4
     assert sizes == [4, 2, 2]
@@ -381,4 +382,4 @@ def test_out_of_memory_on_the_cpu_is_one_line(
 def test_cuda_without_cuda(task: CharLM) -> None:
     """Asking for a GPU that is not there is one line."""
     with pytest.raises(ProbeError, match="--device cpu"):
-        task.train([plan(run=TOY, seeds=2, device="cuda").config(0, 0.0)], quiet)
+        task.train([plan(run=TOY, seeds=2, device="cuda").sweeps[0].config(0, 0.0)], quiet)

@@ -57,7 +57,7 @@ class Cluster(ABC):
         """Around submissions: nothing is to be printed on the terminal, neither now nor by what is started."""
 
 
-class Here(Cluster):
+class ThisMachine(Cluster):
     """submitit's "local": jobs are processes of this machine."""
 
     name: ClassVar[str] = "local"
@@ -66,7 +66,7 @@ class Here(Cluster):
     grace: ClassVar[float] = 0.0
 
     def ended(self, job: Any) -> str | None:
-        """As its process says."""
+        """What its process ended with."""
         return str(job.state) if job.done() else None
 
     def cancel(self, jobs: Sequence[Any]) -> None:
@@ -101,18 +101,18 @@ class InThisProcess(Cluster):
     grace: ClassVar[float] = 0.0
 
     def ended(self, job: Any) -> str | None:
-        """Runs it."""
+        """What the call ended with, which is made now."""
         return str(job.state) if job.done() else None
 
     def has_reply(self, job: Any) -> bool:
-        """It was run."""
+        """A call has replied when it returns."""
         return True
 
     def cancel(self, jobs: Sequence[Any]) -> None:
-        """There is never one running."""
+        """A call has ended before it could be cancelled."""
 
     def submitting(self, log: Path) -> AbstractContextManager[None]:
-        """Nothing is started."""
+        """Leave the terminal alone: no process is started."""
         return nullcontext()
 
 
@@ -131,7 +131,7 @@ class Slurm(Cluster):
         self._asked = -math.inf
 
     def ended(self, job: Any) -> str | None:
-        """As the queue says, or GONE."""
+        """The state in the queue, GONE for what it knows no more."""
         if time.monotonic() - self._asked > SECONDS_BETWEEN_QUESTIONS:
             self._ask()
         state = None if self._states is None else self._states.get(str(job.job_id), GONE)
@@ -157,7 +157,7 @@ class Slurm(Cluster):
             self._states = dict(line.split(maxsplit=1) for line in answer.stdout.splitlines())
 
 
-CLUSTERS: Mapping[str, Callable[[], Cluster]] = {"slurm": Slurm, "local": Here, "debug": InThisProcess}
+CLUSTERS: Mapping[str, Callable[[], Cluster]] = {"slurm": Slurm, "local": ThisMachine, "debug": InThisProcess}
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:

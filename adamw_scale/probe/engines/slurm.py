@@ -71,7 +71,7 @@ class SlurmEngine:
         self.gpus = _whole("gpus", options["gpus"], 0) if "gpus" in options else None
         self.parameters = {
             "name": "adamw-scale",
-            "timeout_min": _whole("time", options.get("time", str(MINUTES)), LEAST_MINUTES),
+            "timeout_min": _whole("time", options.get("time", str(MINUTES)), LEAST_MINUTES, " of minutes"),
             "cpus_per_task": _whole("cpus", options.get("cpus", "1"), 1),
             "slurm_array_parallelism": jobs,
             "slurm_additional_parameters": {"requeue": True},
@@ -227,9 +227,9 @@ def _cluster(options: Mapping[str, str]) -> str:
     return options.get("cluster") or ("local" if which("srun") is None else "slurm")
 
 
-def _whole(name: str, text: str, least: int) -> int:
+def _whole(name: str, text: str, least: int, unit: str = "") -> int:
     if not text.isdecimal() or not least <= int(text) <= 10**6:
-        raise SpecError(f"--engine-option {name}={text}: pass a whole number, at least {least}")
+        raise SpecError(f"--engine-option {name}={text}: pass a whole number{unit}, at least {least}")
     return int(text)
 
 

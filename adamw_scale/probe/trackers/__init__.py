@@ -6,7 +6,7 @@ The calibration folder stays the record; a tracker gets copies, one run per prob
 from collections.abc import Callable
 from pathlib import Path
 
-from adamw_scale.probe.trackers.forgiving import Quietly
+from adamw_scale.probe.trackers.background import BackgroundTracker
 from adamw_scale.probe.trackers.tracker import Tracker
 from adamw_scale.registry import Registry
 
@@ -22,7 +22,7 @@ TRACKERS: Registry[type[Tracker]] = Registry(
 )
 
 
-def open_tracker(name: str, folder: Path, notice: Callable[[str], None]) -> Quietly:
+def open_tracker(name: str, folder: Path, notice: Callable[[str], None]) -> BackgroundTracker:
     """A tracker that costs no probe when it fails; to be used as a context manager.
 
     Args:
@@ -34,4 +34,4 @@ def open_tracker(name: str, folder: Path, notice: Callable[[str], None]) -> Quie
         UnknownNameError: no such tracker.
         MissingExtraError: its library is not installed.
     """
-    return Quietly(TRACKERS[name](folder, folder.resolve().name), f"--track {name}", notice)
+    return BackgroundTracker(TRACKERS[name](folder, folder.resolve().name), f"--track {name}", notice)

@@ -20,6 +20,7 @@ from adamw_scale.noun import flag
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory import conventions
+from adamw_scale.training.commands.interpreter import other_python
 from adamw_scale.training.commands.output import HELD_OUT, Printed
 from adamw_scale.training.commands.process import Log, execute, how_it_ended
 from adamw_scale.training.commands.template import Probe, Template, whole_steps
@@ -63,7 +64,7 @@ class CommandTask:
         self.mode = options.get("mode", "min")
         if self.mode not in MODES:
             raise UnknownNameError("mode", self.mode, MODES)
-        self.timeout = _positive("timeout", options["timeout"], float) if "timeout" in options else math.inf
+        self.timeout = _positive("timeout (seconds)", options["timeout"], float) if "timeout" in options else math.inf
         self.convention = options.get("convention")
         full = options.get("full_dataset_size")
         self.full_dataset_size = None if full is None else _positive("full_dataset_size", full, parse_quantity)
@@ -110,7 +111,7 @@ class CommandTask:
         }
 
     def describe_data(self, run: TrainingRun) -> str:
-        """What the command must do, what is read of it, and what it does not let us set."""
+        """What the command must do, what is read of it, what it does not let us set, and whether it is another Python's."""
         expected = f"{format_count(whole_steps(run))} steps of {format_count(run.batch_size)} {run.unit}, {run.schedule} schedule"
         read = (self.metric and printable(self.metric)) or f"the one of {', '.join(HELD_OUT)} that it prints, else loss"
         says = [f"probes run {printable(self.template.text)!r}, which must train {expected}; metric: {read}"]
@@ -119,7 +120,8 @@ class CommandTask:
         absent = {"lr", "seed", "steps"} - self.template.placeholders
         if "epochs" in self.template.placeholders:
             absent.discard("steps")
-        return "; ".join([*says, *(MEANING_OF_ABSENCE[name] for name in sorted(absent))])
+        phrase = "; ".join([*says, *(MEANING_OF_ABSENCE[name] for name in sorted(absent))])
+        return "\n".join(filter(None, [phrase, other_python(self.template.arguments[0])]))
 
     def require_device(self, device: str) -> None:
         """Nothing: where the command computes is its own affair."""

@@ -13,7 +13,7 @@ from adamw_scale.units import printable
 PATIENCE = 60.0  # seconds for a tracker to open, or to write one probe when nothing else is left to do
 
 
-class Quietly:
+class BackgroundTracker:
     """Passes results on to a tracker; of one that fails or hangs there is one notice, then silence.
 
     Whatever is wrong when it opens is refused, since then no probe has run and the user can mend it.
