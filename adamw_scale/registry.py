@@ -8,11 +8,15 @@ registry's group, for example in its pyproject.toml:
     mine = "my_package.my_module:MyFramework"
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from adamw_scale.errors import UnknownNameError
+from adamw_scale.errors import SpecError, UnknownNameError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 
@@ -30,12 +34,14 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownNameError: neither built in nor declared by an installed package.
+            SpecError: declared by a package whose code cannot be imported.
         """
-        target = self._parts.get(name) or self._installed().get(name)
-        if target is None:
+        if name in self._parts:
+            module, attribute = self._parts[name].split(":")
+            return cast(T, getattr(import_module(module), attribute))
+        if name not in self._installed():
             raise UnknownNameError(self.kind, name, self)
-        module, attribute = target.split(":")
-        return cast(T, getattr(import_module(module), attribute))
+        return self._loaded(self._installed()[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self._parts, *self._installed()]))
@@ -43,7 +49,27 @@ class Registry(Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in set(self)
 
-    def _installed(self) -> dict[str, str]:
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Every part by name; of one that another package declares and cannot be imported a warning is all that is left."""
+        for name in self:
+            try:
+                part = self[name]
+            except SpecError as error:
+                warnings.warn(f"skipped: {error}", stacklevel=2)
+                continue
+            yield name, part
+
+    def _loaded(self, entry: "EntryPoint") -> T:
+        try:
+            return cast(T, entry.load())
+        except Exception as error:  # of another package's code, which may raise anything
+            package = entry.dist.name if entry.dist else "an unknown package"
+            raise SpecError(
+                f"{self.kind} {entry.name!r} cannot be imported from {entry.value} of {package} "
+                f"({type(error).__name__}: {str(error)[:200]}): update {package}, or uninstall it"
+            ) from None
+
+    def _installed(self) -> dict[str, "EntryPoint"]:
         from importlib.metadata import entry_points  # 5 ms, needed only beyond the built-in names
 
-        return {entry.name: entry.value for entry in entry_points(group=self.group)}
+        return {entry.name: entry for entry in entry_points(group=self.group)}

@@ -19,10 +19,10 @@ LARGEST_KNOWN_LR = 0.1
 LARGEST_KNOWN_DECAY_PER_STEP = 5e-3
 LARGEST_SANE_WEIGHT_DECAY = 10.0
 SMALLEST_USUAL_BATCH = 16_384  # tokens, for models of more than 100M parameters
-INERT_RETENTION = 0.8
+# Of the initial weights, what survives where decay hardly acts; of pretrained ones, which are worth keeping, nearly all.
+INERT_RETENTION = {"pretraining": 0.8, "lora": 0.8, "finetuning": 0.99}
 LAW_AND_TUNING_AGREE = 4.0
 LARGEST_DECOUPLED = 1e-2  # a fully decoupled value above this is usually a PyTorch value
-HARMLESS_RETENTION = 0.99
 
 
 def cautions_of(
@@ -55,7 +55,7 @@ def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Cauti
     """Where published answers to this very move disagree."""
     tuned = reference.current_weight_decay
     kept = ema.retention(reference.decay_schedule.mean(), reference.timescale_of(tuned).run)
-    if kept > INERT_RETENTION:
+    if kept > INERT_RETENTION[run.task]:
         yield Caution(
             code="reference-inert",
             message=f"decay hardly acted in the tuned run ({format_percent(kept)} of its initial weights survive), so its λ says little",
@@ -168,11 +168,11 @@ def _of_the_regime(run: TrainingRun, tau: Timescale, kind: Regime) -> Iterator[C
             fix="nothing to do if the loss of pretraining is what counts; else try the upper end of the range and beyond",
         )
     kept = ema.retention(run.decay_schedule.mean(), tau.run)
-    if run.task == "finetuning" and kept < HARMLESS_RETENTION:
+    if run.task == "finetuning" and kept < INERT_RETENTION[run.task]:
         yield Caution(
             code="erases",
             message=f"after this run {format_percent(kept)} of the pretrained weights are left",
-            fix=f"if they should stay, lower --weight-decay: a hundredth of decay mass keeps {HARMLESS_RETENTION:.0%}",
+            fix=f"if they should stay, lower --weight-decay: a hundredth of decay mass keeps {INERT_RETENTION[run.task]:.0%}",
         )
 
 
@@ -220,7 +220,7 @@ def _of_the_timescale(run: TrainingRun, tau: Timescale) -> Iterator[Caution]:
     """Timescales that are longer than the run can use, or shorter than what they must outlast."""
     beta1, beta2 = run.betas
     kept = ema.retention(run.decay_schedule.mean(), tau.run)
-    if kept > INERT_RETENTION:
+    if kept > INERT_RETENTION[run.task]:
         yield Caution(
             code="inert",
             message=f"{format_percent(kept)} of the initial weights survive the run: decay hardly acts, so its value can hardly matter",

@@ -128,7 +128,7 @@ def _not_adamw(facts: Facts) -> Iterator[Finding]:
 
 def _inert(facts: Facts) -> Iterator[Finding]:
     kept = facts.hidden.retention
-    if facts.hidden.weight_decay and kept is not None and kept > INERT_RETENTION and facts.hidden.timescale:
+    if facts.hidden.weight_decay and kept is not None and kept > INERT_RETENTION[facts.task] and facts.hidden.timescale:
         nothing = "nothing" if kept > NOTHING_LEFT else "little"
         yield Finding(
             code="inert",

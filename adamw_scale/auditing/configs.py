@@ -1,18 +1,43 @@
 """audit(): from the text of a config, and what its user adds, to findings."""
 
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, field_validator
 
 from adamw_scale.auditing.judging import Audit, judged
 from adamw_scale.auditing.runs import described
+from adamw_scale.errors import SpecError
 from adamw_scale.formats import FORMATS, parse
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, SCHEDULE_KEYS, UNREAD
 from adamw_scale.frameworks.recognition import recognized
+from adamw_scale.noun import Count, Noun, Number, Size
 from adamw_scale.spec.run import described_by
 from adamw_scale.theory.conventions import kind_of
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
-from adamw_scale.units import parse_quantity
+
+KEYS = {"weight_decay": DECAY_KEYS, "peak_lr": LR_KEYS, "schedule": SCHEDULE_KEYS}  # by the field that they fill
+SMALLEST = 1e-12  # of a learning rate or a weight decay, as in a `TrainingRun`
+
+
+class Said(Noun):
+    """What the user of a config says that takes the place of what is written in it."""
+
+    described_by_flags: ClassVar[bool] = True
+    weight_decay: Annotated[Number, Field(ge=0, le=1e12)] | None = None
+    peak_lr: Annotated[Number, Field(ge=SMALLEST, le=10)] | None = Field(None, json_schema_extra={"flag": "--lr"})
+    schedule: str | None = None
+    convention: str | None = None
+    sequence_length: Size | None = None
+    devices: Count | None = None
+
+    @field_validator("weight_decay")
+    @classmethod
+    def _is_a_decay(cls, value: float | None) -> float | None:
+        if value and value < SMALLEST:
+            raise SpecError(f"weight_decay = {value:g} is zero for every purpose: pass --weight-decay 0")
+        return value
 
 
 def audit(
@@ -45,42 +70,40 @@ def audit(
         33333
     """
     fields = described_by(said)
+    own = Said(devices=devices, **{name: each for name, each in fields.items() if name in Said.model_fields})
     among = FORMATS if framework is None else FRAMEWORKS[framework].formats
     document = parse(text, suffix, among)
     name = framework or recognized(document)
-    config = _overridden(_without_the_unread(FRAMEWORKS[name]().read(document)), fields)
-    run, asks = described(config, fields, None if devices is None else parse_quantity(str(devices)))
+    config = _overridden(_without_the_unread(FRAMEWORKS[name]().read(document)), own)
+    run, asks = described(config, fields, own.devices)
     return judged(name, config, run, asks)
 
 
-def _overridden(config: Config, fields: dict[str, Any]) -> Config:
-    """The config with what its user says of its weight decay, its convention and its sequences."""
-    changes: dict[str, object] = {}
-    if "sequence_length" in fields:
-        changes["sequence_length"] = parse_quantity(str(fields["sequence_length"]))
-    if "convention" in fields:
-        kind_of(fields["convention"])  # refuses what is unknown, and L2
-        changes["convention"] = fields["convention"]
-    if "weight_decay" in fields:
-        value = parse_quantity(str(fields["weight_decay"]))
-        was = config.weight_decay
+def _overridden(config: Config, said: Said) -> Config:
+    """The config with what its user says, and without the notes that this answers."""
+    changes: dict[str, Any] = said.model_dump(include={"peak_lr", "convention", "sequence_length"}, exclude_none=True)
+    if said.convention is not None:
+        kind_of(said.convention)  # refuses what is unknown, and L2
+    answered = [keys for field, keys in KEYS.items() if getattr(said, field) is not None]
+    changes["findings"] = tuple(
+        each for each in config.findings if not any(_is_unread(each, keys) for keys in answered)
+    )
+    if said.weight_decay is not None:
+        value, was = said.weight_decay, config.weight_decay
         changes["weight_decay_known"] = True
-        changes["findings"] = tuple(finding for finding in config.findings if not _is_unread(finding, DECAY_KEYS))
         changes["defaults"] = tuple(field for field in config.defaults if field != "weight_decay")
         changes["groups"] = tuple(
             group.model_copy(update={"weight_decay": value * group.weight_decay / was if was else value})
             for group in config.groups
         )
-    return config.model_copy(update=changes) if changes else config
+    return config.model_copy(update=changes)
 
 
 def _without_the_unread(config: Config) -> Config:
     """The config without what a reader filled in where the text has a variable or code."""
-    changes: dict[str, Any] = {}
-    unread = [
-        keys for keys in (DECAY_KEYS, LR_KEYS, SCHEDULE_KEYS) if any(_is_unread(each, keys) for each in config.findings)
-    ]
-    if DECAY_KEYS in unread:
+    unread = [field for field, keys in KEYS.items() if any(_is_unread(each, keys) for each in config.findings)]
+    changes: dict[str, Any] = {field: None for field in unread if field != "weight_decay"}
+    if "weight_decay" in unread:
         spread = config.weight_decay or max(group.weight_decay for group in config.groups) or 1.0
         changes["weight_decay_known"] = False
         changes["groups"] = tuple(
@@ -89,11 +112,7 @@ def _without_the_unread(config: Config) -> Config:
             else group.model_copy(update={"weight_decay": spread})
             for group in config.groups
         )
-    if LR_KEYS in unread:
-        changes["peak_lr"] = None
-    if SCHEDULE_KEYS in unread:
-        changes["schedule"] = None
-    return config.model_copy(update=changes) if changes else config
+    return config.model_copy(update=changes)
 
 
 def _is_unread(finding: Finding, keys: frozenset[str]) -> bool:

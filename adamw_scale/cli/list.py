@@ -49,8 +49,7 @@ def _rules() -> list[Row]:
             "certainty": part.certainty,
             "domain": part.fitted_on,
         }
-        for name in RULES
-        for part in [RULES[name]]
+        for name, part in RULES.items()
     ]
 
 
@@ -104,8 +103,7 @@ def _frameworks() -> list[Row]:
             "schedules": " ".join(part.schedules),
             "proven": part.proven,
         }
-        for name in FRAMEWORKS
-        for part in [FRAMEWORKS[name]]
+        for name, part in FRAMEWORKS.items()
     ]
 
 

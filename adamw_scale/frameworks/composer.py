@@ -90,14 +90,12 @@ def build_optimizer({signature}) -> DecoupledAdamW:
         peak_lr = keys.number_or("peak_lr", LR, "lr")
         eps = keys.number("eps") or EPS
         weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "weight_decay")
-        groups, known = read_groups(document, Keys({"lr": peak_lr, "eps": eps}), weight_decay)
         total = Duration.of(_argument(document, "max_duration"))
         steps = assigned.number("TOTAL_STEPS")
         return Config(
             convention=self.convention,
             peak_lr=peak_lr,
-            groups=groups,
-            weight_decay_known=known,
+            **read_groups(document, keys, peak_lr, weight_decay, eps),
             betas=keys.pair("betas") or BETAS,
             eps=eps,
             **_read_scheduler(document, total),

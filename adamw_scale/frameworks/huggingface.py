@@ -8,7 +8,7 @@ a linear schedule that ends above zero is written as a polynomial of power 1.
 from typing import Any
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import param_groups_source, read_groups
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
@@ -128,19 +128,12 @@ class HuggingFace(Framework):
         eps = keys.number("adam_epsilon") or 1e-8
         steps, epochs = keys.number("max_steps"), keys.number("num_train_epochs")
         fixed = steps is not None and steps > 0
-        groups, known = (
-            same_decay(1.0 if weight_decay is None else weight_decay, self.undecayed),
-            weight_decay is not None,
-        )
-        if any(call.name == "dict" and "params" in call.keywords for call in document.calls):
-            groups, known = read_groups(document, Keys({"lr": peak_lr, "eps": eps}), weight_decay)
         accumulation = keys.number_or("accumulation", 1.0, "gradient_accumulation_steps", "gradient_accumulation")
         return Config(
             convention=chosen("optim", optimizer, OPTIMIZERS, None) or "pytorch",
             optimizer=optimizer,
             peak_lr=peak_lr,
-            groups=groups,
-            weight_decay_known=known,
+            **read_groups(document, keys, peak_lr, weight_decay, eps, self.undecayed),
             betas=keys.betas((0.9, 0.999), "adam_beta1", "adam_beta2"),
             eps=eps,
             **read_scheduler(keys, peak_lr),

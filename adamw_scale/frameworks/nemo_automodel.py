@@ -6,6 +6,7 @@ the run ends after 10 epochs whatever max_steps says. Groups have no eps of thei
 """
 
 import math
+import re
 from typing import Any, NamedTuple
 
 from adamw_scale.formats import Document
@@ -171,11 +172,11 @@ def _read_decay(keys: Keys, known: _Target) -> tuple[float, tuple[str, float | N
     renamed = Keys(given)
     result = read_decay(renamed, NemoAutomodel.title)
     for finding in renamed.findings:
-        words = {"start_weight_decay": "start_wd", "end_weight_decay": "end_wd"}
-        message, fix = finding.message, finding.fix
-        for old, new in words.items():
-            message, fix = message.replace(old, new), fix.replace(old, new)
-        keys.note(finding.model_copy(update={"message": message, "fix": fix, "key": f"{SECTION}.start_wd"}))
+        said = {
+            field: re.sub(r"(start|end)_weight_decay", r"\1_wd", getattr(finding, field))
+            for field in ("message", "fix")
+        }
+        keys.findings.append(finding.model_copy(update={**said, "key": f"{SECTION}.start_wd"}))
     return result
 
 

@@ -4,6 +4,7 @@
 """
 
 import re
+from typing import Any
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import Call, Document
@@ -78,57 +79,63 @@ if __name__ == "__main__":
             )
         decoupled = any(_names(call, "AdamW") for call in document.calls) or keys.yes("decoupled_weight_decay")
         weight_decay = keys.number_or("weight_decay", 0.01 if decoupled else 0.0, "weight_decay")
-        groups, known = read_groups(document, keys, weight_decay)
+        peak_lr, eps = keys.number_or("peak_lr", 1e-3, "lr"), keys.number("eps") or 1e-8
         return Config(
             convention=self.convention if decoupled else "torch-adam",
             optimizer="torch.optim.AdamW" if decoupled else "torch.optim.Adam",
-            peak_lr=keys.number_or("peak_lr", 1e-3, "lr"),
-            groups=groups,
-            weight_decay_known=known,
+            peak_lr=peak_lr,
+            **read_groups(document, keys, peak_lr, weight_decay, eps),
             betas=keys.pair("betas") or (0.9, 0.999),
-            eps=keys.number("eps") or 1e-8,
+            eps=eps,
             total_steps=Keys(document.content).number("TOTAL_STEPS", "total_steps", "max_steps"),
-            defaults=tuple(field for field in keys.defaults if field != "weight_decay" or not _says_decay(document)),
+            **keys.noted(),
         )
-
-
-def _says_decay(document: Document) -> bool:
-    """Whether a group has a weight decay of its own."""
-    return any(call.name == "dict" and {"params", "weight_decay"} <= call.keywords.keys() for call in document.calls)
 
 
 def _names(call: Call, *names: str) -> bool:
     return call.name.rpartition(".")[2] in names
 
 
-def read_groups(document: Document, keys: Keys, weight_decay: float | None) -> tuple[tuple[Group, ...], bool]:
-    """Groups of {"params": ..., "weight_decay": ...}, and whether every decay in them is known.
+def read_groups(
+    document: Document,
+    keys: Keys,
+    peak_lr: float | None,
+    weight_decay: float | None,
+    eps: float | None,
+    undecayed: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Groups of {"params": ..., "weight_decay": ...}, and whether every decay in them is known, as fields of a `Config`.
 
     They are told by name where they are named as here; among others the largest decay is taken for the matrices', the
     smallest for that of the norms. A group that says nothing has the optimizer's, `weight_decay`, as all have where there
-    is none; one that is code counts as decayed by an unknown amount.
+    is none, but for those `undecayed` where there are no groups. One that is code counts as decayed by an unknown amount.
     """
     rows = [Keys(call.keywords) for call in document.calls if call.name == "dict" and "params" in call.keywords]
     if not any("weight_decay" in row or row.unread("weight_decay") for row in rows):
-        return same_decay(1.0 if weight_decay is None else weight_decay), weight_decay is not None
-    named = {row.text("name"): row for row in rows}
-    if set(named) == set(GROUPS):
-        lr, eps = keys.number("lr") or 1e-3, keys.number("eps") or 1e-8
-        return tuple(
-            Group(
-                group=name,
-                weight_decay=1.0 if named[name].unread("weight_decay") else named[name].number("weight_decay") or 0.0,
-                lr_factor=(named[name].number("lr") or lr) / lr,
-                eps_factor=(named[name].number("eps") or eps) / eps,
-            )
-            for name in GROUPS
-        ), not any(row.unread("weight_decay") for row in rows)
-    values = [None if row.unread("weight_decay") else row.number_or("", weight_decay, "weight_decay") for row in rows]
-    known = [each for each in values if each is not None]
-    most = max(known, default=0.0) if len(known) == len(values) else 1.0
-    return tuple(
+        groups = same_decay(1.0 if weight_decay is None else weight_decay, frozenset() if rows else undecayed)
+        return {"groups": groups, "weight_decay_known": weight_decay is not None}
+    decays = [row.number_or("", weight_decay, "weight_decay") for row in rows]
+    known = [each for each in decays if each is not None]
+    if len(known) == len(decays):
+        keys.settle("weight_decay")
+    most = max(known, default=0.0) if len(known) == len(decays) else 1.0
+    groups = tuple(
         Group(group=name, weight_decay=min(known, default=most) if name == NORM_AND_BIAS else most) for name in GROUPS
-    ), len(known) == len(values)
+    )
+    named = {row.text("name"): (row, decay) for row, decay in zip(rows, decays, strict=True)}
+    if set(named) == set(GROUPS):
+        groups = tuple(_read_group(name, *named[name], peak_lr or 1e-3, eps or 1e-8) for name in GROUPS)
+    return {"groups": groups, "weight_decay_known": len(known) == len(decays)}
+
+
+def _read_group(name: str, row: Keys, weight_decay: float | None, lr: float, eps: float) -> Group:
+    """A group that is named as here; 1 stands for a decay that is not known."""
+    return Group(
+        group=name,
+        weight_decay=1.0 if weight_decay is None else weight_decay,
+        lr_factor=(row.number("lr") or lr) / lr,
+        eps_factor=(row.number("eps") or eps) / eps,
+    )
 
 
 def multiplier_source(schedule: Schedule) -> str:

@@ -29,22 +29,27 @@ class Keys:
 
     Args:
         content: Nested mappings, as `formats.parse` gives them.
+        found: Whether calls in the text have shown already whose config it is.
 
     Attributes:
+        found: Whether any key that was looked for is there.
         defaults: Fields that were asked for with a default and not found.
         findings: What a reader noted on the way.
     """
 
-    def __init__(self, content: dict[str, Any]) -> None:
+    def __init__(self, content: dict[str, Any], found: bool = False) -> None:
         self._content = content
+        self.found = found
         self.defaults: list[str] = []
         self.findings: list[Finding] = []
 
     def raw(self, *paths: str) -> Any:
         """The first of several spellings that is there; None where none is, or where it is left open."""
         for path in paths:
-            value = self._at(path)
-            hops = 0
+            value = self._at(path, MISSING)
+            if value is MISSING:
+                continue
+            self.found, hops = True, 0
             while isinstance(value, str) and (reference := re.fullmatch(r"\$\{([\w.]+)\}", value)) and hops < MOST_HOPS:
                 value, hops = self._at(reference[1]), hops + 1
             open_ = isinstance(value, Unread) or (isinstance(value, str) and value.startswith("$"))
@@ -131,6 +136,11 @@ class Keys:
         inner.defaults, inner.findings = self.defaults, self.findings
         return inner
 
+    def settle(self, field: str) -> None:
+        """Forget that a field was left out or not read, as it is said elsewhere."""
+        self.defaults[:] = [each for each in self.defaults if each != field]
+        self.findings[:] = [each for each in self.findings if each.code != UNREAD or each.key != field]
+
     def error(self, code: str, key: str | None, message: str, fix: str) -> None:
         """Remember what surely does not do what it says."""
         self._remember("error", code, key, message, fix)
@@ -147,7 +157,13 @@ class Keys:
         self.findings.append(Finding(code=code, severity=severity, message=message, fix=fix, key=key))
 
     def noted(self) -> dict[str, Any]:
-        """What was remembered on the way, as fields of a `Config`."""
+        """What was remembered on the way, as fields of a `Config`.
+
+        Raises:
+            SpecError: no key that was looked for is there, so whoever named the framework named another one.
+        """
+        if not self.found:
+            raise SpecError("none of the keys that this framework reads is in it: name another --framework, or none")
         return {"defaults": tuple(self.defaults), "findings": tuple(self.findings)}
 
     def _at(self, path: str, missing: Any = None) -> Any:
@@ -183,7 +199,7 @@ def keys_of(document: Document, calls: Iterable[str] = (), order: Iterable[str] 
         merged |= keywords
     if ANY_MORE in merged:
         merged = dict.fromkeys((*sorted(DECAY_KEYS), *sorted(LR_KEYS)), merged[ANY_MORE]) | merged
-    return Keys(merged)
+    return Keys(merged, found=True)
 
 
 def _refuse_disagreement(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:

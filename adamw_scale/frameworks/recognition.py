@@ -14,7 +14,8 @@ def recognized(document: Document) -> str:
         SpecError: it shows none, or as many of two.
     """
     keys = document.keys()
-    parts = {name: FRAMEWORKS[name] for name in FRAMEWORKS if document.format in FRAMEWORKS[name].formats}
+    known = dict(FRAMEWORKS.items())
+    parts = {name: part for name, part in known.items() if document.format in part.formats}
     inherited = {
         name: {sign for base in part.__bases__ for sign in getattr(base, "signs", ())} for name, part in parts.items()
     }
@@ -26,5 +27,5 @@ def recognized(document: Document) -> str:
     if best and len(names) == 1:
         return names[0]
     which = f"it could be of {' or '.join(names)}" if best else "it shows the keys of none that is read"
-    readable = ", ".join(name for name in FRAMEWORKS if FRAMEWORKS[name].reads)
+    readable = ", ".join(name for name, part in known.items() if part.reads)
     raise SpecError(f"whose config this is cannot be told, {which}: pass --framework with one of {readable}")

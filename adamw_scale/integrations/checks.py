@@ -62,7 +62,7 @@ def _against_plan(name: str, value: float, optimizer: str, convention: str, plan
             f"{format_significant(wanted, 3)}",
             fix=f"set its weight_decay to {wanted:.6g}",
         )
-    if value and (left := plan.retention(value, convention)) > INERT_RETENTION:
+    if value and (left := plan.retention(value, convention)) > INERT_RETENTION[plan.run.task]:
         yield Caution(
             code="inert",
             message=f"group {name!r}: weight_decay {value:g} leaves {format_percent(left)} of the initial weights after "
