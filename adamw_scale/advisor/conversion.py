@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
-from adamw_scale.errors import MissingInputError, UnknownNameError
+from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 from adamw_scale.spec.advice import Caution, Conversion
 from adamw_scale.theory import conventions
 from adamw_scale.theory.conventions import CONVENTIONS, KINDS, Setting
 
 LARGEST_INDEPENDENT = 1e-2  # a fully decoupled value above this is usually a PyTorch value
-SMALLEST_PYTORCH = 1e-3
+SMALLEST_PYTORCH = 1e-3  # one below this was usually meant for a fully decoupled optimizer
+SMALLEST = 1e-30  # below it, and far below any decay that acts, numbers lose their digits
 
 
 def convert(value: float, source: str, target: str, setting: Setting, match: str = "peak") -> Conversion:
@@ -25,7 +26,7 @@ def convert(value: float, source: str, target: str, setting: Setting, match: str
     Raises:
         UnknownNameError: no such convention or match.
         MissingInputError: the conversion depends on something that the setting lacks.
-        SpecError: one of the two is L2, which no decoupled weight decay imitates.
+        SpecError: one of the two is L2, which no decoupled weight decay imitates; or the value is zero for every purpose.
 
     Example:
         >>> convert(1e-4, "big-vision", "pytorch", Setting(peak_lr=1e-3)).weight_decay
@@ -37,6 +38,8 @@ def convert(value: float, source: str, target: str, setting: Setting, match: str
         conventions.kind_of(name)  # refuses unknown names and L2
     same = CONVENTIONS[source].kind == CONVENTIONS[target].kind
     result = value if same else _converted(value, source, target, setting, match)
+    if value and not min(value, result) >= SMALLEST:
+        raise SpecError(f"weight decay {value:g} in {source} is zero for every purpose: pass 0, or a larger value")
     return Conversion(
         weight_decay=result,
         from_=source,
@@ -56,7 +59,7 @@ def _converted(value: float, source: str, target: str, setting: Setting, match: 
 
 def _other_match(value: float, source: str, target: str, setting: Setting, match: str) -> float | None:
     """The result had the other quantity been kept; None where that is the same, or cannot be told."""
-    if conventions.kind_of(source).mass is conventions.kind_of(target).mass:
+    if conventions.kind_of(source).shape is conventions.kind_of(target).shape:
         return None
     other = "mass" if match == "peak" else "peak"
     try:
@@ -66,7 +69,7 @@ def _other_match(value: float, source: str, target: str, setting: Setting, match
 
 
 def _cautions(value: float, source: str, target: str, result: float, match: str) -> Iterator[Caution]:
-    same_shape = conventions.kind_of(source).mass is conventions.kind_of(target).mass
+    same_shape = conventions.kind_of(source).shape is conventions.kind_of(target).shape
     for name in dict.fromkeys((source, target)):
         kind = CONVENTIONS[name].kind
         if (

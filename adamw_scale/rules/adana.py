@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Self
 
-from adamw_scale.rules.rule import Bounds, geometric_mean, tokens_per_param
+from adamw_scale.rules.rule import Bounds, geometric_mean, other_unit, tokens_per_param
 from adamw_scale.rules.run_fraction import RunFraction
 from adamw_scale.spec.measurement import Optimum
 from adamw_scale.spec.run import Timescale, TrainingRun
@@ -25,20 +25,20 @@ class Adana(RunFraction):
     Source: ADANA 2026, arXiv:2602.05298, AdamW baseline scripts.
     """
 
-    name: ClassVar[str] = "adana"
-    title: ClassVar[str] = "omega over the run"
-    formula: ClassVar[str] = "lr * λ = 4 / total_steps"
-    source: ClassVar[str] = "ADANA 2026, arXiv:2602.05298, AdamW baseline"
-    certainty: ClassVar[str] = "default in the authors' scripts; how it was tuned is unverified"
-    built_from: ClassVar[tuple[str, ...]] = ("2602.05298",)
-    fitted_on: ClassVar[str] = "language models at 20 tokens per parameter, 2 % warm-up, cosine to 10 %"
-    fitted_schedule_mean: ClassVar[float | None] = 0.549
-    num_params_kind: ClassVar[str | None] = "total"
-    spread: ClassVar[float] = 2.0
-    spread_outside: ClassVar[float] = 3.0
+    name = "adana"
+    title = "omega over the run"
+    formula = "lr * λ = 4 / total_steps"
+    source = "ADANA 2026, arXiv:2602.05298, AdamW baseline"
+    certainty = "default in the authors' scripts; how it was tuned is unverified"
+    built_from = ("2602.05298",)
+    fitted_on = "language models at 20 tokens per parameter, 2 % warm-up, cosine to 10 %"
+    fitted_schedule_mean = 0.549
+    num_params_kind = "total"
+    spread = 2.0
+    spread_outside = 3.0
 
     omega: float = 4.0
-    tokens_per_param_fitted: ClassVar[Bounds] = Bounds(18, 22)
+    tokens_per_param_fitted = Bounds(18, 22)
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """One over omega of the run."""
@@ -52,7 +52,7 @@ class Adana(RunFraction):
         """Tokens per parameter far from 20, or samples."""
         return [
             *self.tokens_per_param_fitted.describe_outside(tokens_per_param(self.name, run), "tokens per parameter"),
-            *(["samples are not tokens"] if run.unit != "tokens" else []),
+            *other_unit(run, "tokens"),
         ]
 
     def fit(self, optima: Sequence[Optimum]) -> Self:

@@ -1,9 +1,9 @@
 """Complete(d)P in batch and duration: lr and λ move together, the timescale stays a fraction of the run (arXiv:2512.22382)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from adamw_scale.errors import MissingInputError
+from adamw_scale.rules.rule import other_unit
 from adamw_scale.rules.run_fraction import RunFraction
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory.batch_scaling import completed_p
@@ -25,14 +25,14 @@ class CompleteDP(RunFraction):
     Source: Complete(d)P 2025, arXiv:2512.22382, table 1.
     """
 
-    name: ClassVar[str] = "complete-d-p"
-    title: ClassVar[str] = "lr and λ carried along batch and duration"
-    formula: ClassVar[str] = "tau_run = that of --reference; lr, λ ~ sqrt(m_B / m_D)"
-    source: ClassVar[str] = "Complete(d)P 2025, arXiv:2512.22382, table 1"
-    certainty: ClassVar[str] = "published, carries a tuned run to another"
-    built_from: ClassVar[tuple[str, ...]] = ("2512.22382",)
-    fitted_on: ClassVar[str] = "language models of 50M–7.2B, RedPajama, cosine, batch 1/8 to 4 times"
-    fitted_schedule_mean: ClassVar[float | None] = None
+    name = "complete-d-p"
+    title = "lr and λ carried along batch and duration"
+    formula = "tau_run = that of --reference; lr, λ ~ sqrt(m_B / m_D)"
+    source = "Complete(d)P 2025, arXiv:2512.22382, table 1"
+    certainty = "published, carries a tuned run to another"
+    built_from = ("2512.22382",)
+    fitted_on = "language models of 50M–7.2B, RedPajama, cosine, batch 1/8 to 4 times"
+    fitted_schedule_mean = None
 
     tau_run: float = 0.0
 
@@ -46,7 +46,7 @@ class CompleteDP(RunFraction):
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Samples, or many passes over the data."""
-        return ["samples are not tokens"] if run.unit != "tokens" else []
+        return other_unit(run, "tokens")
 
     def transferred_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
         """The reference's times sqrt(m_B / m_D)."""

@@ -1,18 +1,18 @@
 """Wang & Aitchison's rule: the timescale in epochs stays put (arXiv:2405.13698)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import Self
 
-from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean
+from adamw_scale.rules.rule import Bounds, CalibratableRule, geometric_mean, other_unit
 from adamw_scale.spec.measurement import Optimum
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
-class ConstantTauEpoch(KeepsLr):
+class ConstantTauEpoch(CalibratableRule):
     """tau_epoch = constant over model and data size, at a fixed number of epochs.
 
     Use it when: an optimum in epochs is known for this kind of training (from a calibration).
@@ -26,27 +26,22 @@ class ConstantTauEpoch(KeepsLr):
     Source: Wang & Aitchison 2024, arXiv:2405.13698, figure 2.
     """
 
-    name: ClassVar[str] = "constant-tau-epoch"
-    title: ClassVar[str] = "constant timescale in epochs"
-    formula: ClassVar[str] = "tau_epoch = 1.45"
-    source: ClassVar[str] = "Wang & Aitchison 2024, arXiv:2405.13698"
-    certainty: ClassVar[str] = "published claim; constant read off one figure"
-    built_from: ClassVar[tuple[str, ...]] = ("2405.13698",)
-    fitted_on: ClassVar[str] = "a 124M language model, 4 epochs, cosine to 10 %"
-    fitted_schedule_mean: ClassVar[float | None] = 0.55
-    fitted_parametrization: ClassVar[str | None] = None
-    num_params_kind: ClassVar[str | None] = None
-    num_params_fitted: ClassVar[Bounds | None] = None
-    spread: ClassVar[float] = 2.0
-    spread_outside: ClassVar[float] = 3.0
+    name = "constant-tau-epoch"
+    title = "constant timescale in epochs"
+    formula = "tau_epoch = 1.45"
+    source = "Wang & Aitchison 2024, arXiv:2405.13698"
+    certainty = "published claim; constant read off one figure"
+    built_from = ("2405.13698",)
+    fitted_on = "a 124M language model, 4 epochs, cosine to 10 %"
+    fitted_schedule_mean = 0.55
     # Byte-level GPTs and MLPs of 33k-470k parameters, 2 to 6 seeds: data x4 -0.6, epochs x4 -0.2 to -1.2, batch x2 at
     # the same lr +1, width x4 with lr/4 -0.3 to +1.2, lr x4 -1 to -2.7 octaves of the timescale in epochs.
-    drift: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    drift = MappingProxyType(
         {"data set": (-0.6, 0.0), "epochs": (-1.2, 0.2), "batch": (0.0, 2.0), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
     )
 
     tau_epoch: float = 1.45
-    epochs_fitted: ClassVar[Bounds] = Bounds(3, 6)
+    epochs_fitted = Bounds(3, 6)
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """The constant number of epochs."""
@@ -60,7 +55,7 @@ class ConstantTauEpoch(KeepsLr):
         """Another number of epochs than the constant was measured at, or another kind of data."""
         return [
             *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
-            *(["samples are not tokens"] if run.unit != "tokens" else []),
+            *other_unit(run, "tokens"),
         ]
 
     def fit(self, optima: Sequence[Optimum]) -> Self:

@@ -1,18 +1,18 @@
 """The value everybody copies, as a baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import Self
 
-from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean
+from adamw_scale.rules.rule import CalibratableRule, geometric_mean
 from adamw_scale.spec.measurement import Optimum
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory.timescale import tau_iter
 
 
 @dataclass(frozen=True)
-class Fixed(KeepsLr):
+class Fixed(CalibratableRule):
     """λ = 0.1 in pretraining, 0.01 in finetuning, whatever the run.
 
     Use it when: a baseline is wanted. Do not use it when: an answer is; the timescale this gives is
@@ -24,22 +24,16 @@ class Fixed(KeepsLr):
     Source: public recipes and configs; no paper recommends it.
     """
 
-    name: ClassVar[str] = "fixed"
-    title: ClassVar[str] = "the value everybody copies"
-    formula: ClassVar[str] = "λ = 0.1, finetuning λ = 0.01"
-    source: ClassVar[str] = "practice of public recipes, untuned"
-    certainty: ClassVar[str] = "practice, not an optimum"
-    built_from: ClassVar[tuple[str, ...]] = ()
-    fitted_on: ClassVar[str] = "nothing was fitted"
-    fitted_schedule_mean: ClassVar[float | None] = None
-    fitted_parametrization: ClassVar[str | None] = None
-    num_params_kind: ClassVar[str | None] = None
-    num_params_fitted: ClassVar[Bounds | None] = None
-    spread: ClassVar[float] = 10.0
-    spread_outside: ClassVar[float] = 10.0
+    name = "fixed"
+    title = "the value everybody copies"
+    formula = "λ = 0.1, finetuning λ = 0.01"
+    source = "practice of public recipes, untuned"
+    certainty = "practice, not an optimum"
+    spread = 10.0
+    spread_outside = 10.0
 
     # With λ kept, the optimum moves by what tau in epochs does, and an octave per factor 2 in steps per epoch.
-    drift: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    drift = MappingProxyType(
         {"data set": (0.0, 2.0), "epochs": (-1.2, 0.2), "batch": (-2.0, 0.0), "width": (-0.3, 1.25), "lr": (-2.7, 2.0)}
     )
 

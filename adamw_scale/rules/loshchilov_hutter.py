@@ -1,19 +1,19 @@
 """Normalized weight decay of the AdamW paper (arXiv:1711.05101)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import Self
 
-from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean
+from adamw_scale.rules.rule import Bounds, CalibratableRule, geometric_mean, other_unit
 from adamw_scale.spec.measurement import Optimum
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
-class LoshchilovHutter(KeepsLr):
+class LoshchilovHutter(CalibratableRule):
     """lr*λ = normalized_weight_decay / sqrt(steps), so tau_iter = sqrt(steps) / normalized_weight_decay.
 
     steps are those of the run, or with warm restarts (AdamWR) those of its last cycle, as the paper takes
@@ -29,26 +29,22 @@ class LoshchilovHutter(KeepsLr):
     Source: Loshchilov & Hutter 2019, arXiv:1711.05101, appendix B.1.
     """
 
-    name: ClassVar[str] = "loshchilov-hutter"
-    title: ClassVar[str] = "normalized weight decay"
-    formula: ClassVar[str] = "lr * λ = 0.025 / sqrt(steps), of the last restart"
-    source: ClassVar[str] = "Loshchilov & Hutter 2019, arXiv:1711.05101"
-    certainty: ClassVar[str] = "published suggestion, few experiments"
-    built_from: ClassVar[tuple[str, ...]] = ("1711.05101",)
-    fitted_on: ClassVar[str] = "CIFAR-10 and ImageNet32, 100–1800 epochs, cosine to zero"
-    fitted_schedule_mean: ClassVar[float | None] = 0.5
-    fitted_parametrization: ClassVar[str | None] = None
-    num_params_kind: ClassVar[str | None] = None
-    num_params_fitted: ClassVar[Bounds | None] = None
-    spread: ClassVar[float] = 2.0
-    spread_outside: ClassVar[float] = 4.0
+    name = "loshchilov-hutter"
+    title = "normalized weight decay"
+    formula = "lr * λ = 0.025 / sqrt(steps), of the last restart"
+    source = "Loshchilov & Hutter 2019, arXiv:1711.05101"
+    certainty = "published suggestion, few experiments"
+    built_from = ("1711.05101",)
+    fitted_on = "CIFAR-10 and ImageNet32, 100–1800 epochs, cosine to zero"
+    fitted_schedule_mean = 0.5
+    spread_outside = 4.0
     # Those of run-fraction, less the octave per factor 4 in steps that the square root takes; widened by as much.
-    drift: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    drift = MappingProxyType(
         {"data set": (-0.6, 1.0), "epochs": (-2.2, 1.0), "batch": (-1.0, 2.0), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
     )
 
     normalized_weight_decay: float = 0.025
-    epochs_fitted: ClassVar[Bounds] = Bounds(100, 1800)
+    epochs_fitted = Bounds(100, 1800)
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """The square root of the number of steps, over the normalized decay."""
@@ -62,7 +58,7 @@ class LoshchilovHutter(KeepsLr):
         """Fewer epochs than the paper's, or a language model."""
         return [
             *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
-            *(["language models are not image models"] if run.unit == "tokens" else []),
+            *other_unit(run, "samples"),
         ]
 
     def fit(self, optima: Sequence[Optimum]) -> Self:

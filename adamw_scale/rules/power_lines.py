@@ -1,17 +1,17 @@
 """Power Lines: the timescale as a power law of tokens per parameter (arXiv:2505.13738)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import Self
 
-from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean, tokens_per_param
+from adamw_scale.rules.rule import Bounds, CalibratableRule, geometric_mean, other_unit, tokens_per_param
 from adamw_scale.spec.measurement import Optimum
 from adamw_scale.spec.run import Timescale, TrainingRun
 
 
 @dataclass(frozen=True)
-class PowerLines(KeepsLr):
+class PowerLines(CalibratableRule):
     """tau_run = coefficient * tokens_per_param ** exponent, at most 1.
 
     Use it when: pretraining a language model in one or two passes at 20 to 1280 tokens per parameter.
@@ -27,30 +27,29 @@ class PowerLines(KeepsLr):
     Source: Bergsma et al. 2025, arXiv:2505.13738, equations 2 to 4.
     """
 
-    name: ClassVar[str] = "power-lines"
-    title: ClassVar[str] = "power law in tokens per parameter"
-    formula: ClassVar[str] = "tau_run = 1.084 * (tokens / param)^-0.527"
-    source: ClassVar[str] = "Bergsma et al. 2025, arXiv:2505.13738"
-    certainty: ClassVar[str] = "published law, decay tuned"
-    built_from: ClassVar[tuple[str, ...]] = ("2505.13738",)
-    fitted_on: ClassVar[str] = "GPT-2-like models of 111M–3.3B, SlimPajama, muP, linear decay to zero"
-    fitted_schedule_mean: ClassVar[float | None] = 0.5
-    fitted_parametrization: ClassVar[str | None] = "mup"
-    num_params_kind: ClassVar[str | None] = "total"
-    num_params_fitted: ClassVar[Bounds | None] = Bounds(111e6, 3.3e9)
-    spread: ClassVar[float] = 2.2
-    spread_outside: ClassVar[float] = 3.0
+    name = "power-lines"
+    title = "power law in tokens per parameter"
+    formula = "tau_run = 1.084 * (tokens / param)^-0.527"
+    source = "Bergsma et al. 2025, arXiv:2505.13738"
+    certainty = "published law, decay tuned"
+    built_from = ("2505.13738",)
+    fitted_on = "GPT-2-like models of 111M–3.3B, SlimPajama, muP, linear decay to zero"
+    fitted_schedule_mean = 0.5
+    fitted_parametrization = "mup"
+    num_params_kind = "total"
+    num_params_fitted = Bounds(111e6, 3.3e9)
+    spread = 2.2
     # Data: the published exponents, 0 (2405.13698) to -0.58 (2503.04715), against -0.527. Batch: judgement. The rest as
     # for constant-tau-epoch.
-    drift: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    drift = MappingProxyType(
         {"data set": (-0.1, 1.1), "epochs": (-0.1, 1.1), "batch": (-0.5, 0.5), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
     )
 
     coefficient: float = 1.084
     exponent: float = -0.527
     max_tau_run: float = 1.0
-    tokens_per_param_fitted: ClassVar[Bounds] = Bounds(20, 1280)
-    epochs_fitted: ClassVar[Bounds] = Bounds(0, 2)
+    tokens_per_param_fitted = Bounds(20, 1280)
+    epochs_fitted = Bounds(0, 2)
 
     def tau_run(self, tokens_per_param: float) -> float:
         """The published law, before it is clamped: fraction of the run at a tokens-per-parameter ratio.
@@ -76,7 +75,7 @@ class PowerLines(KeepsLr):
         return [
             *self.tokens_per_param_fitted.describe_outside(tokens_per_param(self.name, run), "tokens per parameter"),
             *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
-            *(["samples are not tokens"] if run.unit != "tokens" else []),
+            *other_unit(run, "tokens"),
         ]
 
     def fit(self, optima: Sequence[Optimum]) -> Self:

@@ -1,15 +1,14 @@
 """Finetuning: bound how much of the pretrained weights decay may remove."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from adamw_scale.rules.rule import Bounds
+from adamw_scale.rules.rule import Rule
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory.timescale import tau_iter, tau_run_for_retention
 
 
 @dataclass(frozen=True)
-class Retention:
+class Retention(Rule):
     """The largest decay up to λ = 0.1 that keeps 99 % of the pretrained weights; a decay in use in that range stays.
 
     Decay pulls toward zero, so in finetuning it erases the pretrained weights: after the run the
@@ -26,19 +25,12 @@ class Retention:
     Source: retention from the EMA form, arXiv:2405.13698; practice from public finetuning configs.
     """
 
-    name: ClassVar[str] = "retention"
-    title: ClassVar[str] = "keep the pretrained weights"
-    formula: ClassVar[str] = "exp(-mean lr * λ * steps) >= 0.99, λ <= 0.1"
-    source: ClassVar[str] = "EMA form of arXiv:2405.13698; practice of public finetuning configs"
-    certainty: ClassVar[str] = "judgement: no published law"
-    built_from: ClassVar[tuple[str, ...]] = ()
-    fitted_on: ClassVar[str] = "nothing was fitted"
-    fitted_schedule_mean: ClassVar[float | None] = None
-    fitted_parametrization: ClassVar[str | None] = None
-    num_params_kind: ClassVar[str | None] = None
-    num_params_fitted: ClassVar[Bounds | None] = None
-    spread: ClassVar[float] = 2.0
-    spread_outside: ClassVar[float] = 2.0
+    name = "retention"
+    title = "keep the pretrained weights"
+    formula = "exp(-mean lr * λ * steps) >= 0.99, λ <= 0.1"
+    source = "EMA form of arXiv:2405.13698; practice of public finetuning configs"
+    certainty = "judgement: no published law"
+    spread_outside = 2.0
 
     retention: float = 0.99
     max_weight_decay: float = 0.1

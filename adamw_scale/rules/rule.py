@@ -1,25 +1,39 @@
 """What every rule is: a frozen value whose fields are its constants."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol, Self
 
 from adamw_scale.errors import MissingInputError
-from adamw_scale.noun import flag
 from adamw_scale.spec.measurement import Optimum
 from adamw_scale.spec.run import Timescale, TrainingRun
 
 QUANTITIES = ("data set", "epochs", "batch", "width", "lr")
+AT_THE_EDGE = 5e-3  # bounds are published to two digits, and steps and batches are rounded
+
+
+class Bounds(NamedTuple):
+    """Closed interval of a quantity inside which a rule was fitted."""
+
+    low: float
+    high: float
+
+    def describe_outside(self, value: float, what: str) -> list[str]:
+        """Empty inside the bounds, else one clause naming the value and the bounds."""
+        if self.low * (1 - AT_THE_EDGE) <= value <= self.high * (1 + AT_THE_EDGE):
+            return []
+        return [f"{what} {value:.3g} is outside {self.low:g}–{self.high:g}"]
 
 
 class Rule(Protocol):
-    """Maps a run to a target timescale, and says where it may be trusted.
+    """Maps a run to a target timescale, and says where it may be trusted; derive from it for the defaults.
 
-    Class attributes describe the law, instance fields hold its constants. `built_from` are the arXiv ids
-    of the trainings behind the constants. `fitted_schedule_mean` is the mean lr multiplier of the schedule behind the constants (None: the rule accounts for the
-    schedule itself); the advisor matches decay mass when a run's schedule has another mean.
-    `num_params_kind` is how the law counts parameters, `num_params_fitted` the sizes behind a law that
-    claims not to depend on size (None: it does not count parameters). `spread` is the factor on
-    either side that the range spans inside the domain.
+    Class attributes describe the law, instance fields hold its constants. `built_from` are the arXiv ids of the
+    trainings behind the constants. `fitted_schedule_mean` is the mean lr multiplier of their schedule (None: the rule
+    accounts for the schedule itself); the advisor matches decay mass when a run's schedule has another mean.
+    `num_params_kind` is how the law counts parameters, `num_params_fitted` the sizes behind a law that claims not to
+    depend on size (None: it does not count parameters). `spread` is the factor on either side that the range spans
+    inside the domain, `spread_outside` outside it.
     """
 
     name: ClassVar[str]
@@ -27,14 +41,14 @@ class Rule(Protocol):
     formula: ClassVar[str]
     source: ClassVar[str]
     certainty: ClassVar[str]
-    built_from: ClassVar[tuple[str, ...]]
-    fitted_on: ClassVar[str]
-    fitted_schedule_mean: ClassVar[float | None]
-    fitted_parametrization: ClassVar[str | None]
-    num_params_kind: ClassVar[str | None]
-    num_params_fitted: ClassVar["Bounds | None"]
-    spread: ClassVar[float]
-    spread_outside: ClassVar[float]
+    built_from: ClassVar[tuple[str, ...]] = ()
+    fitted_on: ClassVar[str] = "nothing was fitted"
+    fitted_schedule_mean: ClassVar[float | None] = None
+    fitted_parametrization: ClassVar[str | None] = None
+    num_params_kind: ClassVar[str | None] = None
+    num_params_fitted: ClassVar[Bounds | None] = None
+    spread: ClassVar[float] = 2.0
+    spread_outside: ClassVar[float] = 3.0
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """The timescale this rule asks for; MissingInputError if the run lacks an input."""
@@ -63,56 +77,29 @@ class CalibratableRule(Rule, Protocol):
         ...
 
     def transferred_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
-        """Peak learning rate for a run when the rule carries a tuned reference to it; mostly the reference's."""
-        ...
-
-
-class KeepsLr:
-    """Mix-in of rules that carry a tuned run to another at the same base learning rate."""
-
-    def transferred_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
-        """The reference's."""
+        """Peak learning rate for a run when the rule carries a tuned reference to it: the reference's, if not said otherwise."""
         return reference.lr
 
 
-AT_THE_EDGE = 5e-3  # bounds are published to two digits, and steps and batches are rounded
-
-
-class Bounds(NamedTuple):
-    """Closed interval of a quantity inside which a rule was fitted."""
-
-    low: float
-    high: float
-
-    def describe_outside(self, value: float, what: str) -> list[str]:
-        """Empty inside the bounds, else one clause naming the value and the bounds."""
-        if self.low * (1 - AT_THE_EDGE) <= value <= self.high * (1 + AT_THE_EDGE):
-            return []
-        return [f"{what} {value:.3g} is outside {self.low:g}–{self.high:g}"]
-
-
-def needed(rule: str, run: TrainingRun, field: str) -> float:
-    """The run's value of an optional field that a rule cannot do without.
+def tokens_per_param(rule: str, run: TrainingRun) -> float:
+    """Tokens seen in the whole run per parameter, repeats counted.
 
     Raises:
-        MissingInputError: the run does not give it.
+        MissingInputError: the run does not say how many parameters its model has.
     """
-    value = getattr(run, field)
-    if value is None:
+    if run.tokens_per_param is None:
         raise MissingInputError(
-            f"rule {rule!r} needs {field}, which this run does not give: pass {flag(TrainingRun, field)}"
+            f"rule {rule!r} needs the number of parameters, which this run does not give: pass --params (num_params)"
         )
-    return float(value)
+    return run.tokens_per_param
 
 
-def tokens_per_param(rule: str, run: TrainingRun) -> float:
-    """Tokens seen in the whole run per parameter, repeats counted; MissingInputError without num_params."""
-    return run.total_units / needed(rule, run, "num_params")
+def other_unit(run: TrainingRun, fitted: str) -> list[str]:
+    """A clause for a run whose data are not of the unit that a rule was fitted on; empty for that unit."""
+    unlike = {"tokens": "samples are not tokens", "samples": "language models are not image models"}
+    return [] if run.unit == fitted else [unlike[fitted]]
 
 
 def geometric_mean(values: Sequence[float]) -> float:
     """Geometric mean of positive values."""
-    product = 1.0
-    for value in values:
-        product *= value ** (1.0 / len(values))
-    return product
+    return float(math.prod(value ** (1.0 / len(values)) for value in values))

@@ -1,18 +1,18 @@
 """Many epochs: the timescale is a fixed fraction of the run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar, Self
 
-from adamw_scale.rules.rule import Bounds, KeepsLr, geometric_mean
+from adamw_scale.rules.rule import Bounds, CalibratableRule, geometric_mean, other_unit
 from adamw_scale.spec.measurement import Optimum
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
-class RunFraction(KeepsLr):
+class RunFraction(CalibratableRule):
     """tau_run = 0.05.
 
     Use it when: training on images, speech or the like for ten epochs and more.
@@ -27,26 +27,22 @@ class RunFraction(KeepsLr):
     arXiv:2405.13698 figure 3; AlgoPerf best points 0.025–0.12.
     """
 
-    name: ClassVar[str] = "run-fraction"
-    title: ClassVar[str] = "constant fraction of the run"
-    formula: ClassVar[str] = "tau_run = 0.05"
-    source: ClassVar[str] = "recipes and tuned runs of 32–1800 epochs, among them arXiv:2305.17212 and arXiv:2405.13698"
-    certainty: ClassVar[str] = "judgement over published recipes"
+    name = "run-fraction"
+    title = "constant fraction of the run"
+    formula = "tau_run = 0.05"
+    source = "recipes and tuned runs of 32–1800 epochs, among them arXiv:2305.17212 and arXiv:2405.13698"
+    certainty = "judgement over published recipes"
     built_from: ClassVar[tuple[str, ...]] = ("2305.17212", "2405.13698")
-    fitted_on: ClassVar[str] = "image and speech models, 32–1800 epochs (used from 10 on), cosine to zero"
+    fitted_on = "image and speech models, 32–1800 epochs (used from 10 on), cosine to zero"
     fitted_schedule_mean: ClassVar[float | None] = 0.5
-    fitted_parametrization: ClassVar[str | None] = None
-    num_params_kind: ClassVar[str | None] = None
-    num_params_fitted: ClassVar[Bounds | None] = None
-    spread: ClassVar[float] = 2.0
-    spread_outside: ClassVar[float] = 4.0
+    spread_outside = 4.0
     # The same small trainings as for constant-tau-epoch, in fractions of the run: epochs x4 -2.2 to -3.2 octaves.
-    drift: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    drift = MappingProxyType(
         {"data set": (-0.6, 0.0), "epochs": (-3.2, 0.0), "batch": (0.0, 2.0), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
     )
 
     tau_run: float = 0.05
-    epochs_fitted: ClassVar[Bounds] = Bounds(10, 1800)
+    epochs_fitted = Bounds(10, 1800)
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """The constant fraction of the run."""
@@ -60,7 +56,7 @@ class RunFraction(KeepsLr):
         """Fewer epochs than the recipes, or a language model."""
         return [
             *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
-            *(["language models are not image models"] if run.unit == "tokens" else []),
+            *other_unit(run, "samples"),
         ]
 
     def fit(self, optima: Sequence[Optimum]) -> Self:

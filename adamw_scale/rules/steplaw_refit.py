@@ -1,7 +1,6 @@
 """Power law refitted on the Step Law sweep's public runs: the competitor of Power Lines."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from adamw_scale.rules.power_lines import PowerLines
 from adamw_scale.rules.rule import Bounds
@@ -23,18 +22,18 @@ class StepLawRefit(PowerLines):
     Source: lower envelope of loss against tau over the runs released with arXiv:2503.04715.
     """
 
-    name: ClassVar[str] = "steplaw-refit"
-    title: ClassVar[str] = "power law refitted on the Step Law runs"
-    formula: ClassVar[str] = "tau_run = 1.096 * (tokens / param)^-0.581"
-    source: ClassVar[str] = "refit of the runs released with arXiv:2503.04715"
-    certainty: ClassVar[str] = "unverified: lr and batch tuned at fixed decay, assumed to be 0.1"
-    built_from: ClassVar[tuple[str, ...]] = ("2503.04715",)
-    fitted_on: ClassVar[str] = "dense models of 215M–1.07B, cosine to 1e-5, lr and batch varied"
-    fitted_parametrization: ClassVar[str | None] = "standard"
-    num_params_kind: ClassVar[str | None] = "non-embedding"
-    num_params_fitted: ClassVar[Bounds | None] = Bounds(215e6, 1.07e9)
-    spread: ClassVar[float] = 2.0
+    name = "steplaw-refit"
+    title = "power law refitted on the Step Law runs"
+    formula = "tau_run = 1.096 * (tokens / param)^-0.581"
+    source = "refit of the runs released with arXiv:2503.04715"
+    certainty = "unverified: lr and batch tuned at fixed decay, assumed to be 0.1"
+    built_from = ("2503.04715",)
+    fitted_on = "dense models of 215M–1.07B, cosine to 1e-5, lr and batch varied"
+    fitted_parametrization = "standard"
+    num_params_kind = "non-embedding"
+    num_params_fitted = Bounds(215e6, 1.07e9)
+    spread = 2.0
 
     coefficient: float = 1.096
     exponent: float = -0.581
-    tokens_per_param_fitted: ClassVar[Bounds] = Bounds(19, 466)
+    tokens_per_param_fitted = Bounds(19, 466)

@@ -1,7 +1,6 @@
 """Language models with fewer data than parameters: a constant timescale in epochs, from tuned optima."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from adamw_scale.rules.constant_tau_epoch import ConstantTauEpoch
 from adamw_scale.rules.rule import Bounds
@@ -23,20 +22,20 @@ class TauEpochDataLimited(ConstantTauEpoch):
     Source: Kim et al. 2025, arXiv:2509.14786, released configurations (see `evidence`).
     """
 
-    name: ClassVar[str] = "tau-epoch-data-limited"
-    title: ClassVar[str] = "constant timescale in epochs where data are scarce"
-    formula: ClassVar[str] = "tau_epoch = 0.3"
-    source: ClassVar[str] = "geometric mean of 16 tuned optima of Kim et al. 2025, arXiv:2509.14786"
-    certainty: ClassVar[str] = "measured optima of one laboratory"
-    built_from: ClassVar[tuple[str, ...]] = ("2509.14786",)
-    fitted_on: ClassVar[str] = "language models of 150M–1.4B, 210M–1.7B unique tokens, cosine to zero"
-    fitted_schedule_mean: ClassVar[float | None] = 0.5
-    spread: ClassVar[float] = 2.0
+    name = "tau-epoch-data-limited"
+    title = "constant timescale in epochs where data are scarce"
+    formula = "tau_epoch = 0.3"
+    source = "geometric mean of 16 tuned optima of Kim et al. 2025, arXiv:2509.14786"
+    certainty = "measured optima of one laboratory"
+    built_from = ("2509.14786",)
+    fitted_on = "language models of 150M–1.4B, 210M–1.7B unique tokens, cosine to zero"
+    fitted_schedule_mean = 0.5
+    spread = 2.0
 
     tau_epoch: float = 0.3
-    epochs_fitted: ClassVar[Bounds] = Bounds(8, 64)
-    sizes_fitted: ClassVar[Bounds] = Bounds(150e6, 1.4e9)
-    unique_tokens_per_param_fitted: ClassVar[Bounds] = Bounds(0.15, 11.2)
+    epochs_fitted = Bounds(8, 64)
+    sizes_fitted = Bounds(150e6, 1.4e9)
+    unique_tokens_per_param_fitted = Bounds(0.15, 11.2)
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Epochs, parameters or unique tokens per parameter outside those of the 16 optima."""

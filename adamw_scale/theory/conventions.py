@@ -38,100 +38,91 @@ class Setting(NamedTuple):
     mean_with_own: float | None = None
     aligned: float = 0.5
 
-    def needed(self, name: str, flag: str, kind: str) -> float:
-        """A value that a kind cannot do without.
+    def needed(self, name: str) -> float:
+        """A value that a conversion cannot do without.
 
         Raises:
             MissingInputError: it was not given.
         """
         value = getattr(self, name)
         if value is None:
-            raise MissingInputError(f"a weight decay of kind {kind!r} needs {flag} ({name}) here: pass it")
+            raise MissingInputError(f"this weight decay's unit depends on {FLAGS[name]} ({name}): pass {FLAGS[name]}")
         return float(value)
 
 
-class Kind(NamedTuple):
-    """One meaning of a weight-decay value.
+FLAGS = {
+    "peak_lr": "--lr",
+    "total_steps": "--steps",
+    "mean": "--schedule",
+    "mean_square": "--schedule",
+    "mean_with_own": "--weight-decay-schedule",
+}
 
-    f_t = value * per_unit(setting) * peak_lr * shape(s_t, w_t), so value * per_unit is PyTorch's λ at
-    peak; `mass(setting)` is the mean of the shape over the run.
-    """
+
+class Shape(NamedTuple):
+    """How a decay moves over the run: its multiplier at (s_t, w_t), and the mean of that over the run."""
+
+    at: Callable[[float, float], float]
+    mean: Callable[[Setting], float]
+
+
+FOLLOWS_LR = Shape(lambda s, w: s, lambda setting: setting.needed("mean"))
+FOLLOWS_SQUARE = Shape(lambda s, w: s * s, lambda setting: setting.needed("mean_square"))
+FOLLOWS_LR_AND_OWN = Shape(lambda s, w: s * w, lambda setting: setting.needed("mean_with_own"))
+LEVEL = Shape(lambda s, w: 1.0, lambda setting: 1.0)
+
+
+class Kind(NamedTuple):
+    """One meaning of a weight-decay value: f_t = value * per_unit * peak_lr * shape, so value * per_unit is PyTorch's λ."""
 
     formula: str
     per_unit: Callable[[Setting], float]
-    shape: Callable[[float, float], float]
-    mass: Callable[[Setting], float]
+    shape: Shape
     caution: str = ""
 
 
-def _lr(kind: str) -> Callable[[Setting], float]:
-    return lambda setting: setting.needed("peak_lr", "--lr", kind)
-
-
-def _mean(setting: Setting) -> float:
-    return setting.needed("mean", "--schedule", "scheduled")
-
-
-def _mean_square(setting: Setting) -> float:
-    return setting.needed("mean_square", "--schedule", "corrected")
-
-
-def _per_root_steps(setting: Setting) -> float:
-    return 1 / (_lr("normalized")(setting) * math.sqrt(setting.needed("total_steps", "--steps", "normalized")))
-
-
-FIXED_CAUTION = (
-    "this decay follows no schedule: it acts fully while the learning rate warms up and after it has fallen, so one value "
-    "can match either the decay at peak lr or its sum over the run"
-)
-CORRECTED_CAUTION = (
-    "this decay falls with the square of the learning rate, so one value matches it at peak lr or in sum"
-)
-
+CORRECTED = "this decay falls with the square of the learning rate, so one value matches it at peak lr or in sum"
 KINDS: dict[str, Kind] = {
-    "pytorch": Kind("lr_t * value", lambda setting: 1.0, lambda s, w: s, _mean),
-    "independent": Kind(
-        "lr_t / peak_lr * value", lambda setting: 1 / _lr("independent")(setting), lambda s, w: s, _mean
-    ),
+    "pytorch": Kind("lr_t * value", lambda setting: 1.0, FOLLOWS_LR),
+    "independent": Kind("lr_t / peak_lr * value", lambda setting: 1 / setting.needed("peak_lr"), FOLLOWS_LR),
     "fixed": Kind(
         "value",
-        lambda setting: 1 / _lr("fixed")(setting),
-        lambda s, w: 1.0,
-        lambda setting: 1.0,
-        FIXED_CAUTION,
+        lambda setting: 1 / setting.needed("peak_lr"),
+        LEVEL,
+        "this decay follows no schedule: it acts fully while the learning rate warms up and after it has fallen, so one "
+        "value can match either the decay at peak lr or its sum over the run",
     ),
-    "normalized": Kind("lr_t / peak_lr * value / sqrt(steps)", _per_root_steps, lambda s, w: s, _mean),
-    "corrected": Kind(
-        "lr_t^2 / peak_lr * value", lambda setting: 1.0, lambda s, w: s * s, _mean_square, CORRECTED_CAUTION
+    "normalized": Kind(
+        "lr_t / peak_lr * value / sqrt(steps)",
+        lambda setting: 1 / (setting.needed("peak_lr") * math.sqrt(setting.needed("total_steps"))),
+        FOLLOWS_LR,
     ),
-    "squared": Kind("lr_t^2 * value", _lr("squared"), lambda s, w: s * s, _mean_square, CORRECTED_CAUTION),
+    "corrected": Kind("lr_t^2 / peak_lr * value", lambda setting: 1.0, FOLLOWS_SQUARE, CORRECTED),
+    "squared": Kind("lr_t^2 * value", lambda setting: setting.needed("peak_lr"), FOLLOWS_SQUARE, CORRECTED),
     "scheduled": Kind(
         "lr_t * value_t",
         lambda setting: 1.0,
-        lambda s, w: s * w,
-        lambda setting: setting.needed("mean_with_own", "--weight-decay-schedule", "scheduled"),
+        FOLLOWS_LR_AND_OWN,
         "the value has a schedule of its own, so one number matches it where it is highest or in sum",
     ),
     "cautious": Kind(
         "lr_t * value where update and weight have the same sign, else 0",
         lambda setting: setting.aligned,
-        lambda s, w: s,
-        _mean,
+        FOLLOWS_LR,
         "this decay skips weights whose update has the other sign; the share it acts on is assumed, not known (--aligned)",
     ),
     "cautious-scheduled": Kind(
         "lr_t * value_t where update and weight have the same sign, else 0",
         lambda setting: setting.aligned,
-        lambda s, w: s * w,
-        lambda setting: setting.needed("mean_with_own", "--weight-decay-schedule", "cautious-scheduled"),
+        FOLLOWS_LR_AND_OWN,
         "this decay skips weights whose update has the other sign, and has a schedule of its own",
     ),
 }
 L2 = "l2"
 L2_FORMULA = "gradient + value * weight"
 L2_REASON = (
-    "it is added to the gradient, which Adam then divides by the gradient's own size: how much it shrinks a weight depends "
-    "on that weight's gradients, so no decoupled weight decay does the same"
+    "it is added to the gradient, which Adam then divides by the gradient's own size: how much it shrinks a weight "
+    "depends on that weight's gradients, so no decoupled weight decay does the same"
 )
 
 
@@ -240,7 +231,7 @@ def decay_per_step(name: str, value: float, setting: Setting, s: float, w: float
         5e-05
     """
     kind = kind_of(name)
-    return value * kind.per_unit(setting) * setting.needed("peak_lr", "--lr", name) * kind.shape(s, w)
+    return value * kind.per_unit(setting) * setting.needed("peak_lr") * kind.shape.at(s, w)
 
 
 def to_pytorch(name: str, value: float, setting: Setting, match: str = "peak") -> float:
@@ -250,23 +241,22 @@ def to_pytorch(name: str, value: float, setting: Setting, match: str = "peak") -
         >>> to_pytorch("big-vision", 1e-4, Setting(peak_lr=1e-3))
         0.1
     """
-    kind = kind_of(name)
-    return value * kind.per_unit(setting) * _mass_ratio(kind, setting, match)
+    return value * _pytorch_per_unit(kind_of(name), setting, match)
 
 
 def from_pytorch(name: str, weight_decay: float, setting: Setting, match: str = "peak") -> float:
     """The value in a convention for PyTorch's λ; the inverse of `to_pytorch`."""
-    kind = kind_of(name)
-    return weight_decay / (kind.per_unit(setting) * _mass_ratio(kind, setting, match))
+    return weight_decay / _pytorch_per_unit(kind_of(name), setting, match)
 
 
 def follows_lr(name: str) -> bool:
     """Whether the decay is proportional to the scheduled lr, so that "peak" and "mass" agree."""
-    return kind_of(name).mass is _mean
+    return kind_of(name).shape is FOLLOWS_LR
 
 
-def _mass_ratio(kind: Kind, setting: Setting, match: str) -> float:
-    """Sum over the run relative to a PyTorch decay that is equal at peak."""
+def _pytorch_per_unit(kind: Kind, setting: Setting, match: str) -> float:
     if match not in MATCHES:
         raise UnknownNameError("match", match, MATCHES)
-    return 1.0 if match == "peak" or kind.mass is _mean else kind.mass(setting) / _mean(setting)
+    if match == "peak" or kind.shape is FOLLOWS_LR:
+        return kind.per_unit(setting)
+    return kind.per_unit(setting) * (kind.shape.mean(setting) / FOLLOWS_LR.mean(setting))
