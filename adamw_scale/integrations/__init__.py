@@ -1,12 +1,12 @@
 """For training loops: what a recommendation asks for, and whether the real optimizer does it.
 
-    param_groups.py   a model and a recommendation -> parameter groups for torch.optim.AdamW
-    measuring.py      a real optimizer -> how much each step really removes from one tensor of each group
-    planned.py        what the recommendation plans for a group, step by step
-    checks.py         what may be wrong, as cautions
-    monitor.py        that beside the plan: decay, timescale, retention, size of the weights, and what is wrong
-    huggingface.py    the monitor as a callback of transformers' Trainer
-    lightning.py      the monitor as a Lightning callback
+    groups.py        a model and a recommendation -> parameter groups for torch.optim.AdamW
+    measuring.py     a real optimizer -> how much each step really removes from one tensor of each group
+    advised.py       what a recommendation advises for a group, step by step
+    checks.py        measured and advised -> cautions: what may be wrong
+    monitor.py       all of it at every step: decay, timescale, retention, size of the weights, and what may be wrong
+    huggingface.py   the monitor as a callback of transformers' Trainer
+    lightning.py     the monitor as a Lightning callback
 
 `huggingface` and `lightning` are imported by name, so that neither library is needed for the rest:
 

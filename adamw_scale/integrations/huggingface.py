@@ -16,11 +16,11 @@ class TimescaleCallback(TrainerCallback):
         trainer = Trainer(...)
         TimescaleCallback(advice).watch(trainer)
 
-    `watch` puts it before the reporters (TensorBoard, Weights & Biases, ...), so that they get the readings too. Passed in
-    `callbacks=` it comes after them, and the readings are in `trainer.state.log_history` only.
+    `watch` puts it before the reporters (TensorBoard, Weights & Biases, ...), so that they get the readings too. Passed
+    in `callbacks=` it comes after them, and the readings are in `trainer.state.log_history` only.
 
     Args:
-        plan: What `recommend` answered; None to watch without a plan.
+        plan: What `recommend` answered; None to watch without advice.
         options: Further arguments of `TimescaleMonitor`.
     """
 

@@ -17,7 +17,7 @@ class TimescaleCallback(pl.Callback):
     What has been added up is kept in Lightning's checkpoints.
 
     Args:
-        plan: What `recommend` answered; None to watch without a plan.
+        plan: What `recommend` answered; None to watch without advice.
         options: Further arguments of `TimescaleMonitor`.
 
     Raises:
@@ -33,7 +33,8 @@ class TimescaleCallback(pl.Callback):
         """The optimizer is there: follow it."""
         if len(trainer.optimizers) != 1:
             raise SpecError(
-                f"the module has {len(trainer.optimizers)} optimizers: make a TimescaleMonitor for each that you want to watch"
+                f"the module has {len(trainer.optimizers)} optimizers: make a TimescaleMonitor for each that you want "
+                "to watch"
             )
         self.monitor = TimescaleMonitor(trainer.optimizers[0], self.plan, **self.options)
         if self._stored is not None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 ELEMENTS = 4096  # of a tensor that are looked at: more tell no more
-STATE = ("exp_avg", "exp_avg_sq", "step")
+ADAM_STATE = ("exp_avg", "exp_avg_sq", "step")
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Removed:
 
     @property
     def total(self) -> float:
-        """Of both."""
+        """By the optimizer and by somebody else together."""
         return self.by_optimizer + self.outside
 
 
 class Sentinel:
-    """Watches one tensor of a parameter group."""
+    """Watches one tensor of a parameter group: call `before` and `after` around the optimizer's step."""
 
     def __init__(self, group: dict[str, Any]) -> None:
         self.group = group
@@ -43,20 +43,20 @@ class Sentinel:
         self._after: Tensor | None = None
 
     def before(self) -> None:
-        """Just before the optimizer's step."""
+        """Keep the weights as they are before a step; at the first, choose whose."""
         if self._parameter is None:
-            self._parameter = _telling([p for p in self.group["params"] if p not in self._silent])
+            self._parameter = _largest([p for p in self.group["params"] if p not in self._silent])
         if self._parameter is not None:
             self._before = _part(self._parameter)
 
-    def after(self, optimizer: torch.optim.Optimizer, *, goes_on: bool) -> Removed | None:
-        """Just after it; None where the state tells nothing, such as of another kind of optimizer.
+    def after(self, optimizer: torch.optim.Optimizer, *, next_too: bool) -> Removed | None:
+        """What the step removed; None where the state does not tell, as that of another kind of optimizer.
 
-        Where it goes on, the next step is looked at too, and with it what happens until then.
+        Where the next step is watched too, it also tells what somebody else removes until then.
         """
         parameter, before = self._parameter, self._before
         state = optimizer.state.get(parameter, {}) if parameter is not None else {}
-        if parameter is None or before is None or not all(name in state for name in STATE):
+        if parameter is None or before is None or not all(name in state for name in ADAM_STATE):
             if parameter is not None:  # not trained, or not by Adam: another may tell
                 self._silent.add(parameter)
             self._parameter = None
@@ -70,16 +70,16 @@ class Sentinel:
         norm = float(before @ before)
         if norm == 0:
             return None
-        last, self._after = self._after, after if goes_on else None
+        last, self._after = self._after, after if next_too else None
         rounding = torch.finfo(parameter.dtype).eps * norm**-0.5 * float((before**4).sum() / norm) ** 0.5
         return Removed(
             by_optimizer=float(before @ (before - after - lr * mean / size)) / norm,
-            outside=_shrunk(last, before),
+            outside=_shrinkage(last, before),
             resolution=rounding,
         )
 
 
-def _telling(parameters: list[Tensor]) -> Tensor | None:
+def _largest(parameters: list[Tensor]) -> Tensor | None:
     """The largest tensor that is not all zeros: it tells most exactly, and of every one only a part is read."""
     return max(parameters, key=lambda p: (bool(p.detach().any()), p.numel()), default=None)
 
@@ -89,7 +89,7 @@ def _part(tensor: Tensor) -> Tensor:
     return tensor.detach().reshape(-1)[:ELEMENTS].double().clone()
 
 
-def _shrunk(last: Tensor | None, now: Tensor) -> float:
+def _shrinkage(last: Tensor | None, now: Tensor) -> float:
     """By how much all weights shrank alike since they were last seen; 0 where they changed in another way."""
     if last is None or torch.equal(last, now):
         return 0.0

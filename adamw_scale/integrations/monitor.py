@@ -1,4 +1,4 @@
-"""What the real optimizer does to the weights, step by step, beside what was planned."""
+"""What the real optimizer does to the weights, step by step, beside what was advised."""
 
 import logging
 import math
@@ -11,21 +11,21 @@ from torch import Tensor
 
 from adamw_scale.errors import SpecError
 from adamw_scale.integrations import checks
+from adamw_scale.integrations.advised import Advised
 from adamw_scale.integrations.checks import L2
 from adamw_scale.integrations.measuring import Removed, Sentinel
-from adamw_scale.integrations.planned import Planned
 from adamw_scale.spec.advice import Caution, Recommendation
 from adamw_scale.theory import conventions
 from adamw_scale.theory.parametrizations import HIDDEN, NORM_AND_BIAS
 
 # Class of an optimizer -> the convention of its weight_decay. Others are read as PyTorch's, and measured.
-KNOWN = {"DecoupledAdamW": "composer", "DecoupledLionW": "composer"}
+CONVENTIONS = {"DecoupledAdamW": "composer", "DecoupledLionW": "composer"}
 logger = logging.getLogger("adamw_scale.integrations")
-FIRST = 3  # steps that are all measured, whatever `every` is
+FIRST_STEPS = 3  # are all measured, whatever `every` is
 
 
 def log_caution(caution: Caution) -> None:
-    """One line of a warning in the log of adamw_scale.integrations."""
+    """Write a caution as one warning into the log of adamw_scale.integrations."""
     logger.warning("adamw_scale %s: %s. %s", caution.code, caution.message, caution.fix)
 
 
@@ -33,11 +33,12 @@ def log_caution(caution: Caution) -> None:
 class GroupReading:
     """One parameter group after a step.
 
-    `decay` is the share of a weight that the optimizer's fields say went in this step, lr * λ; `planned` what the plan
-    has there; `measured` what really went, where that was looked at. `decay_sum` adds `decay` up from the first step, and
-    `retention` is what it left of the initial weights. `rms` is the root mean square of the group's weights, and
-    `equilibrium_rms` where it settles at this step's learning rate and decay: sqrt(lr / (2 λ)) (arXiv:2305.17212). The
-    timescale is that of this step, 1 / decay; none where nothing decays. Epochs and shares of the run need a plan.
+    `decay` is the share of a weight that the optimizer's fields say went in this step, lr * λ; `planned` what the
+    recommendation has there; `measured` what really went, where that was looked at. `decay_sum` adds `decay` up from
+    the first step, and `retention` is what it left of the initial weights. `rms` is the root mean square of the group's
+    weights, and `equilibrium_rms` where it settles at this step's learning rate and decay: sqrt(lr / (2 λ))
+    (arXiv:2305.17212). The timescale is that of this step, 1 / decay; none where nothing decays. Epochs and shares of
+    the run are known where there is a recommendation.
     """
 
     group: str
@@ -61,7 +62,7 @@ class _Watched:
     name: str
     group: dict[str, Any]
     sentinel: Sentinel
-    plan: Planned | None
+    advised: Advised | None
     weight_decay: float  # as it was set
     lr: float = 0.0
     decay: float = 0.0
@@ -80,7 +81,7 @@ class TimescaleMonitor:
 
     Args:
         optimizer: A torch optimizer; wrappers that hold one as `.optimizer` are looked through.
-        plan: What `recommend` answered. Without it, only what needs no plan is checked.
+        plan: What `recommend` answered. Without it, only what needs no recommendation is checked.
         convention: What the optimizer's weight_decay means, a name from `adamw-scale list conventions`. By default that
             of its class, where it is known, else PyTorch's.
         every: Steps between measurements, at least 1.
@@ -107,7 +108,9 @@ class TimescaleMonitor:
         self._watched = [self._watch(i, group) for i, group in enumerate(self.optimizer.param_groups)]
         for watched in self._watched:
             name = type(self.optimizer).__name__
-            self._say(watched.name, checks.of_group(watched.name, watched.group, name, self.convention, watched.plan))
+            self._say(
+                watched.name, checks.of_group(watched.name, watched.group, name, self.convention, watched.advised)
+            )
         self._hooks = (
             self.optimizer.register_step_pre_hook(self._before),
             self.optimizer.register_step_post_hook(self._after),
@@ -142,13 +145,13 @@ class TimescaleMonitor:
             watched.decay_sum, watched.log_retention = map(float, state["groups"].get(watched.name, (0.0, 0.0)))
 
     def _watch(self, number: int, group: dict[str, Any]) -> _Watched:
-        """A group, with the planned group of its name; without a name, with the plan of what decays or does not."""
+        """A group, with what is advised for the group of its name; without a name, for what decays or does not."""
         decay = float(group.get("weight_decay", 0.0))
         name = str(group.get("name") or f"{'decayed' if decay else 'undecayed'}-{number}")
         groups = {each.group: each for each in self.plan.param_groups} if self.plan else {}
-        planned = groups.get(name) or groups.get(HIDDEN if decay else NORM_AND_BIAS)
-        plan = Planned(self.plan.run, planned) if self.plan and planned else None
-        return _Watched(name, group, Sentinel(group), plan, decay)
+        own = groups.get(name) or groups.get(HIDDEN if decay else NORM_AND_BIAS)
+        advised = Advised(self.plan.run, own) if self.plan and own else None
+        return _Watched(name, group, Sentinel(group), advised, decay)
 
     def _before(self, *_: object) -> None:
         if self._looks_at(self.steps):
@@ -156,28 +159,28 @@ class TimescaleMonitor:
                 watched.sentinel.before()
 
     def _after(self, *_: object) -> None:
-        looks, goes_on = self._looks_at(self.steps), self._looks_at(self.steps + 1)
+        looks, next_too = self._looks_at(self.steps), self._looks_at(self.steps + 1)
         for watched in self._watched:
             watched.lr = float(watched.group["lr"])
             watched.decay = self._decay(watched)
             watched.decay_sum += watched.decay
             watched.log_retention += math.log1p(-min(watched.decay, 1 - 1e-12))
-            watched.removed = watched.sentinel.after(self.optimizer, goes_on=goes_on) if looks else None
+            watched.removed = watched.sentinel.after(self.optimizer, next_too=next_too) if looks else None
             watched.rms = _rms(watched.group["params"]) if looks else watched.rms
             self._check(watched)
         self.steps += 1
 
     def _looks_at(self, step: int) -> bool:
         """Two steps in a row tell what goes on between them."""
-        return step < FIRST or step % self.every < 2
+        return step < FIRST_STEPS or step % self.every < 2
 
     def _check(self, watched: _Watched) -> None:
         now = float(watched.group.get("weight_decay", 0.0))
         if self.plan is None or self.plan.run.weight_decay_schedule == "constant":
-            self._say(watched.name, checks.of_fields(watched.name, self.steps, watched.weight_decay, now))
+            self._say(watched.name, checks.of_weight_decay(watched.name, self.steps, watched.weight_decay, now))
             watched.weight_decay = now
-        if watched.plan is not None:
-            self._say(f"{watched.name} lr", checks.of_lr(watched.name, self.steps, watched.lr, watched.plan))
+        if watched.advised is not None:
+            self._say(f"{watched.name} lr", checks.of_lr(watched.name, self.steps, watched.lr, watched.advised))
         if watched.removed is not None:
             found = checks.of_measured(watched.name, watched.decay, watched.removed, self.convention)
             self._say(watched.name, found)
@@ -187,7 +190,7 @@ class TimescaleMonitor:
         if self.convention == L2:
             return 0.0
         group = watched.group
-        peak = float(group.get("initial_lr") or (watched.plan.group.peak_lr if watched.plan else group["lr"]))
+        peak = float(group.get("initial_lr") or (watched.advised.group.peak_lr if watched.advised else group["lr"]))
         setting = conventions.Setting(peak_lr=peak, total_steps=self.plan.run.total_steps if self.plan else None)
         value, share = float(group.get("weight_decay", 0.0)), watched.lr / peak if peak else 0.0
         return conventions.decay_per_step(self.convention, value, setting, share)
@@ -204,7 +207,7 @@ class TimescaleMonitor:
             tau_iters=1 / decay if decay else None,
             tau_epochs=tau.epochs if tau else None,
             tau_run=tau.run if tau else None,
-            planned=watched.plan.decay(self.steps - 1, watched.lr) if watched.plan and self.steps else None,
+            planned=watched.advised.decay(self.steps - 1, watched.lr) if watched.advised and self.steps else None,
             measured=watched.removed.total if watched.removed else None,
             rms=watched.rms,
             equilibrium_rms=watched.lr / math.sqrt(2 * decay) if decay else None,
@@ -224,7 +227,7 @@ def convention_of(optimizer: torch.optim.Optimizer) -> str:
     name = type(optimizer).__name__
     if name == "Adam" and not optimizer.defaults.get("decoupled_weight_decay"):
         return L2
-    return KNOWN.get(name, "pytorch")
+    return CONVENTIONS.get(name, "pytorch")
 
 
 def _innermost(optimizer: Any) -> torch.optim.Optimizer:

@@ -46,6 +46,17 @@ def write_report(folder: str | Path) -> Path:
 
     Raises:
         CalibrationError: there is no calibration in it.
+
+    Example:
+        >>> import adamw_scale, tempfile
+        >>> loss = "2 + math.log(1000 * {lr} * {weight_decay}) ** 2 / 100"
+        >>> command = f"python -c 'import json, math; print(json.dumps(dict(loss={loss})))'"
+        >>> run = {"unit": "samples", "dataset_size": 1e5, "batch_size": 100, "epochs": 4, "peak_lr": 1e-3}
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     measured = adamw_scale.calibrate(out, "command", task_options={"command": command}, run=run)
+        ...     page = adamw_scale.write_report(out).read_text()
+        >>> "located at 25 % of the run, λ 1" in page
+        True
     """
     home = folder_of(folder)
     calibration = load_calibration(home)

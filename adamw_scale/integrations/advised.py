@@ -1,4 +1,4 @@
-"""What a recommendation plans for one parameter group, step by step."""
+"""What a recommendation advises for one parameter group, step by step."""
 
 import math
 from typing import NamedTuple
@@ -7,35 +7,35 @@ from adamw_scale.spec.advice import ParamGroup
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory import conventions
 
-OFF_SCHEDULE = 0.02  # of the peak learning rate: further than this from what the plan has around a step
+OFF_SCHEDULE = 0.02  # of the peak learning rate: further than this from what is advised around a step
 
 
-class Planned(NamedTuple):
-    """A group of the plan, in its run. Steps are counted from 0."""
+class Advised(NamedTuple):
+    """A group as it is advised, in its run. Steps are counted from 0."""
 
     run: TrainingRun
     group: ParamGroup
 
     def lr(self, step: float) -> float:
-        """Learning rate at a point of the run, which a step of its own lies around."""
+        """Learning rate at a point of the run, in steps; it may lie between two."""
         return self.group.peak_lr * self.run.lr_schedule.multiplier(self._progress(step))
 
     def decay(self, step: int, lr: float) -> float:
-        """lr * λ in a step: at its start, middle or end, wherever the plan's learning rate is nearest to the real one.
+        """lr * λ in a step: at its start, middle or end, wherever the schedule is nearest to the real learning rate.
 
-        Libraries read their schedule at different points of a step; all of them follow the plan.
+        Libraries read their schedule at different points of a step; all of them follow the advice.
         """
         near = min((step + at for at in (0.0, 0.5, 1.0)), key=lambda point: abs(self.lr(point) - lr))
         return self.group.peak_lr * self.group.weight_decay * self.run.decay_schedule.multiplier(self._progress(near))
 
     def is_on_schedule(self, step: int, lr: float) -> bool:
-        """Whether a learning rate is one that the plan has within a step of here."""
+        """Whether a learning rate is one that the schedule has within a step of here."""
         around = [self.lr(step + at) for at in (-1.0, 0.0, 0.5, 1.0, 2.0)]
         room = OFF_SCHEDULE * self.group.peak_lr
         return min(around) - room <= lr <= max(around) + room
 
     def value(self, convention: str) -> float:
-        """The weight_decay that an optimizer of a convention takes for it."""
+        """The advised weight_decay in the unit of a convention."""
         return conventions.from_pytorch(convention, self.group.weight_decay, self._setting)
 
     def retention(self, value: float, convention: str) -> float:
