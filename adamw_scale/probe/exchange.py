@@ -16,7 +16,7 @@ from adamw_scale.errors import CalibrationError, MissingExtraError, MissingInput
 from adamw_scale.noun import Noun
 from adamw_scale.probe.store import PROBES_FILE, ProbeStore
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
-from adamw_scale.spec.run import SHORTHANDS, WORDS, TrainingRun, described_by, fields_over
+from adamw_scale.spec.run import SHORTHANDS, WORDS, TrainingRun, described_by, said_over, sized_by_steps
 from adamw_scale.units import printable
 
 IMPORTED = "imported"
@@ -307,7 +307,7 @@ def _run(row: _Row, fields: Mapping[str, Any]) -> TrainingRun:
     """The training that a row describes, its decay in PyTorch's convention."""
     own = {field: _value(row, field, cell) for field, cell in row.cells.items() if cell and field not in MEASURED}
     try:
-        run = TrainingRun.model_validate(fields_over(fields, described_by(own)))
+        run = TrainingRun.model_validate(sized_by_steps(said_over(fields, described_by(own))))
         if run.weight_decay is None:
             raise MissingInputError("weight_decay is missing: add the column, or pass --column weight_decay=NAME")
         _ = run.lr
