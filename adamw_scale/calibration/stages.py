@@ -39,19 +39,10 @@ def plan_stage(
     notice: Callable[[str], None] = lambda text: None,
     **asked: Any,
 ) -> Stage:
-    """Write the next stage of what `calibrate` would train as DIR/plan.json.
+    """Write the next stage of what `calibrate` would train as DIR/plan.json; most arguments are as there.
 
-    Args:
-        out: Folder of the calibration; created if missing.
-        task: As for `calibrate`, and so are data, task_options and what is asked.
-        data: See `task`.
-        task_options: See `task`.
-        jobs: At least so many indices, if there are as many probes, which are then numbered anew. Without, there are as
-            few as train well together, and a plan that has every missing probe keeps its numbers, which a scheduler
-            may have.
-        retry_failed: Plan probes again that failed.
-        notice: Told what was skipped in the folder.
-        asked: See `task`.
+    There are at least `jobs` indices, if there are as many probes, and they are numbered anew. Without it there are as
+    few as train well together, and a plan that has every missing probe keeps its numbers, which a scheduler may have.
 
     Raises:
         CalibrationError: the folder cannot be used, or is being calibrated.

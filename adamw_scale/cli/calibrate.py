@@ -24,15 +24,12 @@ def command(
     out: Annotated[
         str | None,
         typer.Option(
-            "--out",
-            help="Folder for probes.jsonl and calibration.json; an interrupted calibration goes on.",
-            metavar="DIR",
+            help="Folder for probes.jsonl and calibration.json; an interrupted calibration goes on.", metavar="DIR"
         ),
     ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs",
             help="Cohorts of probes at a time; by default one a core, on cuda one a GPU, of a command one, on a cluster 8.",
             metavar="N",
             min=1,
@@ -40,18 +37,13 @@ def command(
         ),
     ] = None,
     engine: Annotated[
-        str,
-        typer.Option(
-            "--engine", help="Where probes run: processes, serial (in this one), ray or slurm.", metavar="NAME"
-        ),
+        str, typer.Option(help="Where probes run: processes, serial (in this one), ray or slurm.", metavar="NAME")
     ] = "processes",
     engine_option: Annotated[
-        list[str],
-        typer.Option("--engine-option", help="Whatever the engine takes, such as partition=gpu.", metavar="NAME=VALUE"),
+        list[str], typer.Option(help="Whatever the engine takes, such as partition=gpu.", metavar="NAME=VALUE")
     ] = [],  # noqa: B006  # typer reads it and makes a new one for each call
     track: Annotated[
-        list[str],
-        typer.Option("--track", help="Also log results to tensorboard, wandb, mlflow or trackio.", metavar="NAME"),
+        list[str], typer.Option(help="Also log results to tensorboard, wandb, mlflow or trackio.", metavar="NAME")
     ] = [],  # noqa: B006  # the same
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait where another calibration holds the folder, rather than refuse.")
@@ -62,7 +54,6 @@ def command(
     target: Annotated[
         str | None,
         typer.Option(
-            "--target",
             help="The run this is for, such as 64x (the data) or width=1024: seeds go where they tell most about it.",
             metavar="SCALE",
         ),
@@ -70,8 +61,7 @@ def command(
     validate: Annotated[
         str | None,
         typer.Option(
-            "--validate",
-            help="Afterwards train the prediction and its neighbours at a larger run, such as 16x (the data) or width=256.",
+            help="Afterwards train the prediction and its neighbours at a larger run: 16x (the data), width=256.",
             metavar="SCALE",
         ),
     ] = None,
@@ -123,15 +113,12 @@ def command(
     from adamw_scale.cli.progress import Display
 
     if fit_only:
-        result = fit_stored(out, say, metric=probing.asked["metric"], maximize=probing.asked["maximize"])
+        result = fit_stored(out, say, metric=probing["metric"], maximize=probing["maximize"])
     else:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # preempted or interrupted, it ends in order
         with Display() as display:
             result = run_calibration(
                 out,
-                probing.task,
-                probing.data,
-                task_options=probing.task_options,
                 jobs=jobs,
                 engine=engine,
                 engine_options=options,
@@ -142,7 +129,7 @@ def command(
                 validate=larger,
                 command_line=shlex.join(["adamw-scale", *sys.argv[1:]]),
                 watcher=display.watcher(),
-                **probing.asked,
+                **probing,
             )
     if json:
         print(result.to_json(indent=2))
@@ -184,7 +171,7 @@ def _scale(text: str) -> dict[str, str]:
 def _show_plan(probing: Probing, json: bool) -> None:
     from adamw_scale.calibration import plan
 
-    planned = plan(probing.task, probing.data, task_options=probing.task_options, **probing.asked)
+    planned = plan(**probing)
     if json:
         print(planned.to_json())
         return

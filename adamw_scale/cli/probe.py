@@ -15,7 +15,7 @@ from adamw_scale.noun import to_json
 if TYPE_CHECKING:
     from adamw_scale.spec.measurement import ProbeResult
 
-Out = Annotated[str, typer.Option("--out", help="Folder of the calibration, with its probes.jsonl.", metavar="DIR")]
+Out = Annotated[str, typer.Option(help="Folder of the calibration, with its probes.jsonl.", metavar="DIR")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 command = typer.Typer(
@@ -32,11 +32,7 @@ def plan(
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs",
-            help="At least so many indices; by default as few as train well together.",
-            metavar="N",
-            min=1,
-            max=100_000,
+            help="At least so many indices; by default as few as train well together.", metavar="N", min=1, max=100_000
         ),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Plan probes again that failed.")] = False,
@@ -53,16 +49,7 @@ def plan(
     from adamw_scale.calibration import plan_stage
     from adamw_scale.probe.job_arrays import PLAN_FILE, command_of, ranges
 
-    stage = plan_stage(
-        out,
-        probing.task,
-        probing.data,
-        task_options=probing.task_options,
-        jobs=jobs,
-        retry_failed=retry_failed,
-        notice=say,
-        **probing.asked,
-    )
+    stage = plan_stage(out, jobs=jobs, retry_failed=retry_failed, notice=say, **probing)
     if json:
         print(stage.to_json())
     elif stage.complete:
@@ -76,8 +63,8 @@ def plan(
 
 @command.command("run")
 def run(
-    plan: Annotated[str, typer.Option("--plan", help="The plan.json that probe plan wrote.", metavar="FILE")],
-    index: Annotated[int, typer.Option("--index", help="Which of its cohorts to train, from 0.", metavar="N")],
+    plan: Annotated[str, typer.Option(help="The plan.json that probe plan wrote.", metavar="FILE")],
+    index: Annotated[int, typer.Option(help="Which of its cohorts to train, from 0.", metavar="N")],
     json: Json = False,
 ) -> None:
     """Train one cohort of a plan and append its results to the probes.jsonl beside it.
@@ -118,12 +105,10 @@ def import_runs(
     file: Annotated[str, typer.Argument(help="CSV, one training a row", metavar="FILE.csv")],
     out: Out,
     column: Annotated[
-        list[str],
-        typer.Option("--column", help="A column by its name in the file, such as loss=val_loss.", metavar="FIELD=NAME"),
+        list[str], typer.Option(help="A column by its name in the file, such as loss=val_loss.", metavar="FIELD=NAME")
     ] = [],  # noqa: B006  # typer reads it and makes a new one for each call
     source: Annotated[
-        str,
-        typer.Option("--source", help="What the trainings have in common: model and data, in a word.", metavar="NAME"),
+        str, typer.Option(help="What the trainings have in common: model and data, in a word.", metavar="NAME")
     ] = "runs",
     json: Json = False,
 ) -> None:
@@ -151,12 +136,11 @@ def import_runs(
 @command.command("export")
 def export(
     out: Out,
-    csv: Annotated[str | None, typer.Option("--csv", help="Write this CSV file; - is stdout.", metavar="FILE")] = None,
+    csv: Annotated[str | None, typer.Option(help="Write this CSV file; - is stdout.", metavar="FILE")] = None,
     optuna: Annotated[
-        str | None,
-        typer.Option("--optuna", help="Add to a study in this storage, such as sqlite:///probes.db.", metavar="URL"),
+        str | None, typer.Option(help="Add to a study in this storage, such as sqlite:///probes.db.", metavar="URL")
     ] = None,
-    study: Annotated[str, typer.Option("--study", help="Name of that study.", metavar="NAME")] = "adamw-scale",
+    study: Annotated[str, typer.Option(help="Name of that study.", metavar="NAME")] = "adamw-scale",
     json: Json = False,
 ) -> None:
     """Write all probes of a folder as CSV, or into an Optuna study.

@@ -2,8 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,89 +15,54 @@ if TYPE_CHECKING:
     from adamw_scale.calibration.design import Budget
 
 DEFAULT_TASK = "char-lm"
-
-
 AXIS_OPTIONS = {"sizes": "dataset_size", "widths": "width", "batches": "batch_size", "epoch_counts": "epochs"}
 
+Probing = dict[str, Any]  # what `calibrate`, `plan` and `plan_stage` take: task, data, task_options and what is asked
 
-@dataclass(frozen=True)
-class Probing:
-    """What probes train and what is asked of them, as the command line says it."""
-
-    task: str
-    data: str | None
-    task_options: Mapping[str, str]
-    asked: Mapping[str, Any]
-
-
-def _option(annotation: Any, default: Any, *spellings: str, **more: Any) -> tuple[Any, Any]:
-    return Annotated[annotation, typer.Option(*spellings, rich_help_panel="The probes", **more)], default
-
-
-def _axis(spelling: str, what: str) -> tuple[Any, Any]:
-    return _option(str | None, None, spelling, metavar="A,B,...", help=what)
-
-
-OPTIONS = {
-    "task": _option(
+# Type, default, metavar and help of each option.
+OPTIONS: dict[str, tuple[Any, Any, str | None, str]] = {
+    "task": (
         str,
         DEFAULT_TASK,
-        "--task",
-        metavar="NAME",
-        help="What probes train: char-lm, byte-mlp, mlp, vit, resnet, or your own package.module:attribute.",
+        "NAME",
+        "What probes train: char-lm, byte-mlp, mlp, vit, resnet, or your own package.module:attribute.",
     ),
-    "command": _option(
+    "command": (
         str | None,
         None,
-        "--command",
-        metavar="COMMAND",
-        help="Your training script instead: 'python train.py --lr {lr} --wd {weight_decay} --steps {steps} --seed {seed}'. "
-        "It prints its result as a JSON line.",
+        "COMMAND",
+        "Your training script instead, which prints its result as a JSON line: "
+        "'python train.py --lr {lr} --wd {weight_decay} --steps {steps} --seed {seed}'.",
     ),
-    "data": _option(
+    "data": (
         str | None,
         None,
-        "--data",
-        metavar="PATH",
-        help="Your data: text, JSONL, parquet, .bin or .npy tokens; CSV, parquet, .npz or a folder of images for mlp, vit, resnet.",
+        "PATH",
+        "Your data: text, JSONL, parquet, .bin or .npy tokens; for mlp, vit, resnet CSV, parquet, .npz or image folders.",
     ),
-    "metric": _option(
-        str | None,
-        None,
-        "--metric",
-        metavar="NAME",
-        help="What to minimise instead of the loss, by the name it is logged by.",
-    ),
-    "maximize": _option(bool, False, "--maximize", help="The metric is better the higher it is."),
-    "timeout": _option(
-        str | None, None, "--timeout", metavar="SECONDS", help="--command: longer than this, and a probe has failed."
-    ),
-    "task_option": _option(
-        list[str],
-        (),
-        "--task-option",
-        metavar="NAME=VALUE",
-        help="Whatever else the task takes, such as label_noise=0.2.",
-    ),
-    "device": _option(str, "cpu", "--device", metavar="NAME", help="cpu or cuda"),
-    "precision": _option(
+    "metric": (str | None, None, "NAME", "What to minimise instead of the loss, by the name it is logged by."),
+    "maximize": (bool, False, None, "The metric is better the higher it is."),
+    "timeout": (str | None, None, "SECONDS", "--command: longer than this, and a probe has failed."),
+    "task_option": (list[str], (), "NAME=VALUE", "Whatever else the task takes, such as label_noise=0.2."),
+    "device": (str, "cpu", "NAME", "cpu or cuda"),
+    "precision": (
         str,
         "float32",
-        "--precision",
-        metavar="NAME",
-        help="float32 (no TF32), tf32, bfloat16 (autocast; weights stay float32) or float64.",
+        "NAME",
+        "float32 (no TF32), tf32, bfloat16 (autocast; weights stay float32) or float64.",
     ),
-    "seeds": _option(
-        int, 3, "--seeds", metavar="N", help="Common seeds at most; the later ones are used where they pay."
+    "seeds": (int, 3, "N", "Common seeds at most; the later ones are used where they pay."),
+    "sizes": (
+        str | None,
+        None,
+        "A,B,...",
+        "Data sets to sweep at, such as 1x,4x or 16k,64k: how the optimum moves with the data.",
     ),
-    "sizes": _axis("--sizes", "Data sets to sweep at, such as 1x,4x or 16k,64k: how the optimum moves with the data."),
-    "widths": _axis("--widths", "Widths to sweep at, such as 64,256."),
-    "batches": _axis("--batches", "Batch sizes to sweep at, such as 1x,2x."),
-    "epoch_counts": _axis("--epoch-counts", "Epochs to sweep at, such as 8,32."),
-    "tune": _option(str | None, None, "--tune", metavar="lr", help="Tune the learning rate too: sweep at several."),
-    "budget": _option(
-        str | None, None, "--budget", metavar="AMOUNT", help="Spend no more: 20 (probes), 30min, 2h or 1e15flops."
-    ),
+    "widths": (str | None, None, "A,B,...", "Widths to sweep at, such as 64,256."),
+    "batches": (str | None, None, "A,B,...", "Batch sizes to sweep at, such as 1x,2x."),
+    "epoch_counts": (str | None, None, "A,B,...", "Epochs to sweep at, such as 8,32."),
+    "tune": (str | None, None, "lr", "Tune the learning rate too: sweep at several."),
+    "budget": (str | None, None, "AMOUNT", "Spend no more: 20 (probes), 30min, 2h or 1e15flops."),
 }
 
 
@@ -111,14 +75,18 @@ def probe_options(command: Callable[..., None]) -> Callable[..., None]:
 
     own = [p for name, p in inspect.signature(command).parameters.items() if name != "probing"]
     given = inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=Given)
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in OPTIONS.items()
-    ]
     functools.update_wrapper(with_probes, command)
     kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-    with_probes.__signature__ = inspect.Signature([given, *kept, *shared])  # type: ignore[attr-defined]
+    with_probes.__signature__ = inspect.Signature([given, *kept, *map(_parameter, OPTIONS)])  # type: ignore[attr-defined]
     return run_options(with_probes)
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    """An option as typer reads it."""
+    kind, default, metavar, text = OPTIONS[name]
+    spelled = "--" + name.replace("_", "-")
+    option = typer.Option(spelled, metavar=metavar, help=text, rich_help_panel="The probes")
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
 def _probing(given: Given, **asked: Any) -> Probing:
@@ -141,22 +109,20 @@ def _probing(given: Given, **asked: Any) -> Probing:
         if value is not None and option in options:
             raise SpecError(f"--{option} and --task-option {option}=... say the same thing twice: drop one of them")
     options |= {option: value for option, value in named.items() if value is not None}
-    return Probing(
-        task=task if command is None else "command",
-        data=asked["data"],
-        task_options=options,
-        asked={
-            "run": run,
-            "axes": {axis: asked[name].split(",") for name, axis in AXIS_OPTIONS.items() if asked[name] is not None},
-            "tune_lr": asked["tune"] is not None,
-            "metric": metric or "loss",
-            "maximize": maximize,
-            "device": device,
-            "precision": precision,
-            "seeds": asked["seeds"],
-            **({} if asked["budget"] is None else {"budget": _budget(asked["budget"])}),
-        },
-    )
+    return {
+        "task": task if command is None else "command",
+        "data": asked["data"],
+        "task_options": options,
+        "run": run,
+        "axes": {axis: asked[name].split(",") for name, axis in AXIS_OPTIONS.items() if asked[name] is not None},
+        "tune_lr": asked["tune"] is not None,
+        "metric": metric or "loss",
+        "maximize": maximize,
+        "device": device,
+        "precision": precision,
+        "seeds": asked["seeds"],
+        **({} if asked["budget"] is None else {"budget": _budget(asked["budget"])}),
+    }
 
 
 def _budget(text: str) -> "Budget":

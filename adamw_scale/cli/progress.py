@@ -105,7 +105,8 @@ class Display(Progress):
         self.operations = 0.0  # 6·N·D, where N is known
         self._done = 0
         self._unit = "core"
-        self._plain = not _shows(console, BLOCKS + "λ")
+        has_blocks = _shows(console, BLOCKS + "λ")
+        self._symbol, self._levels = ("λ", BLOCKS) if has_blocks else ("wd", ASCII)
 
     def stop(self) -> None:
         """Leave the screen as it was; elsewhere rich would print an empty line."""
@@ -198,12 +199,8 @@ class Display(Progress):
         loss = losses[-1]
         tail = f"{loss:.3f}" if abs(loss) < 1e4 else f"{loss:.2g}"
         room = min(WIDEST_CURVE, self.console.width - len(head) - len(tail) - 4)
-        curve = sparkline(losses, room, ASCII if self._plain else BLOCKS)
+        curve = sparkline(losses, room, self._levels)
         return f"{head}  {curve:<{max(0, room)}}  {tail}"
-
-    @property
-    def _symbol(self) -> str:
-        return "wd" if self._plain else "λ"
 
     @property
     def _is_roomy(self) -> bool:

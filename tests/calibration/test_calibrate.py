@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from conftest import Command, PlantedEngine
 
 from adamw_scale import TrainingRun, calibrate, recommend
-from adamw_scale.calibration import CALIBRATION_FILE, PROBES_FILE, Watcher, load_calibration, remedy
-from adamw_scale.errors import CalibrationError, SpecError
+from adamw_scale.calibration import CALIBRATION_FILE, COMMAND_FILE, PROBES_FILE, Watcher, load_calibration, remedy
+from adamw_scale.errors import CalibrationError, MissingExtraError, SpecError
 from adamw_scale.files import write_atomically
 from adamw_scale.probe.engines.engine import Cohort
 from adamw_scale.spec.measurement import ProbeResult
@@ -199,6 +199,56 @@ def test_runs_the_task_cannot_train(tmp_path: Path, run: dict[str, object], says
     with pytest.raises(SpecError, match=says):
         calibrate(tmp_path, run=run)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"trackers": ["tensorbord"]}, "unknown tracker 'tensorbord'"),
+        ({"engine_options": {"colour": "red"}}, "no option 'colour'"),
+        ({"validate": {"wdth": 2}}, "unknown axis 'wdth'"),
+    ],
+    ids=["tracker", "engine option", "axis"],
+)
+def test_what_cannot_work_makes_no_folder(tmp_path: Path, wrong: dict[str, Any], says: str) -> None:
+    """It is refused before anything is written or trained."""
+    with pytest.raises(SpecError, match=says):
+        calibrate(tmp_path / "out", **wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_tracker_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its extra is named before anything is written or trained."""
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"adamw-scale\[tensorboard\]"):
+        calibrate(tmp_path / "out", trackers=["tensorboard"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["calibrate", "recommend", "timescale"])
+@pytest.mark.parametrize("plot", ["nodir/x.svg", "folder.svg"])
+def test_a_picture_that_cannot_be_written_is_refused_first(
+    tmp_path: Path, adamw_scale: Command, monkeypatch: pytest.MonkeyPatch, command: str, plot: str
+) -> None:
+    """Before any training, and before any answer."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.svg").mkdir()
+    run = {"calibrate": ["--out", "out"], "timescale": ["--steps", "100", "--lr", "1e-3", "--weight-decay", "0.1"]}
+    outcome = adamw_scale(command, *run.get(command, []), "--plot", plot)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"--plot '{plot}': " in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.svg"]
+
+
+def test_a_picture_may_go_into_the_folder_that_calibrate_makes(tmp_path: Path, adamw_scale: Command) -> None:
+    """Which is not there yet; what was typed is kept beside it for the report."""
+    out, loss = tmp_path / "out", "2 + math.log(1000 * {lr} * {weight_decay}) ** 2 / 100"
+    script = f"python -c 'import json, math; print(json.dumps(dict(loss={loss})))'".replace("python", sys.executable)
+    run = ["--samples", "100k", "--batch-size", "100", "--epochs", "4", "--lr", "1e-3", "--seeds", "2"]
+    outcome = adamw_scale("calibrate", "--out", str(out), "--plot", str(out / "x.svg"), "--command", script, *run)
+    assert outcome.code == 0, outcome.err
+    assert (out / "x.svg").is_file()
+    assert (out / COMMAND_FILE).read_text().startswith("adamw-scale calibrate --out ")
 
 
 def _command(out: Path, *more: str) -> list[str]:

@@ -72,6 +72,14 @@ def test_a_plan_comes_back_from_its_file(folder: Path) -> None:
     assert [len(cohort) for cohort in again.cohorts] == [2, 2, 1]
 
 
+def test_a_plan_keeps_its_name_for_cohorts(folder: Path) -> None:
+    """Plans that a scheduler has are read whichever version wrote them."""
+    plan = first_plan(folder)
+    document = json.loads(plan.to_json())
+    assert [len(cohort) for cohort in document["batches"]] == [2, 2, 1]
+    assert "cohorts" not in document
+
+
 @pytest.mark.parametrize(("limit", "jobs", "sizes"), [(16, 1, [5]), (16, 2, [3, 2]), (1, 1, [1] * 5), (2, 9, [1] * 5)])
 def test_a_plan_has_as_many_indices_as_asked(folder: Path, limit: int, jobs: int, sizes: list[int]) -> None:
     """At least `jobs`, and no cohort beyond the limit."""

@@ -10,6 +10,7 @@ from adamw_scale import TrainingRun
 from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.theory.basin import Basin, fit_basin
 from adamw_scale.training.tasks.task import TaskSource
 
 RUN = TrainingRun(dataset_size=16384, batch_size=256, epochs=32, peak_lr=2e-3, num_params=42144)
@@ -41,6 +42,21 @@ def test_probes_gather_around_the_minimum(planted: type[PlantedEngine], minimum:
         probed = sorted(x for s, x in seen if s == seed)
         assert max(x for x in probed if x <= minimum) >= minimum - 0.5
         assert min(x for x in probed if x >= minimum) <= minimum + 0.5
+
+
+def test_nothing_is_fitted_twice(planted: type[PlantedEngine], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stage is planned from the first one on, but a basin that was fitted is known."""
+    fitted: list[int] = []
+
+    def counted(x: Any, seed: Any, loss: Any) -> Basin:
+        fitted.append(len(x))
+        return fit_basin(x, seed, loss)
+
+    monkeypatch.setattr("adamw_scale.probe.search.fit_basin", counted)
+    planted.noise = 0.0123  # no other test's basin
+    finish(sweep(), planted)
+    assert fitted
+    assert len(fitted) == len(set(fitted))
 
 
 @pytest.mark.parametrize(("minimum", "end"), [(9.0, 4.0), (-12.0, -6.0)])

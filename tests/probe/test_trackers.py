@@ -18,7 +18,7 @@ from adamw_scale import calibrate
 from adamw_scale.errors import CalibrationError, MissingExtraError, UnknownNameError
 from adamw_scale.probe.trackers import TRACKERS, open_tracker
 from adamw_scale.probe.trackers.background import BackgroundTracker
-from adamw_scale.probe.trackers.tracker import run_name, settings
+from adamw_scale.probe.trackers.tracker import TrackedRun
 from adamw_scale.spec.measurement import ProbeResult
 
 LIBRARIES = {
@@ -229,12 +229,12 @@ def test_everything_is_read_back(
     assert capsys.readouterr().out == ""
 
     seen = READERS[name](tmp_path / "mine")
-    assert set(seen) == {run_name(each.config) for each in RESULTS} == {f"seed {seed} tau 240%" for seed in range(3)}
+    assert set(seen) == {TrackedRun(each).name for each in RESULTS} == {f"seed {seed} tau 240%" for seed in range(3)}
     for each in RESULTS:
-        run = seen[run_name(each.config)]
+        run = seen[TrackedRun(each).name]
         assert run.settings == {
             key: value if isinstance(value, str) else pytest.approx(value)
-            for key, value in settings(each.config).items()
+            for key, value in TrackedRun(each).settings.items()
         }
         assert (run.status, run.reason) == (each.status, each.reason)
         assert run.curve == [(step, pytest.approx(loss)) for step, loss in each.curve]
@@ -252,12 +252,12 @@ def test_long_curves_are_whole(tmp_path: Path, env: pytest.MonkeyPatch) -> None:
     long = result(7, points=2500)
     with open_tracker("mlflow", tmp_path, print) as tracker:
         tracker.result(long)
-    assert from_mlflow(tmp_path)[run_name(long.config)].curve == list(long.curve)
+    assert from_mlflow(tmp_path)[TrackedRun(long).name].curve == list(long.curve)
 
 
 def test_settings_say_what_a_probe_was() -> None:
     """Decay as PyTorch has it, and both timescales, which are the same thing."""
-    values = settings(RESULTS[0].config)
+    values = TrackedRun(RESULTS[0]).settings
     assert (values["lr"], values["weight_decay"], values["seed"], values["task"]) == (2e-3, 0.1, 0, "planted")
     assert values["tau_iters"] == pytest.approx(1 / (2e-3 * 0.1))
     assert values["tau_run"] == pytest.approx(values["tau_iters"] / RUN.total_steps)  # type: ignore[operator]

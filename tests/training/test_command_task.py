@@ -30,12 +30,13 @@ def bench(tmp_path: Path) -> Bench:
     ("options", "says"),
     [
         ({"timeout": "0"}, "timeout"),
-        ({"timeout": "soon"}, "above 0"),
-        ({"timeout": "inf"}, "above 0"),
-        ({"timeout": "nan"}, "above 0"),
+        ({"timeout": "soon"}, "number of seconds"),
+        ({"timeout": "inf"}, "--timeout=inf"),
+        ({"timeout": "nan"}, "--timeout=nan"),
+        ({"timeout": "30m"}, "--timeout=30m: pass a number of seconds"),
         ({"mode": "best"}, "unknown mode"),
         ({"metrc": "x"}, "no option 'metrc'"),
-        ({"full_dataset_size": "-1"}, "above 0"),
+        ({"full_dataset_size": "-1"}, "full_dataset_size=-1"),
     ],
 )
 def test_options_are_checked(options: dict[str, str], says: str) -> None:

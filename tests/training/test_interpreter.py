@@ -48,8 +48,8 @@ def test_it_is_said_with_the_plan(elsewhere: Path, monkeypatch: pytest.MonkeyPat
 def test_this_python_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by its path nor through PATH, nor through a link to its environment."""
     assert other_python(sys.executable) is None
-    (tmp_path / "linked").symlink_to(Path(sys.executable).parent)
-    assert other_python(str(tmp_path / "linked" / Path(sys.executable).name)) is None
+    (tmp_path / "linked").symlink_to(sys.prefix)
+    assert other_python(str(tmp_path / "linked" / Path(sys.executable).relative_to(sys.prefix))) is None
     shim = tmp_path / "bin" / "python"
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')

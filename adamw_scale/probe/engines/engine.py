@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import ClassVar, Protocol, Self
 
-from adamw_scale.errors import SpecError
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.training.machine import usable_cores, usable_gpus
@@ -44,14 +43,6 @@ class Engine(Protocol):
         ...
 
 
-def refuse_unknown_options(engine: str, options: Mapping[str, str], known: Sequence[str] = ()) -> None:
-    """SpecError for an option that the engine does not know."""
-    for option in options:
-        if option not in known:
-            takes = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise SpecError(f"engine {engine} has no option {option!r}: {takes}")
-
-
 def in_cohorts(configs: Sequence[ProbeConfig], limit: Callable[[TrainingRun], int], jobs: int) -> list[Cohort]:
     """Cut probes into what can be trained at once, evenly, so that `jobs` workers all have work.
 
@@ -67,6 +58,11 @@ def in_cohorts(configs: Sequence[ProbeConfig], limit: Callable[[TrainingRun], in
         cuts = [len(alike) * i // count for i in range(count + 1)]
         cohorts += [alike[start:stop] for start, stop in pairwise(cuts)]
     return sorted(cohorts, key=len, reverse=True)
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of a library says, for one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def default_jobs(source: TaskSource, device: str, *, elsewhere: bool) -> int:

@@ -2,11 +2,12 @@
 
 import math
 import os
+import re
 import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
 from shutil import which
@@ -15,18 +16,7 @@ from typing import Any, ClassVar
 from adamw_scale.errors import SpecError
 
 GONE = "GONE"  # what the queue knows no more
-ENDED = {
-    GONE,
-    "BOOT_FAIL",
-    "CANCELLED",
-    "COMPLETED",
-    "DEADLINE",
-    "FAILED",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "PREEMPTED",
-    "TIMEOUT",
-}
+ENDED = re.compile("GONE|BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|TIMEOUT")
 SECONDS_BETWEEN_QUESTIONS = 15.0  # that Slurm is asked
 POLL_SECONDS = 0.05
 FAREWELL_SECONDS = 10.0
@@ -92,17 +82,11 @@ class ThisMachine(Cluster):
                 os.close(original)
 
 
-class InThisProcess(Cluster):
-    """submitit's "debug": jobs are calls in this process, where a debugger can stop them."""
+class InThisProcess(ThisMachine):
+    """submitit's "debug": jobs are calls in this process, where a debugger can stop them; asking for one makes it."""
 
     name: ClassVar[str] = "debug"
-    queues: ClassVar[bool] = False
     longest_poll: ClassVar[float] = 0.0
-    grace: ClassVar[float] = 0.0
-
-    def ended(self, job: Any) -> str | None:
-        """What the call ended with, which is made now."""
-        return str(job.state) if job.done() else None
 
     def has_reply(self, job: Any) -> bool:
         """A call has replied when it returns."""
@@ -110,10 +94,6 @@ class InThisProcess(Cluster):
 
     def cancel(self, jobs: Sequence[Any]) -> None:
         """A call has ended before it could be cancelled."""
-
-    def submitting(self, log: Path) -> AbstractContextManager[None]:
-        """Leave the terminal alone: no process is started."""
-        return nullcontext()
 
 
 class Slurm(Cluster):
@@ -135,7 +115,7 @@ class Slurm(Cluster):
         if time.monotonic() - self._asked > SECONDS_BETWEEN_QUESTIONS:
             self._ask()
         state = None if self._states is None else self._states.get(str(job.job_id), GONE)
-        return state if state in ENDED else None
+        return state if state and ENDED.fullmatch(state) else None
 
     def cancel(self, jobs: Sequence[Any]) -> None:
         """Take jobs out of the queue."""

@@ -12,11 +12,12 @@ from threading import Thread
 from typing import ClassVar, Self
 
 from adamw_scale.errors import ProbeError
-from adamw_scale.probe.engines.engine import Cohort, refuse_unknown_options
+from adamw_scale.probe.engines.engine import Cohort
 from adamw_scale.probe.engines.parcel import pack, unpack
 from adamw_scale.spec.measurement import ProbeResult
 from adamw_scale.training.commands.process import GRACE_SECONDS
 from adamw_scale.training.machine import usable_gpus
+from adamw_scale.training.options import refuse_unknown
 from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 
 GRACE = GRACE_SECONDS + 5  # seconds that a worker has to end in order, with the command it may be running
@@ -42,7 +43,7 @@ class ProcessesEngine:
     name: ClassVar[str] = "processes"
 
     def __init__(self, source: TaskSource, jobs: int, options: Mapping[str, str]) -> None:
-        refuse_unknown_options(self.name, options)
+        refuse_unknown(f"engine {self.name}", options)
         self.source = source
         self.jobs = jobs
         self._workers: list[_Worker] = []

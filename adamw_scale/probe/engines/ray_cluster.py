@@ -16,10 +16,11 @@ from pathlib import Path
 from socket import create_connection
 from typing import Any, ClassVar, Self
 
-from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
-from adamw_scale.probe.engines.engine import Cohort, refuse_unknown_options
+from adamw_scale.errors import MissingExtraError, ProbeError
+from adamw_scale.probe.engines.engine import Cohort, first_line
 from adamw_scale.probe.engines.parcel import pack, train, unpack
 from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.options import number, refuse_unknown
 from adamw_scale.training.tasks.task import Listener, TaskSource
 
 LOCAL = "local"
@@ -48,12 +49,12 @@ class RayEngine:
     name: ClassVar[str] = "ray"
 
     def __init__(self, source: TaskSource, jobs: int, options: Mapping[str, str]) -> None:
-        refuse_unknown_options(self.name, options, ("address", "cpus", "gpus"))
+        refuse_unknown(f"engine {self.name}", options, ("address", "cpus", "gpus"))
         self.source = source
         self.jobs = jobs
         self.address = _address(options)
-        self.cpus = _amount("cpus", options.get("cpus", "1"))
-        self.gpus = _amount("gpus", options["gpus"]) if "gpus" in options else None
+        self.cpus = number("--engine-option cpus", options.get("cpus", "1"), 0, 1024, "number")
+        self.gpus = number("--engine-option gpus", options["gpus"], 0, 1024, "number") if "gpus" in options else None
         self._ray = _library()
         self._numbers = count()
         self._submitted: dict[Any, _Submitted] = {}  # by the reference to the reply
@@ -132,13 +133,13 @@ class RayEngine:
             if submitted.attempt < ATTEMPTS:
                 return None
             raise ProbeError(
-                f"Ray lost the worker of a cohort {ATTEMPTS} times ({_first_line(error)}); what is done is kept: run the "
+                f"Ray lost the worker of a cohort {ATTEMPTS} times ({first_line(error)}); what is done is kept: run the "
                 "same command again, with fewer --jobs if memory ran out"
             ) from None
         except ray.RayTaskError as error:
-            raise ProbeError(f"a Ray worker failed: {type(error.cause).__name__}: {_first_line(error.cause)}") from None
+            raise ProbeError(f"a Ray worker failed: {type(error.cause).__name__}: {first_line(error.cause)}") from None
         except ray.RayError as error:
-            raise ProbeError(f"Ray: {type(error).__name__}: {_first_line(error)}") from None
+            raise ProbeError(f"Ray: {type(error).__name__}: {first_line(error)}") from None
 
     def _listen(self, listener: Listener) -> None:
         """Pass on news of cohorts that are still in training. Without its inbox, whose node may be lost, the engine hears none."""
@@ -149,9 +150,9 @@ class RayEngine:
             return
         self._news = self._inbox.take.remote()
         cohorts = {each.number: each.cohort for each in self._submitted.values()}
-        for number, message in arrived:
-            if number in cohorts:
-                unpack(message, cohorts[number], listener)
+        for one, message in arrived:
+            if one in cohorts:
+                unpack(message, cohorts[one], listener)
 
     def _start(self) -> None:
         """Start a Ray of this machine's, or join the cluster; without a word on the terminal."""
@@ -168,7 +169,7 @@ class RayEngine:
             self._ray.init(self.address, **quiet, **(local if self._local else remote))
         except (OSError, RuntimeError, ValueError) as error:
             self._ending.close()
-            raise ProbeError(f"--engine-option address={self.address}: {_first_line(error)}") from None
+            raise ProbeError(f"--engine-option address={self.address}: {first_line(error)}") from None
 
     def _here(self) -> Any:
         """This node, if it takes actors: the inbox is to live as long as the engine."""
@@ -226,16 +227,6 @@ def _address(options: Mapping[str, str]) -> str:
     return options.get("address") or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
-def _amount(name: str, text: str) -> float:
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = -1.0
-    if not 0 <= amount <= 1024:
-        raise SpecError(f"--engine-option {name}={text}: pass a number from 0 to 1024")
-    return amount
-
-
 def _refuse_silent_host(address: str) -> None:
     """ProbeError where nobody listens at host:port, for which Ray would wait a minute."""
     host, _, port = address.rpartition(":")
@@ -248,7 +239,3 @@ def _refuse_silent_host(address: str) -> None:
             f"--engine-option address={address}: {error.strerror or error}. Pass the host:port that `ray start --head` "
             "printed, or auto on a node of the cluster"
         ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

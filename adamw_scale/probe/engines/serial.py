@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
-from adamw_scale.probe.engines.engine import Cohort, refuse_unknown_options
+from adamw_scale.probe.engines.engine import Cohort
 from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.options import refuse_unknown
 from adamw_scale.training.tasks import load_task
 from adamw_scale.training.tasks.task import Listener, TaskSource
 
@@ -15,7 +16,7 @@ class SerialEngine:
     name: ClassVar[str] = "serial"
 
     def __init__(self, source: TaskSource, jobs: int, options: Mapping[str, str]) -> None:
-        refuse_unknown_options(self.name, options)
+        refuse_unknown(f"engine {self.name}", options)
         self.task = load_task(source)
 
     @staticmethod

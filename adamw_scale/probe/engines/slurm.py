@@ -19,10 +19,11 @@ from tempfile import mkdtemp
 from typing import Any, ClassVar, Self
 
 from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
-from adamw_scale.probe.engines.engine import Cohort, refuse_unknown_options
+from adamw_scale.probe.engines.engine import Cohort, first_line
 from adamw_scale.probe.engines.job_clusters import CLUSTERS
 from adamw_scale.probe.engines.parcel import pack, train, unpack
 from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.options import number, refuse_unknown
 from adamw_scale.training.tasks.task import Listener, TaskSource
 
 OPTIONS = ("cluster", "partition", "time", "gpus", "cpus", "mem", "account", "qos", "setup")
@@ -58,7 +59,7 @@ class SlurmEngine:
     name: ClassVar[str] = "slurm"
 
     def __init__(self, source: TaskSource, jobs: int, options: Mapping[str, str]) -> None:
-        refuse_unknown_options(self.name, options, OPTIONS)
+        refuse_unknown(f"engine {self.name}", options, OPTIONS)
         for option, text in options.items():
             if not text.isprintable() or not text:
                 raise SpecError(f"--engine-option {option}={text!r}: pass one line of text")
@@ -137,7 +138,7 @@ class SlurmEngine:
                     for each in new:
                         each.job = self._executor.submit(_Job(), pack(self.source, each.cohort), str(each.news))
         except (RuntimeError, OSError, ValueError) as error:
-            raise ProbeError(f"the job was not taken: {_first_line(error)}") from None
+            raise ProbeError(f"the job was not taken: {first_line(error)}") from None
         self._submitted += new
 
     def _has_ended(self, submitted: _Submitted, listener: Listener) -> bool:
@@ -227,11 +228,5 @@ def _cluster(options: Mapping[str, str]) -> str:
     return options.get("cluster") or ("local" if which("srun") is None else "slurm")
 
 
-def _whole(name: str, text: str, least: int, unit: str = "") -> int:
-    if not text.isdecimal() or not least <= int(text) <= 10**6:
-        raise SpecError(f"--engine-option {name}={text}: pass a whole number{unit}, at least {least}")
-    return int(text)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def _whole(option: str, text: str, least: int, unit: str = "") -> int:
+    return int(number(f"--engine-option {option}", text, least, 10**6, f"whole number{unit}"))

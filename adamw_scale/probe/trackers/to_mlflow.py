@@ -6,16 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from adamw_scale.probe.trackers.tracker import (
-    PROJECT,
-    TRAINING_LOSS,
-    final_values,
-    last_step,
-    library,
-    outcome,
-    run_name,
-    settings,
-)
+from adamw_scale.probe.trackers.tracker import PROJECT, TRAINING_LOSS, TrackedRun, library
 from adamw_scale.spec.measurement import ProbeResult
 
 MOST_AT_ONCE = 1000  # metrics that the protocol takes in one request
@@ -57,15 +48,14 @@ class MLflowTracker:
 
     def result(self, result: ProbeResult) -> None:
         """Write one probe's run."""
+        probe = TrackedRun(result)
         run = self._client.create_run(
-            self._experiment_id,
-            tags={"calibration": self.calibration, **outcome(result)},
-            run_name=run_name(result.config),
+            self._experiment_id, tags={"calibration": self.calibration, **probe.outcome}, run_name=probe.name
         ).info.run_id
-        params = [self._entities.Param(name, str(value)) for name, value in settings(result.config).items()]
+        params = [self._entities.Param(name, str(value)) for name, value in probe.settings.items()]
         self._client.log_batch(run, params=params)
-        points = [(TRAINING_LOSS, loss, step) for step, loss in result.curve]
-        points += [(name, value, last_step(result)) for name, value in final_values(result).items()]
+        points = [(TRAINING_LOSS, loss, step) for step, loss in probe.curve]
+        points += [(name, value, probe.last_step) for name, value in probe.final.items()]
         now = int(1000 * time.time())
         for start in range(0, len(points), MOST_AT_ONCE):
             batch = points[start : start + MOST_AT_ONCE]

@@ -3,15 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Self
 
-from adamw_scale.probe.trackers.tracker import (
-    TRAINING_LOSS,
-    final_values,
-    last_step,
-    library,
-    outcome,
-    run_name,
-    settings,
-)
+from adamw_scale.probe.trackers.tracker import TRAINING_LOSS, TrackedRun, library
 from adamw_scale.spec.measurement import ProbeResult
 
 
@@ -40,11 +32,12 @@ class TensorBoardTracker:
 
     def result(self, result: ProbeResult) -> None:
         """Write one probe's event file."""
-        final = final_values(result)
-        with self._writing.SummaryWriter(self.folder / f"{run_name(result.config)} {result.key[:8]}") as writer:
-            for summary in self._summaries.hparams({**settings(result.config), **outcome(result)}, final):
+        probe = TrackedRun(result)
+        final = probe.final
+        with self._writing.SummaryWriter(self.folder / f"{probe.name} {result.key[:8]}") as writer:
+            for summary in self._summaries.hparams({**probe.settings, **probe.outcome}, final):
                 writer.file_writer.add_summary(summary)
-            for step, loss in result.curve:
+            for step, loss in probe.curve:
                 writer.add_scalar(TRAINING_LOSS, loss, step)
             for name, value in final.items():
-                writer.add_scalar(name, value, last_step(result))
+                writer.add_scalar(name, value, probe.last_step)

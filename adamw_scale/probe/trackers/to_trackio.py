@@ -3,16 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from adamw_scale.probe.trackers.tracker import (
-    PROJECT,
-    TRAINING_LOSS,
-    final_values,
-    last_step,
-    library,
-    outcome,
-    run_name,
-    settings,
-)
+from adamw_scale.probe.trackers.tracker import PROJECT, TRAINING_LOSS, TrackedRun, library
 from adamw_scale.spec.measurement import ProbeResult
 
 
@@ -40,18 +31,19 @@ class TrackioTracker:
 
     def result(self, result: ProbeResult) -> None:
         """Write one probe's run."""
+        probe = TrackedRun(result)
         run = self._library.init(
             project=PROJECT,
-            name=run_name(result.config),
+            name=probe.name,
             group=self.group,
-            config={**settings(result.config), **outcome(result)},
+            config={**probe.settings, **probe.outcome},
             embed=False,
             auto_log_gpu=False,
             auto_log_cpu=False,
         )
-        for step, loss in result.curve:
+        for step, loss in probe.curve:
             run.log({TRAINING_LOSS: loss}, step=step)
-        run.log(final_values(result), step=last_step(result))
+        run.log(probe.final, step=probe.last_step)
         self._library.finish()
 
 

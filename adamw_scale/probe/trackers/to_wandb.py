@@ -5,16 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from adamw_scale.errors import CalibrationError
-from adamw_scale.probe.trackers.tracker import (
-    PROJECT,
-    TRAINING_LOSS,
-    final_values,
-    last_step,
-    library,
-    outcome,
-    run_name,
-    settings,
-)
+from adamw_scale.probe.trackers.tracker import PROJECT, TRAINING_LOSS, TrackedRun, library
 from adamw_scale.spec.measurement import ProbeResult
 
 INIT_TIMEOUT = 30.0  # seconds until a server counts as unreachable
@@ -63,18 +54,19 @@ class WandbTracker:
 
     def result(self, result: ProbeResult) -> None:
         """Write one probe's run."""
+        probe = TrackedRun(result)
         run = self._library.init(
             project=self.project,
             group=self.group,
             job_type="probe",
-            name=run_name(result.config),
+            name=probe.name,
             dir=self.files,
-            config=settings(result.config),
+            config=probe.settings,
             settings=self._settings,
             reinit="create_new",
         )
-        for step, loss in result.curve:
+        for step, loss in probe.curve:
             run.log({TRAINING_LOSS: loss}, step=step)
-        run.log(final_values(result), step=last_step(result))
-        run.summary.update(outcome(result))
+        run.log(probe.final, step=probe.last_step)
+        run.summary.update(probe.outcome)
         run.finish(exit_code=int(result.status == "failed"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from adamw_scale.errors import MissingExtraError
-from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.spec.measurement import ProbeResult
 from adamw_scale.units import format_significant
 
 PROJECT = "adamw-scale"  # of runs whose project the user's environment does not name
@@ -51,37 +51,34 @@ def library(module: str, package: str, tracker: str) -> Any:
         raise MissingExtraError(package, tracker, f"--track {tracker}") from None
 
 
-def run_name(config: ProbeConfig) -> str:
-    """What a probe's run is called: "seed 0 tau 25%", the timescale as a share of the run."""
-    return f"seed {config.seed} tau {format_significant(100 * 2.0**config.log2_tau)}%"
+class TrackedRun:
+    """A probe as a run of a tracker: in the words in which every tracker is told of it.
 
+    Attributes:
+        name: Such as "seed 0 tau 25%", the timescale as a share of the run.
+        settings: What tells it from the others; decay in PyTorch's convention, tau_run of the run, tau_iters in steps.
+        outcome: Its status, and why it failed if it did.
+        curve: (step, training loss).
+        final: What was measured on held-out data, and the seconds that training took.
+        last_step: Where the final values belong: the last step of the run, or of the curve where that is further.
+    """
 
-def settings(config: ProbeConfig) -> dict[str, str | int | float]:
-    """What tells a probe from the others; decay in PyTorch's convention, tau_run of the run, tau_iters in steps."""
-    run = config.run
-    tau = run.timescale_of(run.current_weight_decay)
-    return {
-        "lr": run.lr,
-        "weight_decay": run.current_weight_decay,
-        "tau_run": tau.run,
-        "tau_iters": tau.iters,
-        "seed": config.seed,
-        "task": config.task.get("name", ""),
-        "key": config.key,
-    }
-
-
-def outcome(result: ProbeResult) -> dict[str, str]:
-    """How it ended: its status, and why it failed if it did."""
-    return {"status": result.status, **({"reason": result.reason} if result.reason else {})}
-
-
-def final_values(result: ProbeResult) -> dict[str, float]:
-    """What was measured at the end: everything on held-out data, and the seconds that training took."""
-    measured = {**result.metrics, **({} if result.loss is None else {"loss": result.loss})}
-    return {**{f"held_out/{name}": value for name, value in measured.items()}, "seconds": result.seconds}
-
-
-def last_step(result: ProbeResult) -> int:
-    """The step at which the final values belong: the last of the run, or of the curve where that is further."""
-    return max([round(result.config.run.total_steps), *(step for step, _ in result.curve)])
+    def __init__(self, result: ProbeResult) -> None:
+        config, run = result.config, result.config.run
+        tau = run.timescale_of(run.current_weight_decay)
+        self.name = f"seed {config.seed} tau {format_significant(100 * 2.0**config.log2_tau)}%"
+        self.settings: dict[str, str | int | float] = {
+            "lr": run.lr,
+            "weight_decay": run.current_weight_decay,
+            "tau_run": tau.run,
+            "tau_iters": tau.iters,
+            "seed": config.seed,
+            "task": config.task.get("name", ""),
+            "key": config.key,
+        }
+        self.outcome: dict[str, str] = {"status": result.status, **({"reason": result.reason} if result.reason else {})}
+        self.curve = result.curve
+        measured = {**result.metrics, **({} if result.loss is None else {"loss": result.loss})}
+        held_out = {f"held_out/{name}": value for name, value in measured.items()}
+        self.final: dict[str, float] = {**held_out, "seconds": result.seconds}
+        self.last_step = max([round(run.total_steps), *(step for step, _ in result.curve)])

@@ -32,14 +32,22 @@ class Examples(Protocol):
 
 
 @dataclass(frozen=True)
-class Windows:
+class _Tokens:
+    """A stream of tokens on a device, and how many of them an example has for its context."""
+
+    tokens: Tensor
+    context: int
+
+    def to(self, device: str) -> Self:
+        """The tokens in a device's memory."""
+        return type(self)(self.tokens.to(device), self.context)
+
+
+class Windows(_Tokens):
     """Consecutive, non-overlapping windows of a token stream; the target of a token is the next one.
 
     `tokens` has shape (windows * context + 1,) and may be of any integer type, or a memory map.
     """
-
-    tokens: Tensor
-    context: int
 
     @classmethod
     def of(cls, tokens: Array, context: int) -> Self:
@@ -50,10 +58,6 @@ class Windows:
     def __len__(self) -> int:
         return (len(self.tokens) - 1) // self.context
 
-    def to(self, device: str) -> Self:
-        """The tokens in a device's memory."""
-        return type(self)(self.tokens.to(device), self.context)
-
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Integer tokens of shape (*index.shape, context), twice: inputs and what follows each."""
         span = torch.arange(self.context + 1, device=index.device)
@@ -61,15 +65,11 @@ class Windows:
         return window[..., :-1], window[..., 1:]
 
 
-@dataclass(frozen=True)
-class Ngrams:
+class Ngrams(_Tokens):
     """Every token of a stream with the `context` tokens before it; one example a token.
 
     `tokens` has shape (examples + context,).
     """
-
-    tokens: Tensor
-    context: int
 
     @classmethod
     def of(cls, tokens: Array, context: int) -> Self:
@@ -78,10 +78,6 @@ class Ngrams:
 
     def __len__(self) -> int:
         return len(self.tokens) - self.context
-
-    def to(self, device: str) -> Self:
-        """The tokens in a device's memory."""
-        return type(self)(self.tokens.to(device), self.context)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Integer tokens of shape (*index.shape, context), and the one that follows, of shape index.shape."""

@@ -7,7 +7,8 @@ from adamw_scale.errors import SpecError
 from adamw_scale.training.data import arrays, images, tables, text, tokens
 from adamw_scale.training.data.dataset import RowData, TokenData
 from adamw_scale.training.data.files import refusal
-from adamw_scale.units import format_significant, parse_quantity, printable
+from adamw_scale.training.options import number
+from adamw_scale.units import parse_quantity, printable
 
 TRAINING_FILE = "train.bin"
 RECORDS: Mapping[str, Callable[[Path, str], TokenData]] = {
@@ -70,7 +71,8 @@ def load_rows(
         SpecError: nothing there, not readable as examples, too few or too many, or an argument that does not apply.
         MissingExtraError: the extra `data` is needed and not installed.
     """
-    noise, size = _noise(label_noise), None if image_size is None else _size(image_size)
+    noise = number("label_noise", str(label_noise), 0, 1, "fraction", parse_quantity)
+    size = None if image_size is None else _size(image_size)
     file = None if path is None else _existing(path, ROWS)
     suffix = file.suffix.lower() if file is not None and file.is_file() else ""
     if file is not None and suffix in TABLES:
@@ -99,15 +101,5 @@ def _existing(path: str, readable: str) -> Path:
     return file.absolute() if file.name in ("", "..") else file
 
 
-def _noise(value: float | str) -> float:
-    fraction = parse_quantity(str(value))
-    if not 0 <= fraction <= 1:
-        raise SpecError(f"label_noise = {format_significant(fraction)}: pass a fraction from 0 to 1")
-    return fraction
-
-
 def _size(value: int | str) -> int:
-    size = parse_quantity(str(value))
-    if size != int(size) or not 1 <= size <= LARGEST_IMAGE:
-        raise SpecError(f"image_size = {format_significant(size)}: pass a whole number of pixels up to {LARGEST_IMAGE}")
-    return int(size)
+    return int(number("image_size", str(value), 1, LARGEST_IMAGE, "whole number of pixels", parse_quantity))

@@ -6,6 +6,7 @@ cut into blocks of which every eighth is held out. At most 1 GiB of text is read
 """
 
 import json
+import re
 import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -33,18 +34,9 @@ SNIFFED = 8192  # bytes of a file in which text has no zero
 RECORDS = 1024  # of a parquet file at a time
 
 # Tests, vendored or generated tables, and files that name the machine they were built on.
-_SKIPPED_FOLDERS = {
-    "test",
-    "tests",
-    "site-packages",
-    "dist-packages",
-    "idlelib",
-    "encodings",
-    "lib2to3",
-    "pydoc_data",
-    "__pycache__",
-}
+_SKIPPED_FOLDER = re.compile("tests?|(site|dist)-packages|idlelib|encodings|lib2to3|pydoc_data|__pycache__")
 _SKIPPED_PREFIX = "_sysconfigdata"
+_TEXTS = re.compile("(large_)?(string|binary)|string_view")  # types of arrow
 
 
 @cache
@@ -58,7 +50,8 @@ def standard_library() -> TokenData:
     files = sorted(
         path
         for path in root.rglob("*.py")
-        if not _SKIPPED_FOLDERS & set(path.relative_to(root).parts) and not path.name.startswith(_SKIPPED_PREFIX)
+        if not any(map(_SKIPPED_FOLDER.fullmatch, path.relative_to(root).parts))
+        and not path.name.startswith(_SKIPPED_PREFIX)
     )
     if len(files) < 100:
         raise ProbeError(f"this Python has no standard library sources in {root}: pass a text file with --data")
@@ -139,13 +132,7 @@ def parquet_text(path: Path, field: str = FIELD) -> TokenData:
     parquet = data_library("pyarrow.parquet", "pyarrow", "reading parquet")
     with reading(path, "parquet file"), parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
-        if schema.names.count(field) != 1 or str(schema.field(field).type) not in (
-            "string",
-            "large_string",
-            "string_view",
-            "binary",
-            "large_binary",
-        ):
+        if schema.names.count(field) != 1 or not _TEXTS.fullmatch(str(schema.field(field).type)):
             columns = ", ".join(f"{each.name} ({each.type})" for each in list(schema)[:20])
             raise refusal(
                 path,

@@ -22,10 +22,7 @@ class MLP(Model):
         self.depth = depth
         parameters: list[Parameter] = [scaling.inputs("layers.0", width, inputs), scaling.bias("layers.0.bias", width)]
         for i in range(1, depth):
-            parameters += [
-                scaling.hidden(f"layers.{i}", width, width, RELU),
-                scaling.bias(f"layers.{i}.bias", width),
-            ]
+            parameters += [scaling.hidden(f"layers.{i}", width, width, RELU), scaling.bias(f"layers.{i}.bias", width)]
         parameters += [scaling.output("output", outputs, width), scaling.bias("output.bias", outputs)]
         self.parameters = tuple(parameters)
 

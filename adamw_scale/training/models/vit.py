@@ -16,15 +16,7 @@ class ViT(Model):
     """
 
     def __init__(
-        self,
-        scaling: Scaling,
-        *,
-        channels: int,
-        image_size: int,
-        patch_size: int,
-        width: int,
-        depth: int,
-        outputs: int,
+        self, scaling: Scaling, *, channels: int, image_size: int, patch_size: int, width: int, depth: int, outputs: int
     ) -> None:
         self.scaling = scaling
         self.patch_size = patch_size

@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from adamw_scale.training.commands.interpreter import other_python
 from adamw_scale.training.commands.output import HELD_OUT, Printed
 from adamw_scale.training.commands.process import Log, execute, how_it_ended
 from adamw_scale.training.commands.template import Probe, Template, whole_steps
+from adamw_scale.training.options import number
 from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 from adamw_scale.units import format_count, parse_quantity, printable
 
@@ -32,6 +33,7 @@ OPTIONS = ("command", "metric", "mode", "timeout", "convention", "full_dataset_s
 MODES = ("min", "max")
 LOGS, RUNS = "logs", "runs"
 LARGEST_SCRIPT = 1 << 24
+ABOVE_0 = 1e-3, 1e18
 MEANING_OF_ABSENCE = {
     "lr": "it has no {lr}: its own peak learning rate must be the one of --lr",
     "seed": "it has no {seed}: if it draws the same numbers every time, seeds show no noise and the interval is too narrow",
@@ -64,10 +66,13 @@ class CommandTask:
         self.mode = options.get("mode", "min")
         if self.mode not in MODES:
             raise UnknownNameError("mode", self.mode, MODES)
-        self.timeout = _positive("timeout (seconds)", options["timeout"], float) if "timeout" in options else math.inf
+        seconds = options.get("timeout")
+        self.timeout = number("--timeout", seconds, *ABOVE_0, "number of seconds") if seconds is not None else math.inf
         self.convention = options.get("convention")
         full = options.get("full_dataset_size")
-        self.full_dataset_size = None if full is None else _positive("full_dataset_size", full, parse_quantity)
+        self.full_dataset_size = (
+            number("full_dataset_size", full, *ABOVE_0, "number", parse_quantity) if full is not None else None
+        )
         self.folder = source.folder
 
     def default_run(self, overrides: dict[str, Any]) -> TrainingRun:
@@ -240,13 +245,3 @@ def _content(name: str) -> str:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _positive(name: str, text: str, read: Callable[[str], float]) -> float:
-    try:
-        value = read(text)
-    except (ValueError, SpecError):
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise SpecError(f"{name} = {text[:60]!r}: it must be a number above 0. Write for example 600")
-    return value

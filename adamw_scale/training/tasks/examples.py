@@ -1,7 +1,5 @@
 """Independent examples, classified or regressed on: an MLP on tables, a ViT or a ResNet on images."""
 
-from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +12,7 @@ from adamw_scale.training.models.mlp import MLP
 from adamw_scale.training.models.model import Model, Scaling
 from adamw_scale.training.models.resnet import ResNet
 from adamw_scale.training.models.vit import HEAD_SIZE, ViT
-from adamw_scale.training.tasks.network import NetworkTask, classification, problem_of, regression
+from adamw_scale.training.tasks.network import Fields, NetworkTask, classification, problem_of, regression
 from adamw_scale.training.tasks.task import TaskSource
 from adamw_scale.training.trainer import Problem
 
@@ -26,6 +24,7 @@ class ExamplesTask(NetworkTask):
     """A model of a target given an input. Loss is cross-entropy in nats, or squared error where targets are numbers."""
 
     unit: ClassVar[str] = "samples"
+    defaults: ClassVar[Fields] = {"batch_size": 16, "betas": (0.9, 0.95), "schedule": "linear"}
     data: RowData
     takes: ClassVar[tuple[str, ...]]
 
@@ -76,26 +75,15 @@ class ExamplesTask(NetworkTask):
         target_type = torch.float32 if self.data.classes is None else torch.long
         return Rows(torch.tensor(inputs, dtype=torch.float32), torch.tensor(targets, dtype=target_type))
 
-    @abstractmethod
-    def network(self, run: TrainingRun) -> Model:
-        """The architecture of a run's width, depth and parametrization."""
-
 
 class MLPTask(ExamplesTask):
     """MLP on a table or on flattened images: by default width 64, 2 hidden layers, 320 noisy digits seen 100 times."""
 
     name: ClassVar[str] = "mlp"
     takes: ClassVar[tuple[str, ...]] = ("target", "label_noise", "image_size")
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "dataset_size": 320,
-        "epochs": 100,
-        "batch_size": 16,
-        "peak_lr": 3e-3,
-        "betas": (0.9, 0.95),
-        "schedule": "linear",
-        "width": 64,
-        "depth": 2,
-    }
+    defaults: ClassVar[Fields] = dict(
+        ExamplesTask.defaults, dataset_size=320, epochs=100, peak_lr=3e-3, width=64, depth=2
+    )
 
     def network(self, run: TrainingRun) -> Model:
         """The MLP of the run's width and depth."""
@@ -110,13 +98,7 @@ class ViTTask(ExamplesTask):
 
     name: ClassVar[str] = "vit"
     takes: ClassVar[tuple[str, ...]] = ("label_noise", "image_size")
-    defaults: ClassVar[Mapping[str, Any]] = {
-        **MLPTask.defaults,
-        "dataset_size": 640,
-        "epochs": 60,
-        "peak_lr": 2e-3,
-        "width": 32,
-    }
+    defaults: ClassVar[Fields] = dict(MLPTask.defaults, dataset_size=640, epochs=60, peak_lr=2e-3, width=32)
 
     def refuse_shapes(self, run: TrainingRun) -> None:
         """Whole heads and whole patches."""
@@ -153,13 +135,7 @@ class ResNetTask(ExamplesTask):
     takes: ClassVar[tuple[str, ...]] = ("label_noise", "image_size")
     widest: ClassVar[int] = 512
     deepest: ClassVar[int] = 18
-    defaults: ClassVar[Mapping[str, Any]] = {
-        **MLPTask.defaults,
-        "epochs": 50,
-        "peak_lr": 2e-3,
-        "width": 16,
-        "depth": 1,
-    }
+    defaults: ClassVar[Fields] = dict(MLPTask.defaults, epochs=50, peak_lr=2e-3, width=16, depth=1)
 
     def refuse_shapes(self, run: TrainingRun) -> None:
         """Images, and channels that divide into groups of 8."""

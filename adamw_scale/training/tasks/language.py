@@ -1,7 +1,6 @@
 """Next-token prediction on text that is read many times: a small GPT, or an MLP over the last few bytes."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from adamw_scale.errors import SpecError
 from adamw_scale.spec.run import TrainingRun
@@ -10,7 +9,7 @@ from adamw_scale.training.data.sources import load_tokens
 from adamw_scale.training.models.gpt import GPT, HEAD_SIZE
 from adamw_scale.training.models.mlp import ByteMLP
 from adamw_scale.training.models.model import Model, Scaling
-from adamw_scale.training.tasks.network import NetworkTask, classification, problem_of
+from adamw_scale.training.tasks.network import Fields, NetworkTask, classification, problem_of
 from adamw_scale.training.tasks.task import TaskSource
 from adamw_scale.training.trainer import Problem
 
@@ -21,6 +20,7 @@ class LanguageTask(NetworkTask):
     """A model of the next token. Loss is in nats per token (per byte, where the tokens are bytes)."""
 
     unit: ClassVar[str] = "tokens"
+    defaults: ClassVar[Fields] = {"dataset_size": 16 * 1024, "schedule": "linear", "depth": 2}
     data: TokenData
 
     def read(self, source: TaskSource) -> TokenData:
@@ -54,16 +54,9 @@ class CharLM(LanguageTask):
     """
 
     name: ClassVar[str] = "char-lm"
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "dataset_size": 16 * 1024,
-        "epochs": 32,
-        "batch_size": 256,
-        "peak_lr": 2e-3,
-        "schedule": "linear",
-        "width": 32,
-        "depth": 2,
-        "sequence_length": 32,
-    }
+    defaults: ClassVar[Fields] = dict(
+        LanguageTask.defaults, epochs=32, batch_size=256, peak_lr=2e-3, width=32, sequence_length=32
+    )
 
     def refuse_shapes(self, run: TrainingRun) -> None:
         """Whole heads and whole windows."""
@@ -102,16 +95,9 @@ class NgramLM(LanguageTask):
     """MLP over the last 8 bytes: by default width 64, 16 KiB read 16 times. The fastest probe with a clear minimum."""
 
     name: ClassVar[str] = "byte-mlp"
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "dataset_size": 16 * 1024,
-        "epochs": 16,
-        "batch_size": 128,
-        "peak_lr": 4e-3,
-        "schedule": "linear",
-        "width": 64,
-        "depth": 2,
-        "sequence_length": 8,
-    }
+    defaults: ClassVar[Fields] = dict(
+        LanguageTask.defaults, epochs=16, batch_size=128, peak_lr=4e-3, width=64, sequence_length=8
+    )
 
     def network(self, run: TrainingRun) -> Model:
         """The MLP of the run's width, depth and context."""

@@ -17,14 +17,15 @@ from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS
 from adamw_scale.training.data.dataset import Rows
 from adamw_scale.training.models.model import Parameter, Scaling, Weights
+from adamw_scale.training.options import number
 from adamw_scale.training.tasks.network import require_device
 from adamw_scale.training.tasks.task import Listener, TaskSource
 from adamw_scale.training.tasks.user_code import LossFunction, UserTask
 from adamw_scale.training.trainer import Batch, Problem, reproducible, train
 from adamw_scale.units import format_count
 
-MAX_BATCH = 1024
-EQUAL = 1e-4  # relative difference up to which batched and serial gradients of the first step are the same
+MOST_AT_ONCE = 1024
+SAME = 1e-4  # relative difference up to which batched and serial gradients of the first step are the same
 
 
 class _Loss(nn.Module):
@@ -51,7 +52,9 @@ class ModuleTask:
     def __init__(self, source: TaskSource) -> None:
         source.only("batch")
         self.source = source
-        self.batch = _whole(source.options.get("batch", "1"))
+        self.batch = int(
+            number("--task-option batch", source.options.get("batch", "1"), 1, MOST_AT_ONCE, "whole number")
+        )
         self.user = UserTask(source.name)
         self.training, self.held_out = self.user.data(source.data)
 
@@ -212,7 +215,7 @@ class ModuleTask:
             loss = alone(mine, (batch[0][k : k + 1], batch[1][k : k + 1]))
             serial = torch.autograd.grad(loss.sum(), list(mine.values()))
             for name, one, other in zip(names, serial, batched, strict=True):
-                if not torch.allclose(one[0], other[k], rtol=EQUAL, atol=EQUAL * float(one.abs().max())):
+                if not torch.allclose(one[0], other[k], rtol=SAME, atol=SAME * float(one.abs().max())):
                     reason = f"the gradients of {name} differ from those of one probe at a time"
         if reason:
             raise ProbeError(f"{self.source.name} cannot be batched: {reason}. Drop --task-option batch={self.batch}")
@@ -238,9 +241,3 @@ class ModuleTask:
 def _cast(rows: Rows, size: int, dtype: torch.dtype) -> Rows:
     """The first examples, fractions in the precision of the weights."""
     return Rows(*(t[:size].to(dtype) if t.is_floating_point() else t[:size] for t in (rows.inputs, rows.targets)))
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_BATCH:
-        raise SpecError(f"--task-option batch={text}: pass a whole number from 1 to {MAX_BATCH}")
-    return int(text)

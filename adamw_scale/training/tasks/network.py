@@ -25,6 +25,7 @@ MAX_STEPS = 10_000_000
 CPU_BATCHES = ((50_000, 16), (90_000, 4), (1_000_000, 8))  # (parameters, probes at once)
 CUDA_BATCH = 64
 
+Fields = Mapping[str, Any]
 LossOf = Callable[[Weights, Batch], Tensor]
 MetricsOf = Callable[[Weights, Batch], Mapping[str, Tensor]]
 
@@ -38,7 +39,7 @@ class NetworkTask(ABC):
 
     name: ClassVar[str]
     unit: ClassVar[str]
-    defaults: ClassVar[Mapping[str, Any]]  # fields of the run that probes make, where the user says nothing
+    defaults: ClassVar[Fields]  # fields of the run that probes make, where the user says nothing
     widest: ClassVar[int] = 4096
     deepest: ClassVar[int] = 64
 

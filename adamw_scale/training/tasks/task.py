@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from adamw_scale.errors import SpecError
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 from adamw_scale.spec.run import TrainingRun
+from adamw_scale.training.options import refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,7 @@ class TaskSource:
 
     def only(self, *known: str) -> None:
         """Refuse options that the task does not know."""
-        for option in self.options:
-            if option not in known:
-                takes = f"it takes {', '.join(known)}" if known else "it takes none"
-                raise SpecError(f"task {self.name} has no option {option!r}: {takes}")
+        refuse_unknown(f"task {self.name}", self.options, known)
 
 
 @dataclass(frozen=True)
