@@ -1,4 +1,4 @@
-"""What is asked for becomes sweeps: the base run, one more for each further value of an axis, and a budget they keep."""
+"""What is asked for becomes sweeps: the base run, one for each further value of an axis, and a budget they keep."""
 
 import math
 import re
@@ -175,7 +175,8 @@ def designs(task: Task, ask: Ask) -> list[Sweep]:
     """A sweep for the base run and for each scale, after everything that can be refused beforehand was."""
     if not 2 <= ask.seeds <= 100:
         raise SpecError(
-            f"seeds = {ask.seeds}: noise is measured between seeds, so at least 2 are needed (at most 100). Change --seeds"
+            f"seeds = {ask.seeds}: noise is measured between seeds, so at least 2 are needed (at most 100). "
+            "Change --seeds"
         )
     runs = _runs(task, ask)
     for run in runs:

@@ -157,7 +157,7 @@ def paired(results: Sequence[ProbeResult], value: Value) -> list[tuple[ProbeResu
 
 
 def tuned_lr(optima: Sequence[Optimum], seen: Sequence[Sequence[ProbeResult]], value: Value) -> TunedLr:
-    """Where the loss is lowest in the learning rate, each at its own best timescale, and how that timescale moves with it.
+    """Where the loss is lowest in the learning rate, each at its own best timescale, and how that one moves with it.
 
     Losses are compared on the seeds that all learning rates have, at the lowest timescale of each seed. Slopes are
     least squares through the located optima, in octaves of the timescale per octave of lr: 0 where the timescale stays,

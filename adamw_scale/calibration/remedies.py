@@ -20,9 +20,9 @@ class Remedy(NamedTuple):
 def remedy(optimum: Optimum) -> Remedy:
     """What is said of an optimum that is flat or at an edge.
 
-    The optimal timescale is near a constant number of epochs (Wang & Aitchison 2024, arXiv:2405.13698), so it is a smaller share of a
-    longer run: where even the longest timescale is too short, probes should be longer; where even the shortest is too
-    long, shorter.
+    The optimal timescale is near a constant number of epochs (Wang & Aitchison 2024, arXiv:2405.13698), so it is a
+    smaller share of a longer run: where even the longest timescale is too short, probes should be longer; where even
+    the shortest is too long, shorter.
     """
     run = optimum.run
     if optimum.loss is None:
@@ -32,7 +32,7 @@ def remedy(optimum: Optimum) -> Remedy:
         )
     if optimum.status == "flat":
         return Remedy(
-            "flat: the losses do not tell timescales apart within an octave of the lowest; in this range λ hardly matters",
+            "flat: the losses do not tell timescales apart within an octave of the lowest; there λ hardly matters",
             "to locate one, train the probes longer on fewer data (--epochs, --dataset-size), or add --seeds",
         )
     best = math.log2(optimum.timescale_run)

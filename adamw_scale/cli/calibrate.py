@@ -30,7 +30,7 @@ def command(
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Cohorts of probes at a time; by default one a core, on cuda one a GPU, of a command one, on a cluster 8.",
+            help="Cohorts of probes at a time; by default 1 a core, 1 a GPU on cuda, 1 of a command, 8 on a cluster.",
             metavar="N",
             min=1,
             max=1024,

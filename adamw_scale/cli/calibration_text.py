@@ -44,14 +44,14 @@ def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
         if alone:
             say(f"what to do: {fix}")
         return
-    low, high = (2.0**end for end in optimum.log2_interval)
-    print(
-        f"  timescale  {format_percent(tau.run)} of the run (80 % interval {format_percent(low)} to {format_percent(high)}) = {tau.epochs:.3g} epochs"
-    )
+    low, high = (format_percent(2.0**end) for end in optimum.log2_interval)
+    of_run = f"{format_percent(tau.run)} of the run (80 % interval {low} to {high})"
+    print(f"  timescale  {of_run} = {tau.epochs:.3g} epochs")
     if optimum.log2_band is not None:
         ends = [format_significant(_weight_decay(run, 2.0**end)) for end in reversed(optimum.log2_band)]
         print(
-            f"  λ          {format_significant(optimum.weight_decay)}; from {ends[0]} to {ends[1]} costs no more than 0.2 % of the loss"
+            f"  λ          {format_significant(optimum.weight_decay)}; from {ends[0]} to {ends[1]} costs no more than "
+            "0.2 % of the loss"
         )
     print(f"  loss       {optimum.loss:.4f} held out")
 
@@ -79,7 +79,8 @@ def _show_scales(calibration: "Calibration") -> None:
         print(f"  {name} = {value:.3g} (published {published[name]:g})")
     for quantity, slope in calibration.slopes.items():
         print(
-            f"  for 4 x the {quantity} the timescale moves {slope.octaves_per_factor_4:+.2f} ± {slope.deviation:.2f} octaves against the rule"
+            f"  for 4 x the {quantity} the timescale moves {slope.octaves_per_factor_4:+.2f} ± {slope.deviation:.2f} "
+            "octaves against the rule"
         )
     for check in calibration.left_out:
         low, high = (format_percent(2.0**end) for end in check.log2_interval)
@@ -95,17 +96,20 @@ def _show_scales(calibration: "Calibration") -> None:
         if lr.timescale_slope is not None and lr.steadier is not None:
             steady = "λ" if lr.steadier == "weight_decay" else "the timescale"
             print(
-                f"  for twice the lr the timescale moves {lr.timescale_slope:+.2f} octaves: {steady} is the steadier one"
+                f"  for twice the lr the timescale moves {lr.timescale_slope:+.2f} octaves: "
+                f"{steady} is the steadier one"
             )
         if not 0.5 <= lr.peak_lr / calibration.optima[0].run.lr <= 2:
             say(
-                f"lr {calibration.optima[0].run.lr:g} is far from the best, {lr.peak_lr:.3g}: tune it before its weight decay"
+                f"lr {calibration.optima[0].run.lr:g} is far from the best, {lr.peak_lr:.3g}: "
+                "tune it before its weight decay"
             )
     if (target := calibration.target) is not None:
         low, high = map(format_significant, target.weight_decay_range)
         print(
             f"target, {_scale(target.run)}, lr {target.run.lr:g}: "
-            f"λ {format_significant(target.weight_decay)} ({low} to {high}), timescale {format_percent(target.timescale.run)} of the run"
+            f"λ {format_significant(target.weight_decay)} ({low} to {high}), "
+            f"timescale {format_percent(target.timescale.run)} of the run"
         )
     if (checked := calibration.validation) is not None:
         low, high = (format_percent(2.0**end) for end in checked.log2_interval)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adamw_scale.calibration.design import Budget
 
 DEFAULT_TASK = "char-lm"
+COMMAND = "'python train.py --lr {lr} --wd {weight_decay} --steps {steps} --seed {seed}'"
 AXIS_OPTIONS = {"sizes": "dataset_size", "widths": "width", "batches": "batch_size", "epoch_counts": "epochs"}
 
 Probing = dict[str, Any]  # what `calibrate`, `plan` and `plan_stage` take: task, data, task_options and what is asked
@@ -31,14 +32,13 @@ OPTIONS: dict[str, tuple[Any, Any, str | None, str]] = {
         str | None,
         None,
         "COMMAND",
-        "Your training script instead, which prints its result as a JSON line: "
-        "'python train.py --lr {lr} --wd {weight_decay} --steps {steps} --seed {seed}'.",
+        f"Your training script instead, which prints its result as a JSON line: {COMMAND}.",
     ),
     "data": (
         str | None,
         None,
         "PATH",
-        "Your data: text, JSONL, parquet, .bin or .npy tokens; for mlp, vit, resnet CSV, parquet, .npz or image folders.",
+        "Your data: text, JSONL, parquet, .bin or .npy tokens; for mlp, vit, resnet CSV, parquet, .npz or images.",
     ),
     "metric": (str | None, None, "NAME", "What to minimise instead of the loss, by the name it is logged by."),
     "maximize": (bool, False, None, "The metric is better the higher it is."),
@@ -77,7 +77,8 @@ def probe_options(command: Callable[..., None]) -> Callable[..., None]:
     given = inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=Given)
     functools.update_wrapper(with_probes, command)
     kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-    with_probes.__signature__ = inspect.Signature([given, *kept, *map(_parameter, OPTIONS)])  # type: ignore[attr-defined]
+    shared = [given, *kept, *map(_parameter, OPTIONS)]
+    with_probes.__signature__ = inspect.Signature(shared)  # type: ignore[attr-defined]
     return run_options(with_probes)
 
 

@@ -164,11 +164,11 @@ class Display(Progress):
         if not self.tasks:
             yield "starting"
             return
-        running = list(self.in_training.values())
+        probes = list(self.in_training.values())
         rows = max(1, min(MOST_ROWS, self.console.height - 5))
-        lines = [self._lowest(), self._cost(), *map(self._row, running[:rows])]
-        if len(running) > rows:
-            lines.append(f"  and {len(running) - rows} more")
+        lines = [self._lowest(), self._cost(), *map(self._row, probes[:rows])]
+        if len(probes) > rows:
+            lines.append(f"  and {len(probes) - rows} more")
         yield self.make_tasks_table(self.tasks)
         yield from (Text(line[: self.console.width], no_wrap=True, overflow="crop") for line in lines if line)
 

@@ -79,7 +79,8 @@ def read_csv(
         if not same_loss(first, result):
             raise row.fail(
                 "",
-                f"repeats {places[result.key]} with another loss: name the column that tells them apart, --column seed=NAME",
+                f"repeats {places[result.key]} with another loss: name the column that tells them apart, "
+                "--column seed=NAME",
             )
         places.setdefault(result.key, row.place.rpartition(", ")[2])
     if without_decay:
@@ -193,7 +194,8 @@ def export_to_optuna(results: Iterable[ProbeResult], storage_url: str, study_nam
     except Exception as error:  # of whichever database driver the URL names
         reason = (str(error).splitlines() or [""])[0][:200].replace(storage_url, "the URL")
         raise CalibrationError(
-            f"the Optuna storage cannot be used ({type(error).__name__}: {reason}): pass for example --optuna sqlite:///probes.db"
+            f"the Optuna storage cannot be used ({type(error).__name__}: {reason}): "
+            "pass for example --optuna sqlite:///probes.db"
         ) from None
     finally:
         optuna.logging.set_verbosity(talk)
@@ -201,7 +203,7 @@ def export_to_optuna(results: Iterable[ProbeResult], storage_url: str, study_nam
 
 
 def _trial(result: ProbeResult) -> Any:
-    """A result as Optuna's frozen trial; the ranges are those of every probe, so that all trials have one search space."""
+    """A result as Optuna's frozen trial; ranges are those of every probe, so that all trials have one search space."""
     from optuna.distributions import FloatDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 
@@ -261,7 +263,8 @@ def _rows(path: Path, columns: Mapping[str, str], notice: Callable[[str], None])
             column = _column_of(path, names, columns)
             if ignored := [name for name in names if name not in column.values()]:
                 notice(
-                    f"{path}: ignored {len(ignored)} columns ({', '.join(ignored)[:100]}); --column FIELD=NAME gives one a meaning"
+                    f"{path}: ignored {len(ignored)} columns ({', '.join(ignored)[:100]}); "
+                    "--column FIELD=NAME gives one a meaning"
                 )
             for cells in reader:
                 if not any(cell.strip() for cell in cells):

@@ -42,8 +42,8 @@ class Search:
        moves out by two octaves, as far as `limits`.
     2. The neighbours of the lowest loss, one octave away, until both are known; then half an octave away.
     3. Each further seed: half octaves from one octave below the fitted minimum to one above, or twice or three times as
-       far where the interval is that wide. It ends when the minimum is located to within `NARROW_ENOUGH`, or there are no more
-       seeds.
+       far where the interval is that wide. It ends when the minimum is located to within `NARROW_ENOUGH`, or there are
+       no more seeds.
 
     A stage is looked at only when all of it is measured, so it makes no difference in which order its probes end, or
     whether the process died between them.

@@ -39,7 +39,8 @@ class Sweep(Noun):
     def _refuse_what_cannot_be_fitted(self) -> Self:
         if len(set(self.seeds)) < 2:
             raise SpecError(
-                f"seeds = {len(set(self.seeds))}: noise is measured between seeds, at least 2 are needed. Change --seeds"
+                f"seeds = {len(set(self.seeds))}: noise is measured between seeds, at least 2 are needed. "
+                "Change --seeds"
             )
         if self.low > self.coarse[-2]:
             raise SpecError(

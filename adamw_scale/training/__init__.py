@@ -4,7 +4,7 @@
     models/      networks, with a leading probe axis                optimizer    AdamW on flat buffers
     data/        what is trained on, one file per kind of source    checkpoint   what an interrupted cohort goes on from
     commands/    the user's own command: template, process, output
-                                                                    machine      the cores and GPUs of this one
+    options      what is given as NAME=VALUE                        machine      the cores and GPUs of this one
 
-torch is imported here, in `integrations`, and nowhere else. A new task is one file in `tasks/` and one line in its registry.
+torch is imported here and in `integrations` alone. A new task is one file in `tasks/` and a line in its registry.
 """

@@ -86,7 +86,7 @@ class Layout:
 
 
 def optimizer_of(weights: Tensor, layout: Layout) -> "FlatAdamW":
-    """The optimizer for weights of shape (K, size): by the size of a model, never by K, so that bits do not depend on K."""
+    """The optimizer for weights of shape (K, size): chosen by the model's size, so that bits do not depend on K."""
     fused = weights.device.type == "cpu" and layout.used >= FUSED_FROM
     return FusedAdamW(weights, layout) if fused else FlatAdamW(weights, layout)
 
@@ -142,7 +142,7 @@ class FlatAdamW:
         return columns
 
     def step(self, coefficients: Tensor, gradients: Sequence[Tensor]) -> None:
-        """Update the weights from the gradients, of shapes (K, *shape) in the layout's order, with one step's coefficients."""
+        """Update the weights from gradients, of shapes (K, *shape) in the layout's order, and a step's coefficients."""
         first, second, update, gradient = self.first_moment, self.second_moment, self._update, self._gradient
         torch.cat([g.flatten(1) for g in gradients], dim=1, out=gradient[:, : self.layout.used])
         first.lerp_(gradient, coefficients[0])

@@ -125,7 +125,8 @@ def _train_what_fits(
             raise
         if len(configs) == 1:
             raise ProbeError(
-                f"a single probe does not fit into the memory of {configs[0].device}: lower --width, --depth or --batch-size"
+                f"a single probe does not fit into the memory of {configs[0].device}: "
+                "lower --width, --depth or --batch-size"
             ) from None
     if configs[0].device == "cuda":
         torch.cuda.empty_cache()

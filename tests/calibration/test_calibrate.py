@@ -270,7 +270,7 @@ def _workers(parent: int) -> list[int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_sigkill_in_the_middle(tmp_path: Path) -> None:
-    """A real calibration, killed with SIGKILL twice: same bytes as undisturbed, nothing stored runs again, no orphans."""
+    """Killed with SIGKILL twice: the bytes of an undisturbed calibration, nothing stored runs again, no orphans."""
     whole = subprocess.run(_command(tmp_path / "whole", "--json"), capture_output=True, check=False)
     assert whole.returncode in (0, 1), whole.stderr.decode()
     expected = (tmp_path / "whole" / CALIBRATION_FILE).read_bytes()

@@ -78,7 +78,7 @@ def test_a_nanogpt_style_script(tmp_path: Path, adamw_scale: Command, monkeypatc
 
 @pytest.mark.slow
 def test_a_hugging_face_trainer(tmp_path: Path, adamw_scale: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A script around Trainer, whose evaluate() is printed as JSON: every probe is measured, and the folder is a calibration."""
+    """A script around Trainer, whose evaluate() is printed: each probe is measured, the folder a calibration."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     document = calibrated(
         adamw_scale, tmp_path, "--command", TRAINER, *TEXT, "--epochs", "2", "--betas", "0.9,0.999", "--params", "34k"

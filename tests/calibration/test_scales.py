@@ -336,7 +336,7 @@ def seeds_of(calibration_folder: Path) -> dict[float, int]:
 
 
 def test_seeds_go_where_they_tell_about_the_target(tmp_path: Path) -> None:
-    """Aimed at the probed run itself, a scale 64 times as dear tells little for its cost: its seeds come last, and fewer."""
+    """Aimed at the probed run itself, a scale 64 times as dear tells little for its cost: its seeds come last."""
     axes = {"dataset_size": ["1x", "64x"]}
     calibrate(tmp_path / "all", engine=Noisy, axes=axes, seeds=5)
     calibration = calibrate(tmp_path / "aimed", engine=Noisy, axes=axes, seeds=5, target={"dataset_size": "1x"})
@@ -354,7 +354,7 @@ def test_seeds_go_where_they_tell_about_the_target(tmp_path: Path) -> None:
 
 
 def test_far_away_further_seeds_do_not_pay(tmp_path: Path) -> None:
-    """How the law may be off far outweighs noise there: after two seeds of every scale it ends, and resumes to the same."""
+    """How the law may be off far outweighs noise there: after two seeds of each scale it ends, and resumes alike."""
     asked: dict[str, Any] = {"axes": {"dataset_size": ["1x", "4x"]}, "seeds": 5, "target": {"dataset_size": "4096x"}}
 
     class Quiet(Moving):

@@ -1,6 +1,6 @@
 """A program that trains with an engine, and one around it that sees whether it left processes behind.
 
-    python engine_program.py '{"engine": ..., "options": ..., "source": ..., "cohorts": [[probe, ...], ...], "leave": n}'
+    python engine_program.py '{"engine": ..., "options": ..., "source": ..., "cohorts": [[probe, ...]], "leave": n}'
 
 prints the losses by key as JSON, of the first n probes if it is to leave early; with "killed" for n it kills itself at
 the first news. Whatever it starts becomes a child of the outer program when its parent dies, which exits with status 3

@@ -24,9 +24,9 @@ STEPS = 4
 class ScriptedTask:
     """Leaves a file `KEY.ID` with its process id in `diary` whenever it starts a cohort, KEY being the first probe's.
 
-    Options: `diary`, a folder; `seconds` a cohort takes; `together`, how many must be in training before any goes on; `deaths`, how
-    often each cohort kills its process at half
-    time; `error`, what it refuses to be trained with; `bug`, what it crashes with.
+    Options: `diary`, a folder; `seconds` a cohort takes; `together`, how many must be in training before any goes on;
+    `deaths`, how often each cohort kills its process at half time; `error`, what it refuses to be trained with; `bug`,
+    what it crashes with.
     """
 
     name: ClassVar[str] = "scripted"

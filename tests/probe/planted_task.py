@@ -13,7 +13,7 @@ DEFAULTS = {"dataset_size": 16384, "batch_size": 256, "epochs": 32, "peak_lr": 2
 
 
 class PlantedTask:
-    """Option `limit`: probes to a cohort. Option `broken`: probes of fewer octaves than this fail while DIR/broken is there."""
+    """Option `limit`: probes a cohort. Option `broken`: octaves below which probes fail while DIR/broken is there."""
 
     name: ClassVar[str] = "planted"
 

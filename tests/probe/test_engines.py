@@ -152,7 +152,7 @@ def real(text: str) -> tuple[list[Cohort], dict[str, Any]]:
 def test_char_lm_has_the_same_bits_everywhere(
     name: str, text: str, real: tuple[list[Cohort], dict[str, Any]], tmp_path: Path
 ) -> None:
-    """The real task: losses, metrics and curves are the serial engine's to the last bit, and every probe is heard of."""
+    """The real task: losses, metrics and curves are the serial engine's to the last bit, every probe is heard of."""
     cohorts, reference = real
     measured, _, news = trained(open_engine(name, TaskSource("char-lm", text, folder=str(tmp_path))), cohorts)
     assert measured == reference
@@ -244,7 +244,7 @@ def run_program(engine: str, source: TaskSource, cohorts: list[Cohort], leave: i
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who was left behind")
 @pytest.mark.parametrize("engine", ENGINES_OF_WORKERS)
 def test_leaving_early_leaves_nothing_behind(engine: str, scripted: Callable[..., TaskSource], tmp_path: Path) -> None:
-    """A program that leaves after the first of three cohorts prints what it prints and no more, and no process stays."""
+    """A program that leaves after the first of three cohorts prints what it prints and no more; no process stays."""
     pytest.importorskip(LIBRARIES.get(engine, "sys"))
     cohorts = [*cohorts_of(1), *cohorts_of(3)[1:]]
     slow = scripted(seconds="1")
@@ -258,7 +258,7 @@ def test_leaving_early_leaves_nothing_behind(engine: str, scripted: Callable[...
 def test_a_killed_program_takes_its_workers_along(
     engine: str, scripted: Callable[..., TaskSource], diary: Path
 ) -> None:
-    """Nothing trains on for a program that is gone (jobs of a batch system do, and so do Ray's own two agents a while)."""
+    """Nothing trains on for a program that is gone (jobs of a cluster do, and Ray's own two agents a while)."""
     pytest.importorskip(LIBRARIES.get(engine, "sys"))
     assert run_program(engine, scripted(seconds="600"), cohorts_of(2), leave=engine_program.KILLED) == {}
     workers = {int(file.read_text()) for file in diary.iterdir()}

@@ -154,7 +154,7 @@ def planned(adamw_scale: Command, folder: Path, *options: str) -> dict[str, Any]
 
 
 def started(line: str, index: int) -> "subprocess.Popen[str]":
-    """What Slurm does with one index of a line: run the wrapped command in a shell with the index in its environment."""
+    """What Slurm does with one index of a line: run the wrapped command with the index in its environment."""
     words = shlex.split(line)
     assert words[0] == "sbatch"
     wrapped = words[words.index("--wrap") + 1].replace(

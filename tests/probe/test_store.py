@@ -200,7 +200,7 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_writer_breaks_no_promise(tmp_path: Path) -> None:
-    """Fifty writers die of SIGKILL at random moments: what append() returned for is there, and the store is readable."""
+    """Fifty writers die of SIGKILL at random moments: what append() returned for is there, the store is readable."""
     path = tmp_path / "probes.jsonl"
     promised = in_other_processes("killed", path)
     assert len(promised) > 50
@@ -299,7 +299,7 @@ def test_a_folder_has_one_calibration(tmp_path: Path) -> None:
 
 
 def test_a_holder_that_died_holds_nothing(tmp_path: Path) -> None:
-    """SIGKILL leaves the files, but the lock goes with the process; who holds a folder is told only while it is held."""
+    """SIGKILL leaves the files, but the lock goes with the process; who holds a folder is told while it is held."""
     with held(tmp_path) as holder:
         holder.kill()
         holder.wait()
@@ -333,7 +333,8 @@ def test_of_many_who_wait_one_has_the_folder_at_a_time(tmp_path: Path) -> None:
         "folder = Path(sys.argv[1])\n"
         "for _ in range(3):\n"
         "    with folder_lock(folder, wait=True):\n"
-        "        os.close(os.open(folder / 'alone', os.O_CREAT | os.O_EXCL)); time.sleep(0.01); (folder / 'alone').unlink()"
+        "        os.close(os.open(folder / 'alone', os.O_CREAT | os.O_EXCL))\n"
+        "        time.sleep(0.01); (folder / 'alone').unlink()"
     )
     waiting = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(4)]
     assert [process.wait(timeout=120) for process in waiting] == [0] * 4

@@ -221,7 +221,7 @@ READERS: dict[str, Callable[[Path], dict[str, Seen]]] = {
 def test_everything_is_read_back(
     name: str, tmp_path: Path, env: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run per probe with its settings, curve, final values and status; and nothing on stdout, which has the answer."""
+    """A run per probe with its settings, curve, final values and status; nothing on stdout, which has the answer."""
     pytest.importorskip(LIBRARIES[name])
     notices = track(name, tmp_path / "mine")
     assert len(notices) == 1, notices

@@ -1,4 +1,4 @@
-"""The data room: real files of every kind are read, split without a leak, cut in nested sizes, and refused in one line."""
+"""Real files of every kind are read, split without a leak, cut in nested sizes, and refused in one line."""
 
 import hashlib
 import json
@@ -124,7 +124,7 @@ def test_held_out_rows_are_bounded() -> None:
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=False, width=32), min_size=8, max_size=60))
 def test_standardised_columns_are_finite(values: list[float]) -> None:
-    """Whatever finite column: mean 0 and deviation 1 over the training rows that have a value, 0 where it is missing."""
+    """Whatever finite column: mean 0 and deviation 1 over training rows that have a value, 0 where it is missing."""
     column, training = np.array(values), np.arange(len(values) - 2)
     out = np.zeros(0)
     try:

@@ -1,4 +1,4 @@
-"""The built-in networks: K probes at once compute what K plain modules compute, each for itself, and scale as muP says."""
+"""The built-in networks: K probes at once compute what K plain modules compute, each for itself, and scale as muP."""
 
 from typing import Any
 
@@ -141,7 +141,7 @@ def test_gpt_reads_texts_shorter_than_its_context() -> None:
 
 
 def test_vit_sees_all_patches_everywhere() -> None:
-    """Attention is not causal: the last pixel changes what the network says through every layer, and so does the first."""
+    """Attention is not causal: the last pixel changes what the network says, and so does the first."""
     net = network("vit", run_of())
     weights, (inputs, _) = random_weights(net.model, 1), random_batch(net, 1)
     with torch.no_grad():
@@ -188,7 +188,7 @@ def named(name: str, **fields: Any) -> dict[str, Parameter]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_mup_at_four_times_the_base_width(name: str) -> None:
-    """Hidden standard deviations halve; those of inputs, embeddings and output stay; the output is multiplied by 1/4."""
+    """Hidden standard deviations halve; those of inputs, embeddings and output stay; the output is divided by 4."""
     wide = named(name, parametrization="mup", width=128, base_width=32)
     base = named(name, parametrization="mup", width=32, base_width=32)
     expected = {HIDDEN: 0.5, EMBEDDING: 1.0, OUTPUT: 1.0, NORM_AND_BIAS: 1.0}

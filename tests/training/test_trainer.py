@@ -27,7 +27,7 @@ from adamw_scale.training.tasks.task import Progress, TaskSource
 from adamw_scale.training.trainer import Batch, Problem, normal_initial, train
 
 TOY = {"dataset_size": 4096, "epochs": 4}
-# Four epochs: on data few enough to be known by heart, training itself multiplies a rounding error by 10^4 in 200 steps,
+# Four epochs: on data few enough to be known by heart, training multiplies a rounding error by 10^4 in 200 steps,
 # and the processor's order of summation would decide whether 1e-12 holds. Here it stays below 1e-14.
 STEPS, EXAMPLES, PER_STEP = 200, 400, 8
 
@@ -90,7 +90,7 @@ def trained_weights(problem: Problem, configs: list[ProbeConfig]) -> dict[str, T
 def test_200_steps_equal_plain_modules_with_torch_adamw(
     name: str, parametrization: str, fused_from: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """float64, five probes of different lr, decay, betas, eps and schedule: every weight within 1e-12 of torch.optim.AdamW."""
+    """float64, five probes of different lr, decay, betas, eps and schedule: each weight within 1e-12 of AdamW's."""
     monkeypatch.setattr(optimizer, "FUSED_FROM", fused_from)
     width = {} if parametrization == "standard" else {"parametrization": "mup", "width": 32, "base_width": 8}
     configs = five(**width)
@@ -180,7 +180,7 @@ def test_every_epoch_shows_every_example_once() -> None:
 
 
 def test_training_learns_and_decay_acts(task: CharLM) -> None:
-    """A few hundred steps beat a uniform guess; a timescale of a 16th of the run leaves smaller matrices than one of 4."""
+    """A few hundred steps beat a uniform guess; a timescale of a 16th of the run leaves smaller matrices."""
     (sweep,) = plan(run={"dataset_size": 8192, "epochs": 8}, seeds=2).sweeps
     configs = [sweep.config(0, x) for x in (-3.0, 2.0)]
     results = task.train(configs, quiet)

@@ -66,7 +66,7 @@ def first_line(error: BaseException) -> str:
 
 
 def default_jobs(source: TaskSource, device: str, *, elsewhere: bool) -> int:
-    """Cohorts at a time: one per GPU or usable core, `CLUSTER_JOBS` elsewhere; one of a command, which may use all cores."""
+    """Cohorts at a time: one a GPU or usable core, `CLUSTER_JOBS` elsewhere; one of a command, which may use all."""
     if elsewhere:
         return CLUSTER_JOBS
     if source.name == "command":

@@ -113,8 +113,8 @@ class RayEngine:
         needed = max(map(self._gpus, cohorts), default=0.0)
         if needed > there:
             raise ProbeError(
-                f"{needed:g} GPUs per cohort: Ray finds {there:g} on this machine. Lower --engine-option gpus, or name a "
-                "cluster with --engine-option address"
+                f"{needed:g} GPUs per cohort: Ray finds {there:g} on this machine. Lower --engine-option gpus, or name "
+                "a cluster with --engine-option address"
             )
 
     def _submit(self, new: _Submitted) -> None:
@@ -133,8 +133,8 @@ class RayEngine:
             if submitted.attempt < ATTEMPTS:
                 return None
             raise ProbeError(
-                f"Ray lost the worker of a cohort {ATTEMPTS} times ({first_line(error)}); what is done is kept: run the "
-                "same command again, with fewer --jobs if memory ran out"
+                f"Ray lost the worker of a cohort {ATTEMPTS} times ({first_line(error)}); what is done is kept: run "
+                "the same command again, with fewer --jobs if memory ran out"
             ) from None
         except ray.RayTaskError as error:
             raise ProbeError(f"a Ray worker failed: {type(error.cause).__name__}: {first_line(error.cause)}") from None
@@ -142,7 +142,7 @@ class RayEngine:
             raise ProbeError(f"Ray: {type(error).__name__}: {first_line(error)}") from None
 
     def _listen(self, listener: Listener) -> None:
-        """Pass on news of cohorts that are still in training. Without its inbox, whose node may be lost, the engine hears none."""
+        """Pass on news of cohorts in training. Without its inbox, whose node may be lost, the engine hears none."""
         try:
             arrived = self._ray.get(self._news)
         except self._ray.exceptions.RayError:

@@ -1,6 +1,7 @@
-"""The user's own training command as a probe, in the order of its life; `tasks/command` puts the three together.
+"""The user's own training command as a probe, in the order of its life; `tasks/command` puts them together.
 
-template   the command with its placeholders, and the arguments that it becomes
-process    running these arguments as a process group that never outlives us, and its log
-output     what the command printed or wrote, and the metric in it
+interpreter  which Python it starts, if any
+template     the command with its placeholders, and the arguments that it becomes
+process      running these arguments as a process group that never outlives us, and its log
+output       what the command printed or wrote, and the metric in it
 """

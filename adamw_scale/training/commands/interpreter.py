@@ -27,8 +27,8 @@ def other_python(program: str) -> str | None:
         return None
     own = sys.executable if is_python else os.path.join(sysconfig.get_path("scripts"), name)
     return (
-        f"{program!r} in --command is {found}, of {prefix} (Python {'.'.join(version)}); adamw-scale runs in {sys.prefix} "
-        f"(Python {OWN[1]}.{OWN[2]}): to train there, activate that environment or write {own}"
+        f"{program!r} in --command is {found}, of {prefix} (Python {'.'.join(version)}); adamw-scale runs in "
+        f"{sys.prefix} (Python {OWN[1]}.{OWN[2]}): to train there, activate that environment or write {own}"
     )
 
 

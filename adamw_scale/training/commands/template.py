@@ -47,8 +47,8 @@ def _size(run: TrainingRun, name: str) -> str:
 def _fraction(probe: Probe) -> str:
     if probe.full_dataset_size is None:
         raise MissingInputError(
-            "the command has {dataset_fraction}, a part of an unknown whole: pass --task-option full_dataset_size=N, or use "
-            "{dataset_size}"
+            "the command has {dataset_fraction}, a part of an unknown whole: pass --task-option full_dataset_size=N, "
+            "or use {dataset_size}"
         )
     if probe.run.dataset_size > probe.full_dataset_size:
         raise SpecError(

@@ -64,8 +64,8 @@ def row_data(path: Path, inputs: tuple[Array, Array], targets: Array, split: Spl
     if classes < 2 or classes * ROWS_A_CLASS > len(targets):
         raise refusal(
             path,
-            f"{classes} classes among {len(targets)} targets (whole numbers and words are classes): pass 2 or more with at "
-            f"least {ROWS_A_CLASS} examples each, or write numbers to regress on with a decimal point",
+            f"{classes} classes among {len(targets)} targets (whole numbers and words are classes): pass 2 or more "
+            f"with at least {ROWS_A_CLASS} examples each, or write numbers to regress on with a decimal point",
         )
     labels = with_noise(codes[split.training], classes, label_noise)
     return RowData(path.name, (inputs[0], labels), (inputs[1], codes[split.held_out]), classes)

@@ -100,7 +100,8 @@ def token_data(path: Path, training: Chunks, held_out: Chunks, vocabulary: int) 
         raise refusal(
             path,
             f"{format_count(len(training))} tokens to train on and {format_count(len(held_out))} to hold out, at least "
-            f"{MIN_HELD_OUT_TOKENS} of each are needed: pass {HOLD_OUT_EVERY * MIN_HELD_OUT_TOKENS // 1024} Ki tokens or more",
+            f"{MIN_HELD_OUT_TOKENS} of each are needed: "
+            f"pass {HOLD_OUT_EVERY * MIN_HELD_OUT_TOKENS >> 10} Ki tokens or more",
         )
     return TokenData(path.name, training, held_out[: HELD_OUT_TOKENS + 1], vocabulary)
 
@@ -126,6 +127,7 @@ class Split(NamedTuple):
         if training < MIN_ROWS or not held_out:
             raise refusal(
                 path,
-                f"{training} examples to train on and {held_out} to hold out are no data set: pass at least {MIN_ROWS} and 1",
+                f"{training} examples to train on and {held_out} to hold out are no data set: "
+                f"pass at least {MIN_ROWS} and 1",
             )
         return cls(shuffled(training), training + shuffled(held_out)[:HELD_OUT_ROWS])

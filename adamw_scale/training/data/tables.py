@@ -111,7 +111,8 @@ def _inputs(path: Path, columns: list[tuple[str, Array | tuple[Array, int]]], tr
     if wordy:
         raise refusal(
             path,
-            f"more than {MAX_WORDS} different words in {printable(', '.join(wordy))[:160]}: drop such columns of names or texts",
+            f"more than {MAX_WORDS} different words in {printable(', '.join(wordy))[:160]}: "
+            "drop such columns of names or texts",
         )
     width = sum(plain[1] if isinstance(plain, tuple) else 1 for _, plain in columns)
     refuse_size(path, rows * width, MAX_VALUES, "inputs")

@@ -61,7 +61,8 @@ def _array(path: Path) -> Array:
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
         raise refusal(
             path,
-            f"an array of {tokens.dtype} and shape {tokens.shape} is no stream of tokens: save a 1-D array of uint16 or uint32",
+            f"an array of {tokens.dtype} and shape {tokens.shape} is no stream of tokens: "
+            "save a 1-D array of uint16 or uint32",
         )
     return tokens
 
@@ -75,6 +76,7 @@ def _vocabulary(path: Path, part: Chunks) -> int:
             wrong = int(tokens.min()) if tokens.min() < 0 else largest
             raise refusal(
                 path,
-                f"token {wrong} is in no vocabulary of up to {format_count(MAX_VOCABULARY)}: pass a file of token numbers",
+                f"token {wrong} is in no vocabulary of up to {format_count(MAX_VOCABULARY)}: "
+                "pass a file of token numbers",
             )
     return largest + 1

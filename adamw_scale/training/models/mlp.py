@@ -35,7 +35,7 @@ class MLP(Model):
 
 
 class ByteMLP(Model):
-    """Neural probabilistic language model (Bengio et al. 2003): the embeddings of the `context` bytes before, through an MLP.
+    """Neural probabilistic language model (Bengio et al. 2003): embeddings of the last `context` bytes, then an MLP.
 
     Embeddings are 16 wide at every width, and start with standard deviation 1.
     """

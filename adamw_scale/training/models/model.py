@@ -20,7 +20,7 @@ from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS
 
 Weights = Mapping[str, Tensor]  # name -> (K, *shape)
 
-# How MKL adds up depends on where a matrix starts in memory, modulo 64 bytes, and for products with a single column on K.
+# How MKL adds up depends on where a matrix starts in memory, modulo 64 bytes, and with a single column on K.
 # Where every matrix of a (K, ...) tensor is a multiple of this many floats, all start alike, and a probe's bits depend
 # neither on K nor on its place among the K.
 ALIGNED = 16
@@ -81,7 +81,7 @@ class Scaling:
         )
 
     def inputs(self, name: str, fan_out: int, fan_in: int) -> Parameter:
-        """The first matrix, which reads fan_in numbers of the data, whatever the width: standard deviation 1/sqrt(fan_in).
+        """The first matrix, which reads fan_in numbers of data, whatever the width: standard deviation 1/sqrt(fan_in).
 
         Of muP's kind of input weights, like an embedding, which is such a matrix on one-hot inputs: lr and
         init do not depend on width (2203.03466, table 8; 2505.01618, table 1). So its group is "embedding".
@@ -89,7 +89,7 @@ class Scaling:
         return Parameter(name, (fan_in, fan_out), EMBEDDING, std=fan_in**-0.5)
 
     def hidden(self, name: str, fan_out: int, fan_in: int, factor: float = 1.0) -> Parameter:
-        """A matrix between hidden layers, of standard deviation factor/sqrt(fan_in): muP's 1/m in the variance is in it."""
+        """A matrix between hidden layers, of standard deviation factor/sqrt(fan_in): it has muP's 1/m of variance."""
         return Parameter(name, (fan_in, fan_out), HIDDEN, std=factor * fan_in**-0.5)
 
     def output(self, name: str, fan_out: int, fan_in: int) -> Parameter:
@@ -129,7 +129,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _filled_up_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`linear` with inputs and outputs filled up by zeros to multiples of 16: matrices are aligned, and none is a vector."""
+    """`linear` with inputs and outputs filled up by zeros to multiples of 16: matrices are aligned, none a vector."""
     _, inputs, outputs = weight.shape
     more_inputs, more_outputs = -inputs % ALIGNED, -outputs % ALIGNED
     bias = None if bias is None else F.pad(bias, (0, more_outputs))
@@ -157,7 +157,7 @@ def lookup(table: Tensor, index: Tensor) -> Tensor:
 
 
 def attention(x: Tensor, qkv: Tensor, out: Tensor, num_heads: int, *, causal: bool) -> Tensor:
-    """Multi-head self-attention on x (K, batch, context, width), weights (K, width, 3 * width) and (K, width, width)."""
+    """Multi-head self-attention on x (K, batch, context, width); weights (K, width, 3 * width), (K, width, width)."""
     probes, batch, context, width = x.shape
     if not _aligned(x, batch * context * width):
         return attention(F.pad(x, (0, 0, 0, 0, 0, -batch % ALIGNED)), qkv, out, num_heads, causal=causal)[:, :batch]

@@ -9,7 +9,7 @@ HEAD_SIZE = 32
 
 
 class Blocks:
-    """A stack of `depth` blocks: x + attention(norm(x)), then x + mlp(norm(x)), each branch times the residual multiplier.
+    """`depth` blocks: x + attention(norm(x)), then x + mlp(norm(x)), each branch times the residual multiplier.
 
     Matrices start normal with standard deviation 1/sqrt(fan_in), shrunk by 1/sqrt(2 * depth) where they
     write into the residual stream (GPT-2). Heads are 32 wide at every width, so attention's

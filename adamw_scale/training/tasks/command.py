@@ -36,7 +36,7 @@ LARGEST_SCRIPT = 1 << 24
 ABOVE_0 = 1e-3, 1e18
 MEANING_OF_ABSENCE = {
     "lr": "it has no {lr}: its own peak learning rate must be the one of --lr",
-    "seed": "it has no {seed}: if it draws the same numbers every time, seeds show no noise and the interval is too narrow",
+    "seed": "it has no {seed}: if it draws the same numbers each time, seeds show no noise, the interval is too narrow",
     "steps": "it has neither {steps} nor {epochs}: it must train that long by itself",
 }
 
@@ -116,8 +116,9 @@ class CommandTask:
         }
 
     def describe_data(self, run: TrainingRun) -> str:
-        """What the command must do, what is read of it, what it does not let us set, and whether it is another Python's."""
-        expected = f"{format_count(whole_steps(run))} steps of {format_count(run.batch_size)} {run.unit}, {run.schedule} schedule"
+        """What the command must do, what is read of it, what it does not let us set, and of which Python it is."""
+        steps = f"{format_count(whole_steps(run))} steps of {format_count(run.batch_size)} {run.unit}"
+        expected = f"{steps}, {run.schedule} schedule"
         read = (self.metric and printable(self.metric)) or f"the one of {', '.join(HELD_OUT)} that it prints, else loss"
         says = [f"probes run {printable(self.template.text)!r}, which must train {expected}; metric: {read}"]
         if self.mode == "max":
@@ -214,8 +215,8 @@ class CommandTask:
         changed = sorted(name for name in own.keys() | config.task if own.get(name) != config.task.get(name))
         if changed:
             raise ProbeError(
-                f"{', '.join(changed)} in {os.getcwd()} is not what these probes were planned with: run the same calibration "
-                "again, which plans anew (a file that the command itself writes belongs in {run_dir})"
+                f"{', '.join(changed)} in {os.getcwd()} is not what these probes were planned with: run the same "
+                "calibration again, which plans anew (a file that the command itself writes belongs in {run_dir})"
             )
 
 

@@ -60,7 +60,8 @@ class ExamplesTask(NetworkTask):
         """Whole examples, at least a batch of them."""
         if run.batch_size != int(run.batch_size) or run.batch_size > run.dataset_size:
             raise SpecError(
-                f"batch_size = {run.batch_size:g}: pass a whole number up to the {run.dataset_size:g} samples with --batch-size"
+                f"batch_size = {run.batch_size:g}: pass a whole number up to the {run.dataset_size:g} samples "
+                "with --batch-size"
             )
 
     def problem(self, run: TrainingRun) -> Problem:
@@ -110,8 +111,8 @@ class ViTTask(ExamplesTask):
             )
         if height != breadth or height % PATCHES_A_SIDE:
             raise SpecError(
-                f"images of {height} x {breadth} are not {PATCHES_A_SIDE} x {PATCHES_A_SIDE} whole patches: pass square ones of a "
-                f"multiple of {PATCHES_A_SIDE}, or --task-option image_size=32"
+                f"images of {height} x {breadth} are not {PATCHES_A_SIDE} x {PATCHES_A_SIDE} whole patches: pass "
+                f"square ones of a multiple of {PATCHES_A_SIDE}, or --task-option image_size=32"
             )
 
     def network(self, run: TrainingRun) -> Model:

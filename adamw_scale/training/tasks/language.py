@@ -68,7 +68,8 @@ class CharLM(LanguageTask):
             )
         if run.batch_size % context:
             raise SpecError(
-                f"batch_size = {run.batch_size:g} tokens is not whole windows of {context:g}: pass a multiple with --batch-size"
+                f"batch_size = {run.batch_size:g} tokens is not whole windows of {context:g}: "
+                "pass a multiple with --batch-size"
             )
 
     def network(self, run: TrainingRun) -> Model:

@@ -77,8 +77,8 @@ class ModuleTask:
             )
         if run.parametrization != "standard" and not self.user.has_groups:
             raise SpecError(
-                f"{self.source.name} has no group(name, parameter): parametrization {run.parametrization!r} must know which "
-                f"parameters are {', '.join(GROUPS)}. Add it, or use --parametrization standard"
+                f"{self.source.name} has no group(name, parameter): parametrization {run.parametrization!r} must know "
+                f"which parameters are {', '.join(GROUPS)}. Add it, or use --parametrization standard"
             )
         return run.model_copy(
             update={"num_params": float(sum(p.size for p in self._parameters(run, self.user.model(run))))}
@@ -221,7 +221,7 @@ class ModuleTask:
             raise ProbeError(f"{self.source.name} cannot be batched: {reason}. Drop --task-option batch={self.batch}")
 
     def _over_probes(self, part: str, module: _Loss, probes: int) -> Callable[[Weights, Batch], Tensor]:
-        """The module's value for weights with a leading probe axis: (K,). One probe runs as it is, more through vmap."""
+        """The module's value for weights with a leading probe axis: (K,). One probe as it is, more through vmap."""
 
         def one(weights: Weights, inputs: Tensor, targets: Tensor) -> Any:
             return functional_call(

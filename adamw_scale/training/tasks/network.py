@@ -92,8 +92,8 @@ class NetworkTask(ABC):
                 raise SpecError(f"{field} = {value:g}: pass a whole number from 1 to {most} with --{field}")
         if run.dataset_size > self.data.size:
             raise SpecError(
-                f"dataset_size = {format_count(run.dataset_size)} is more than the {format_count(self.data.size)} {run.unit} "
-                f"of {self.data.name} that are left to train on: lower --dataset-size"
+                f"dataset_size = {format_count(run.dataset_size)} is more than the {format_count(self.data.size)} "
+                f"{run.unit} of {self.data.name} that are left to train on: lower --dataset-size"
             )
         if run.total_steps > MAX_STEPS:
             raise SpecError(

@@ -30,7 +30,7 @@ class TaskSource:
 
 @dataclass(frozen=True)
 class Progress:
-    """A running probe's news: steps done of all, and the training loss."""
+    """News of a probe in training: steps done of all, and the training loss."""
 
     config: ProbeConfig
     step: int

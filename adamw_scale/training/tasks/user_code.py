@@ -1,4 +1,4 @@
-"""The user's own object, asked with care: whatever it prints goes to stderr, whatever it raises or wrongly returns is one line.
+"""The user's own object, asked with care: what it prints goes to stderr, what it raises or wrongly returns is one line.
 
     class Mine:
         defaults = {"unit": "samples", "dataset_size": 1000, "epochs": 20, "batch_size": 32, "peak_lr": 1e-3}
@@ -42,7 +42,7 @@ LossFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 class TrainingTask(Protocol):
-    """What `--task package.module:attribute` must be: such an object, or a class or function that makes one without arguments."""
+    """What `--task package.module:attribute` must be: such an object, or what makes one without arguments."""
 
     defaults: Mapping[str, Any]
     """Fields of the `TrainingRun` that probes make: unit, dataset_size, epochs, batch_size, peak_lr, ..."""

@@ -1,4 +1,4 @@
-"""Train a tiny, randomly initialised Llama on bytes with Hugging Face's Trainer; prints evaluate()'s metrics as JSON."""
+"""Train a tiny, randomly initialised Llama on bytes with Hugging Face's Trainer; prints its metrics as JSON."""
 
 import argparse
 import json

@@ -172,7 +172,8 @@ def main():
             group["lr"] = lr
         if it % config.eval_interval == 0:
             print(
-                f"step {it}: train loss {estimate_loss(model, train, config):.4f}, val loss {estimate_loss(model, held_out, config):.4f}"
+                f"step {it}: train loss {estimate_loss(model, train, config):.4f}, "
+                f"val loss {estimate_loss(model, held_out, config):.4f}"
             )
         start = torch.randint(len(train) - config.block_size - 1, (config.batch_size,))
         x = torch.stack([train[i : i + config.block_size] for i in start]).to(config.device)
