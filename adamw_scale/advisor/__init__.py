@@ -11,6 +11,6 @@ standing.py    where a run stands among public recipes
 conversion.py  convert(): one library's weight decay in another's unit
 """
 
-from adamw_scale.advisor.advice import decay_per_step, recommend
+from adamw_scale.advisor.advice import advise, decay_per_step, recommend
 
-__all__ = ["decay_per_step", "recommend"]
+__all__ = ["advise", "decay_per_step", "recommend"]

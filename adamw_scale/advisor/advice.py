@@ -1,7 +1,7 @@
 """From a run to a recommendation."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from adamw_scale.advisor.answers import Answer, carrier, measured, published, transferred, tuned_optimum
@@ -33,12 +33,24 @@ from adamw_scale.units import format_count
 GRID_UNCERTAINTY = math.sqrt(2.0)
 
 
-class Verdict(NamedTuple):
-    """What the rules say about a run: one answer, who competes with it, and the regime whose default it is."""
+class Choice(NamedTuple):
+    """The answer that is taken, those that are shown beside it, and the regime whose default the first one is."""
 
     answer: Answer
     alternatives: tuple[Alternative, ...]
-    regime: Regime | None
+    default_of: Regime | None
+
+
+def advise(
+    run: TrainingRun,
+    rule: str | None = None,
+    calibration: Calibration | None = None,
+    reference: TrainingRun | None = None,
+) -> Recommendation | DecayPerStep:
+    """What `recommend` says; where neither the run nor a reference has a learning rate, the product lr*λ."""
+    if run.peak_lr is None and reference is None:
+        return decay_per_step(run, rule, calibration)
+    return recommend(run, rule, calibration, reference)
 
 
 def recommend(
@@ -69,60 +81,61 @@ def recommend(
     """
     if reference is not None and run.peak_lr is None:
         run = run.model_copy(update={"peak_lr": _transferred_lr(run, reference, rule)})
-    answer, alternatives, kind = _verdict(run, rule, calibration, reference)
+    choice = _choice(run, rule, calibration, reference)
+    answer = choice.answer
     weight_decay = _weight_decay(run, answer.timescale)
     groups = _param_groups(run, weight_decay)
-    span = _range(weight_decay, answer, [other.weight_decay or 0 for other in _rivals(alternatives)], kind)
+    span = _range(weight_decay, choice, lambda other: other.weight_decay or 0.0)
     return Recommendation(
         weight_decay=weight_decay,
         weight_decay_range=span,
         peak_lr=run.lr,
         rule=answer.rule.name,
         timescale=answer.timescale,
-        alternatives=alternatives,
+        alternatives=choice.alternatives,
         param_groups=groups,
         companions=_companions(run, answer, groups[0], reference, weight_decay, span),
-        cautions=(*answer.cautions, *cautions_of(run, weight_decay, answer.timescale, kind, reference)),
+        cautions=(*answer.cautions, *cautions_of(run, weight_decay, answer.timescale, choice.default_of, reference)),
         run=run,
     )
 
 
-def decay_per_step(run: TrainingRun, rule: str | None = None) -> DecayPerStep:
+def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: Calibration | None = None) -> DecayPerStep:
     """The product lr*λ for a run without a learning rate, and what published laws say about that rate.
 
     Raises:
         UnknownNameError: no such rule.
         MissingInputError: the run lacks something the rule needs.
+        CalibrationError: the calibration located no optimum.
 
     Example:
         >>> advice = decay_per_step(TrainingRun(dataset_size="20B", batch_size="0.5M", num_params="1B"))
         >>> round(advice.lr_times_weight_decay * advice.timescale.iters, 9), advice.laws[0].law
         (1.0, 'step-law')
     """
-    answer, alternatives, kind = _verdict(run, rule, None, None)
+    choice = _choice(run, rule, calibration, None)
+    answer = choice.answer
     product = 1.0 / answer.timescale.iters
     return DecayPerStep(
         lr_times_weight_decay=product,
-        lr_times_weight_decay_range=_range(
-            product, answer, [1.0 / other.timescale.iters for other in _rivals(alternatives)], kind
-        ),
+        lr_times_weight_decay_range=_range(product, choice, lambda other: 1.0 / other.timescale.iters),
         rule=answer.rule.name,
         source=answer.source,
         certainty=answer.certainty,
         in_domain=not answer.outside,
         derivation=f"{answer.derivation}; lr · λ = 1 / tau = 1 / {format_count(answer.timescale.iters)}",
         timescale=answer.timescale,
-        alternatives=alternatives,
+        alternatives=choice.alternatives,
         laws=tuple(laws_for(run, product)),
         beta2=_beta2(run),
-        cautions=(*answer.cautions, *cautions_of(run, None, answer.timescale, kind, None)),
+        cautions=(*answer.cautions, *cautions_of(run, None, answer.timescale, choice.default_of, None)),
         run=run,
     )
 
 
-def _verdict(
+def _choice(
     run: TrainingRun, rule: str | None, calibration: Calibration | None, reference: TrainingRun | None
-) -> Verdict:
+) -> Choice:
     """The answer of the rule that was asked for, or of the regime's default; only the latter keeps the regime."""
     if calibration is not None and reference is not None:
         raise SpecError("a calibration and a reference are both measurements to start from: drop one of the two")
@@ -130,25 +143,25 @@ def _verdict(
     if reference is not None:
         name = rule or _transfer_rule(run, reference, kind)
         others = _transferred_alternatives(run, reference, [other for other in TRANSFERS if other != name])
-        return Verdict(transferred(run, reference, name), tuple(others), None)
+        return Choice(transferred(run, reference, name), tuple(others), None)
     competitors = () if kind is None else (kind.default, *kind.competitors)
     if calibration is not None:
         if rule not in (None, calibration.rule):
             raise SpecError(f"--rule {rule} contradicts a calibration of {calibration.rule!r}: drop one of the two")
         answer = measured(run, calibration, kind)
-        if kind is not None and (surer := _surer(run, answer, kind)) is not None:
+        if kind is not None and (narrower := _narrower_than(answer, run, kind)) is not None:
             others = _alternatives(run, (*kind.competitors, BASELINE))
-            return Verdict(surer, (_as_alternative(run, answer), *others), kind)
+            return Choice(narrower, (_as_alternative(run, answer), *others), kind)
     else:
         answer = published(run, RULES[competitors[0] if rule is None else rule]())
         competitors = tuple(name for name in competitors if name != answer.rule.name)
     baseline = () if answer.rule.name == BASELINE else (BASELINE,)
     default_of = kind if kind and rule in (None, kind.default) and calibration is None else None
-    return Verdict(answer, tuple(_alternatives(run, (*competitors, *baseline))), default_of)
+    return Choice(answer, tuple(_alternatives(run, (*competitors, *baseline))), default_of)
 
 
-def _surer(run: TrainingRun, calibrated: Answer, kind: Regime) -> Answer | None:
-    """The published rule of the regime, where it says more about a run than a calibration that was made far from it.
+def _narrower_than(calibrated: Answer, run: TrainingRun, kind: Regime) -> Answer | None:
+    """The regime's published rule, where its range is narrower than that of a calibration made far from the run.
 
     Near the probes they decide, however wide their range: a published one is narrow about other trainings than these.
     """
@@ -163,8 +176,8 @@ def _surer(run: TrainingRun, calibrated: Answer, kind: Regime) -> Answer | None:
         return None
     caution = Caution(
         code="calibration-outweighed",
-        message=f"the calibration was made so far from this run that its range spans a factor {2**theirs:.2g}, the published "
-        f"rule's {2**ours:.2g}: the rule is used",
+        message=f"the calibration was made so far from this run that its range spans a factor {2**theirs:.2g}, the "
+        f"published rule's {2**ours:.2g}: the rule is used",
         fix="calibrate nearer to the run (--data, --sizes, --widths), or pass --rule to choose",
     )
     return rule._replace(cautions=(caution, *rule.cautions))
@@ -182,7 +195,7 @@ def _as_alternative(run: TrainingRun, answer: Answer) -> Alternative:
 
 
 def _transfer_rule(run: TrainingRun, reference: TrainingRun, kind: Regime | None) -> str:
-    """The regime's; with as many units seen as in the reference, any that keeps the timescale, which needs no num_params."""
+    """The regime's; with as many units seen as in the reference one that keeps tau_epoch, and needs no num_params."""
     same_duration = math.isclose(run.total_units, reference.total_units) and math.isclose(run.epochs, reference.epochs)
     unknown = run.num_params is None or reference.num_params is None
     if kind is None or (same_duration and unknown):
@@ -220,10 +233,6 @@ def _transferred_alternatives(run: TrainingRun, reference: TrainingRun, names: l
             )
 
 
-def _rivals(alternatives: tuple[Alternative, ...]) -> list[Alternative]:
-    return [other for other in alternatives if other.rule != BASELINE]
-
-
 def _regime(run: TrainingRun, *, optional: bool) -> Regime | None:
     """The run's regime; None if it cannot be told and is not needed, because the rule is given."""
     try:
@@ -237,8 +246,9 @@ def _regime(run: TrainingRun, *, optional: bool) -> Regime | None:
 def _weight_decay(run: TrainingRun, timescale: Timescale) -> float:
     if timescale.iters <= 1:
         raise SpecError(
-            f"the rule asks for a timescale of {timescale.iters:.2g} steps, which would replace the weights each step: the run's "
-            f"{run.total_steps:.4g} steps are too few, or its lr of {run.lr:g} too high; check --batch-size, --epochs and --lr"
+            f"the rule asks for a timescale of {timescale.iters:.2g} steps, which would replace the weights each "
+            f"step: the run's {run.total_steps:.4g} steps are too few, or its lr of {run.lr:g} too high; check "
+            "--batch-size, --epochs and --lr"
         )
     return ema.weight_decay(run.lr, timescale.iters)
 
@@ -254,13 +264,15 @@ def _alternatives(run: TrainingRun, names: tuple[str, ...]) -> Iterator[Alternat
             yield _as_alternative(run, answer)
 
 
-def _range(value: float, answer: Answer, rivals: list[float], kind: Regime | None) -> tuple[float, float]:
+def _range(value: float, choice: Choice, value_of: Callable[[Alternative], float]) -> tuple[float, float]:
     """The answer's bounds, longest timescale first; the regime of a default answer may widen them."""
-    shorter, longer = answer.octaves
+    shorter, longer = choice.answer.octaves
     low, high = value * 2.0**-longer, value * 2.0**-shorter
+    kind = choice.default_of
     if kind and kind.spans_competitors:
-        low = min([low, *(other / GRID_UNCERTAINTY for other in rivals)])
-        high = max([high, *(other * GRID_UNCERTAINTY for other in rivals)])
+        others = [value_of(other) for other in choice.alternatives if other.rule != BASELINE]
+        low = min([low, *(other / GRID_UNCERTAINTY for other in others)])
+        high = max([high, *(other * GRID_UNCERTAINTY for other in others)])
     if kind and kind.indifferent_up_to:
         low, high = 0.0, max(kind.indifferent_up_to, value)
     return low, high
@@ -296,7 +308,8 @@ def _companions(
         source=answer.source,
         certainty=answer.certainty,
         in_domain=not answer.outside,
-        derivation=f"{answer.derivation}; λ = 1 / (lr · tau) = 1 / ({run.lr:g} · {format_count(answer.timescale.iters)})",
+        derivation=f"{answer.derivation}; λ = 1 / (lr · tau) = 1 / ({run.lr:g} · "
+        f"{format_count(answer.timescale.iters)})",
         schedule_mean=run.lr_schedule.mean(),
         decay_mean=mean,
         retention=ema.retention(mean, answer.timescale.run * drift),

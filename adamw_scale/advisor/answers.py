@@ -59,9 +59,10 @@ def published(run: TrainingRun, rule: Rule) -> Answer:
         cautions.append(
             Caution(
                 code="parametrization",
-                message=f"{rule.name} was fitted under {rule.fitted_parametrization}; assumed to hold in {run.parametrization} "
-                "parametrization for the lr that hidden matrices get",
-                fix="nothing to do, unless --lr is a muP base rate: then pass --parametrization, --width and --base-width",
+                message=f"{rule.name} was fitted under {rule.fitted_parametrization}; assumed to hold in "
+                f"{run.parametrization} parametrization for the lr that hidden matrices get",
+                fix="nothing to do, unless --lr is a muP base rate: then pass --parametrization, --width and "
+                "--base-width",
             )
         )
     if rule.num_params_kind not in (None, run.num_params_kind):
@@ -77,8 +78,8 @@ def published(run: TrainingRun, rule: Rule) -> Answer:
         cautions.append(
             Caution(
                 code="size",
-                message=f"fitted on models of {format_count(size.low)} to {format_count(size.high)} parameters, this one has "
-                f"{format_count(run.num_params)}; the law claims not to depend on size",
+                message=f"fitted on models of {format_count(size.low)} to {format_count(size.high)} parameters, this "
+                f"one has {format_count(run.num_params)}; the law claims not to depend on size",
                 fix="nothing to do: know that it was not checked there",
             )
         )
@@ -182,7 +183,8 @@ def tuned_optimum(reference: TrainingRun) -> Optimum:
     if not reference.weight_decay or reference.peak_lr is None:
         lacking = "weight_decay above 0" if reference.peak_lr is not None else "peak_lr"
         raise MissingInputError(
-            f"the reference run lacks {lacking}: write what was tuned into its file, such as lr = 3e-4 and weight_decay = 0.1"
+            f"the reference run lacks {lacking}: write what was tuned into its file, such as lr = 3e-4 and "
+            "weight_decay = 0.1"
         )
     tau = reference.timescale_of(reference.current_weight_decay).run
     octave = math.log2(tau)
@@ -237,7 +239,8 @@ def _fitted(
                 code="extrapolated" if outside else "moved",
                 message=f"{verb} at {_describe(measured_run)}; here {', '.join(moved) or 'the run'}"
                 + (f" ({', '.join(outside)})" if outside else "")
-                + f"; the range was widened by {'what the optima tell and ' if scaling else ''}the drifts seen in small trainings",
+                + f"; the range was widened by {'what the optima tell and ' if scaling else ''}the drifts seen in "
+                "small trainings",
                 fix=fix,
             )
         )
@@ -286,8 +289,8 @@ def _far_from(run: TrainingRun, probed: TrainingRun, factors: dict[str, float]) 
 def _describe(run: TrainingRun) -> str:
     params = f", {format_count(run.num_params)} parameters" if run.num_params else ""
     return (
-        f"{format_count(run.dataset_size)} {run.unit} x {run.epochs:g} epochs, batch {format_count(run.batch_size)}{params}, "
-        f"lr {run.lr:g}"
+        f"{format_count(run.dataset_size)} {run.unit} x {run.epochs:g} epochs, batch "
+        f"{format_count(run.batch_size)}{params}, lr {run.lr:g}"
     )
 
 
@@ -314,8 +317,9 @@ def _matched_to_schedule(
     )
     caution = Caution(
         code="schedule",
-        message=f"fitted on another schedule ({fitted_on}): mean {_mean_of(run)} is {mean:.3g} of the peak here, {fitted_mean:.3g} there; "
-        f"assumed: the sum of lr*λ carries over, so λ was {'divided' if factor > 1 else 'multiplied'} by {max(factor, 1 / factor):.3g}{unmatched}",
+        message=f"fitted on another schedule ({fitted_on}): mean {_mean_of(run)} is {mean:.3g} of the peak here, "
+        f"{fitted_mean:.3g} there; assumed: the sum of lr*λ carries over, so λ was "
+        f"{'divided' if factor > 1 else 'multiplied'} by {max(factor, 1 / factor):.3g}{unmatched}",
         fix="calibrate on your schedule",
     )
     return run.timescale(iters=target.iters * factor), [caution]

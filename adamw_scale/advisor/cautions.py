@@ -23,6 +23,7 @@ SMALLEST_USUAL_BATCH = 16_384  # tokens, for models of more than 100M parameters
 INERT_RETENTION = {"pretraining": 0.8, "lora": 0.8, "finetuning": 0.99}
 LAW_AND_TUNING_AGREE = 4.0
 LARGEST_DECOUPLED = 1e-2  # a fully decoupled value above this is usually a PyTorch value
+ROUNDING = 1e-6  # of a share that is told from its bound
 
 
 def cautions_of(
@@ -40,7 +41,7 @@ def cautions_of(
     if reference:
         yield from _of_the_transfer(run, reference)
     if kind:
-        yield from _of_the_regime(run, tau, kind)
+        yield from _of_the_regime(run, kind)
     yield from _of_the_parametrization(run, tau)
     yield from _of_the_input(run)
     yield from _of_the_number(run, weight_decay, tau)
@@ -58,7 +59,8 @@ def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Cauti
     if kept > INERT_RETENTION[run.task]:
         yield Caution(
             code="reference-inert",
-            message=f"decay hardly acted in the tuned run ({format_percent(kept)} of its initial weights survive), so its λ says little",
+            message=f"decay hardly acted in the tuned run ({format_percent(kept)} of its initial weights survive), "
+            "so its λ says little",
             fix="compare with the answer without --reference, which is the published law's",
         )
     law = (
@@ -71,36 +73,42 @@ def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Cauti
             code="unlike-law",
             message=f"{regime(reference).default} itself would give the tuned run λ {format_significant(law)}, "
             f"{format_significant(law / tuned)} times what is said to be tuned",
-            fix="check the unit of the reference's weight decay and its lr; if it was really tuned, believe it rather than the law",
+            fix="check the unit of the reference's weight decay and its lr; if it was really tuned, believe it "
+            "rather than the law",
         )
     moved = {quantity: ratio for quantity, ratio in ratios(run, reference).items() if not math.isclose(ratio, 1.0)}
     duration = run.total_units / reference.total_units
     if not math.isclose(duration, 1.0):
         yield Caution(
             code="duration",
-            message=f"{format_significant(duration)} times the units seen: published λ goes as duration^-1 (2405.13698), ^-0.473 "
-            "(2505.13738), ^-1/2 with lr (2512.22382), ^-1/2 (1711.05101) or stays (Marin); the other rules show each",
+            message=f"{format_significant(duration)} times the units seen: published λ goes as duration^-1 "
+            "(2405.13698), ^-0.473 (2505.13738), ^-1/2 with lr (2512.22382), ^-1/2 (1711.05101) or stays (Marin); the "
+            "other rules show each",
             fix="where they differ by more than you can bear, tune λ again at an intermediate size",
         )
     batch = moved.get("batch", 1.0)
     if not 1 / 8 <= batch <= 4:
         yield Caution(
             code="batch",
-            message=f"the batch is {format_significant(batch)} times the tuned one; keeping the timescale, and lr ~ sqrt(batch), was "
-            "seen to hold from 1/8 to 4 times (2512.22382), and fails beyond the critical batch size (2505.13738)",
+            message=f"the batch is {format_significant(batch)} times the tuned one; keeping the timescale, and lr ~ "
+            "sqrt(batch), was seen to hold from 1/8 to 4 times (2512.22382), and fails beyond the critical batch size "
+            "(2505.13738)",
             fix="tune lr and λ again at this batch",
         )
     if "batch" in moved and run.peak_lr == reference.peak_lr:
         yield Caution(
             code="batch-lr",
-            message="the learning rate was kept while the batch moved; published exponents of lr in batch run from 0.1 (2507.07101, "
-            "small batches) to 0.5 (2205.10287), and beyond the noise scale lr falls again (2405.14578)",
-            fix=f"if lr moves, pass it: at sqrt(batch) --lr {lr_sde(run.lr, batch):.3g}; the timescale is kept and λ follows",
+            message="the learning rate was kept while the batch moved; published exponents of lr in batch run from "
+            "0.1 (2507.07101, small batches) to 0.5 (2205.10287), and beyond the noise scale lr falls again "
+            "(2405.14578)",
+            fix=f"if lr moves, pass it: at sqrt(batch) --lr {lr_sde(run.lr, batch):.3g}; the timescale is kept and λ "
+            "follows",
         )
     if "width" in moved and run.parametrization == "standard" and run.peak_lr == reference.peak_lr:
         yield Caution(
             code="width-lr",
-            message="the width moved in standard parametrization and the learning rate was kept; most widths want their own",
+            message="the width moved in standard parametrization and the learning rate was kept; most widths want "
+            "their own",
             fix="pass the --lr you will use, or --parametrization mup with --width and --base-width",
         )
 
@@ -117,17 +125,20 @@ def _of_the_parametrization(run: TrainingRun, tau: Timescale) -> Iterator[Cautio
         + ", ".join(f"{format_significant(factor)} for {name}" for name, factor in factors.items())
         + (
             f"; λ * m also slows the first steps, to 1/m at the start and "
-            f"{format_percent(ema.implicit_warmup(run.width_ratio, tau.iters, tau.iters))} after one timescale (2510.19093)"
+            f"{format_percent(ema.implicit_warmup(run.width_ratio, tau.iters, tau.iters))} after one timescale "
+            "(2510.19093)"
             if run.width_ratio > 1 and math.isclose(drift, 1.0)
             else ""
         ),
-        fix="compare top singular values of hidden matrices between the two widths (2510.15262), or tune λ at two widths",
+        fix="compare top singular values of hidden matrices between the two widths (2510.15262), or tune λ at two "
+        "widths",
     )
     if not math.isclose(drift, 1.0):
         shipped = run.parametrization == "mup-as-shipped"
         yield Caution(
             code="timescale-drift",
-            message=f"{run.parametrization} makes the timescale of hidden matrices {format_significant(drift)} times that of the base width",
+            message=f"{run.parametrization} makes the timescale of hidden matrices {format_significant(drift)} times "
+            "that of the base width",
             fix=f"multiply the hidden matrices' λ by {format_significant(drift)}, as --parametrization mup does"
             if shipped
             else "nothing to do if you follow that paper; --parametrization mup keeps the timescale",
@@ -136,18 +147,20 @@ def _of_the_parametrization(run: TrainingRun, tau: Timescale) -> Iterator[Cautio
 
 PULLS_TO_ZERO = Caution(
     code="pulls-to-zero",
-    message="decay pulls the weights to zero, not to the pretrained ones; in LoRA the sign is the opposite (--task lora)",
-    fix="to stay near the pretrained weights use L2-SP (arXiv:1802.01483) or Selective Projection Decay (arXiv:2411.01713)",
+    message="decay pulls the weights to zero, not to the pretrained ones; in LoRA the sign is the opposite (--task "
+    "lora)",
+    fix="to stay near the pretrained weights use L2-SP (arXiv:1802.01483) or Selective Projection Decay "
+    "(arXiv:2411.01713)",
 )
 ADAPTER = Caution(
     code="adapter",
-    message="in LoRA and other adapters decay pulls the adapter to zero, and so the model toward the pretrained one: the "
-    "opposite of what it does when all weights are trained",
+    message="in LoRA and other adapters decay pulls the adapter to zero, and so the model toward the pretrained one: "
+    "the opposite of what it does when all weights are trained",
     fix="raise it to stay nearer to the pretrained model, lower it to move further; judge by held-out loss",
 )
 
 
-def _of_the_regime(run: TrainingRun, tau: Timescale, kind: Regime) -> Iterator[Caution]:
+def _of_the_regime(run: TrainingRun, kind: Regime) -> Iterator[Caution]:
     """What is unsettled about this kind of training."""
     if kind.calibrate:
         yield Caution(
@@ -158,21 +171,16 @@ def _of_the_regime(run: TrainingRun, tau: Timescale, kind: Regime) -> Iterator[C
     if kind.indifferent_up_to:
         yield Caution(
             code="no-law",
-            message=f"nothing published says which decay finetuning wants; 0 to {kind.indifferent_up_to:g} is common practice",
+            message=f"nothing published says which decay finetuning wants; 0 to {kind.indifferent_up_to:g} is common "
+            "practice",
             fix="keep what you have, no decay included; raise it only if held-out loss says so",
         )
     if kind.objective:
         yield Caution(
             code="objective",
             message=kind.objective,
-            fix="nothing to do if the loss of pretraining is what counts; else try the upper end of the range and beyond",
-        )
-    kept = ema.retention(run.decay_schedule.mean(), tau.run)
-    if run.task == "finetuning" and kept < INERT_RETENTION[run.task]:
-        yield Caution(
-            code="erases",
-            message=f"after this run {format_percent(kept)} of the pretrained weights are left",
-            fix=f"if they should stay, lower --weight-decay: a hundredth of decay mass keeps {INERT_RETENTION[run.task]:.0%}",
+            fix="nothing to do if the loss of pretraining is what counts; else try the upper end of the range and "
+            "beyond",
         )
 
 
@@ -181,19 +189,22 @@ def _of_the_input(run: TrainingRun) -> Iterator[Caution]:
     if run.unit == "tokens" and run.batch_size < SMALLEST_USUAL_BATCH and (run.num_params or 0) > 1e8:
         yield Caution(
             code="batch-unit",
-            message=f"a batch of {run.batch_size:g} tokens is smaller than usual for a model of this size: are these sequences?",
+            message=f"a batch of {run.batch_size:g} tokens is smaller than usual for a model of this size: are these "
+            "sequences?",
             fix="give --batch-size in tokens: sequences times sequence length",
         )
     if CONVENTIONS[run.convention].kind in ("independent", "fixed") and (run.weight_decay or 0) > LARGEST_DECOUPLED:
         yield Caution(
             code="unit",
-            message=f"{run.weight_decay:g} would remove {format_percent(run.weight_decay or 0)} of each weight every step in {run.convention}",
+            message=f"{run.weight_decay:g} would remove {format_percent(run.weight_decay or 0)} of each weight every "
+            f"step in {run.convention}",
             fix="check the unit: if it is PyTorch's, leave --convention out",
         )
     if run.peak_lr is not None and run.peak_lr > LARGEST_KNOWN_LR:
         yield Caution(
             code="lr",
-            message=f"lr {run.peak_lr:g} moves each weight by about that much a step; the largest published AdamW setting we know is 0.05",
+            message=f"lr {run.peak_lr:g} moves each weight by about that much a step; the largest published AdamW "
+            "setting we know is 0.05",
             fix="check --lr",
         )
 
@@ -203,16 +214,17 @@ def _of_the_number(run: TrainingRun, weight_decay: float | None, tau: Timescale)
     if weight_decay is not None and weight_decay > LARGEST_SANE_WEIGHT_DECAY:
         yield Caution(
             code="weight-decay",
-            message=f"λ = {format_significant(weight_decay)} is far above every published one (3.2): at lr {run.lr:g} and "
-            f"{format_count(run.total_steps)} steps decay cannot act as it does in pretraining",
+            message=f"λ = {format_significant(weight_decay)} is far above every published one (3.2): at lr {run.lr:g} "
+            f"and {format_count(run.total_steps)} steps decay cannot act as it does in pretraining",
             fix="do not use this number as it is; if this is finetuning, pass --task finetuning, else check --lr",
         )
     if 1.0 / tau.iters > LARGEST_KNOWN_DECAY_PER_STEP:
         yield Caution(
             code="decay-per-step",
-            message=f"lr*λ = {format_significant(1.0 / tau.iters)} is above every published AdamW setting we know (3.2e-3): "
-            f"the run has only {format_count(run.total_steps)} steps",
-            fix="do not use this number as it is; if this is finetuning, pass --task finetuning, else train in more, smaller batches",
+            message=f"lr*λ = {format_significant(1.0 / tau.iters)} is above every published AdamW setting we know "
+            f"(3.2e-3): the run has only {format_count(run.total_steps)} steps",
+            fix="do not use this number as it is; if this is finetuning, pass --task finetuning, else train in more, "
+            "smaller batches",
         )
 
 
@@ -220,17 +232,26 @@ def _of_the_timescale(run: TrainingRun, tau: Timescale) -> Iterator[Caution]:
     """Timescales that are longer than the run can use, or shorter than what they must outlast."""
     beta1, beta2 = run.betas
     kept = ema.retention(run.decay_schedule.mean(), tau.run)
-    if kept > INERT_RETENTION[run.task]:
+    if run.task == "finetuning" and kept < INERT_RETENTION[run.task] - ROUNDING:
+        yield Caution(
+            code="erases",
+            message=f"after this run {format_percent(kept)} of the pretrained weights are left",
+            fix="if they should stay, lower --weight-decay: a hundredth of decay mass keeps "
+            f"{INERT_RETENTION[run.task]:.0%}",
+        )
+    elif kept > INERT_RETENTION[run.task]:
         yield Caution(
             code="inert",
-            message=f"{format_percent(kept)} of the initial weights survive the run: decay hardly acts, so its value can hardly matter",
+            message=f"{format_percent(kept)} of the initial weights survive the run: decay hardly acts, so its value "
+            "can hardly matter",
             fix="do not tune it; if decay should act, raise λ, train longer or at a higher learning rate",
         )
     warmup_steps = run.warmup_share * run.total_steps
     if tau.iters < warmup_steps:
         yield Caution(
             code="warmup",
-            message=f"the timescale ({format_count(tau.iters)} steps) is shorter than the warm-up ({format_count(warmup_steps)} steps)",
+            message=f"the timescale ({format_count(tau.iters)} steps) is shorter than the warm-up "
+            f"({format_count(warmup_steps)} steps)",
             fix="shorten the warm-up",
         )
     if tau.iters < 10 / (1 - beta1) or tau.iters < 1 / (1 - beta2):

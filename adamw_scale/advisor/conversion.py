@@ -26,7 +26,7 @@ def convert(value: float, source: str, target: str, setting: Setting, match: str
     Raises:
         UnknownNameError: no such convention or match.
         MissingInputError: the conversion depends on something that the setting lacks.
-        SpecError: one of the two is L2, which no decoupled weight decay imitates; or the value is zero for every purpose.
+        SpecError: one of the two is L2, which no decoupled weight decay imitates, or the value is too small to act.
 
     Example:
         >>> convert(1e-4, "big-vision", "pytorch", Setting(peak_lr=1e-3)).weight_decay
@@ -88,7 +88,8 @@ def _cautions(value: float, source: str, target: str, result: float, match: str)
         if kind in ("independent", "fixed") and number > LARGEST_INDEPENDENT:
             yield Caution(
                 code="looks-like-pytorch",
-                message=f"{number:.3g} removes {number:.2%} of a weight each step at peak in {name}; values there are 1e-6 to 1e-3",
+                message=f"{number:.3g} removes {number:.2%} of a weight each step at peak in {name}; values there "
+                "are 1e-6 to 1e-3",
                 fix=f"check the unit: PyTorch's 0.1 at lr 1e-3 is 1e-4 in {name}",
             )
         if kind == "pytorch" and 0 < number < SMALLEST_PYTORCH:

@@ -2,13 +2,14 @@
 
     log2 tau(run) = log2 tau_rule(run) + shift + sum over quantities of slope * log4(run's / first optimum's)
 
-`tau_rule` is the rule fitted to the optima, so a slope of 0 is the published law. Shift and slopes are Gaussian: before
-anything is measured a slope lies in the middle of the rule's `drift`, what is published or was seen against the law, with
-half its span as standard deviation; the shift is wide open. Optima tell them apart as well as their intervals allow,
-plus what one scale's optimum scatters around any law. A quantity in which no two optima differ keeps its prior.
+`tau_rule` is the rule fitted to the optima, so a slope of 0 is the published law. Shift and slopes are Gaussian:
+before anything is measured a slope lies in the middle of the rule's `drift`, what is published or was seen against the
+law, with half its span as standard deviation; the shift is wide open. Optima tell them apart as well as their intervals
+allow, plus what one scale's optimum scatters around any law. A quantity in which no two optima differ keeps its prior.
 
 Source: Bayesian linear regression, one measurement at a time (Bishop 2006, Pattern Recognition and Machine Learning,
-equations 3.50 and 3.51). Assumed: priors and SCATTER, from the small trainings behind `drift` and those of tests/benchmarks/heldout.py.
+equations 3.50 and 3.51). Assumed: priors and SCATTER, from the small trainings behind `drift` and those of
+tests/benchmarks/heldout.py.
 """
 
 import math
@@ -75,7 +76,7 @@ class ScalingFit:
 
     @property
     def slopes(self) -> Mapping[str, tuple[float, float]]:
-        """Octaves of the timescale against the law, per factor of 4 in a measured quantity: mean and standard deviation."""
+        """Octaves against the law per factor of 4 in each measured quantity: mean and standard deviation."""
         return {
             quantity: (self.mean[i], math.sqrt(self.covariance[i][i]))
             for i, quantity in enumerate(self.rule.drift, start=1)

@@ -59,7 +59,7 @@ def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
 def _show_basin(calibration: "Calibration", optimum: "Optimum", out: str) -> None:
     """The run's probes as dots, seeds at one level."""
     from adamw_scale.calibration import load_results, paired, probes_of
-    from adamw_scale.cli.picture import draw_basin
+    from adamw_scale.cli.curve_chart import draw_basin
     from adamw_scale.spec.measurement import value_of
 
     metric, maximize = calibration.probes.get("metric", "loss"), calibration.probes.get("maximize", False)

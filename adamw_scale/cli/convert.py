@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adamw_scale.cli.run_flags import Given, run_of_any_data, run_options
-from adamw_scale.cli.shared import remark
+from adamw_scale.cli.shared import JsonOption, remark
 from adamw_scale.cli.text import columns, labelled, styled
 from adamw_scale.errors import SpecError
 from adamw_scale.units import format_significant, parse_quantity
@@ -29,7 +29,8 @@ def command(
         str,
         typer.Option(
             "--match",
-            help="What to keep where the two follow the schedule differently: the decay at peak lr, or its mass, the sum over the run.",
+            help="What to keep where the two follow the schedule differently: the decay at peak lr, or its mass, the "
+            "sum over the run.",
             metavar="peak|mass",
         ),
     ] = "peak",
@@ -39,7 +40,7 @@ def command(
             "--aligned", help="cautious decay: share of weights whose update has their sign.", min=1e-6, max=1.0
         ),
     ] = 0.5,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """One library's weight decay in another's unit.
 
@@ -86,8 +87,8 @@ def render(conversion: "Conversion") -> str:
     if conversion.other_match is not None:
         other = "sum over the run" if conversion.match == "peak" else "decay at peak lr"
         rows["kept"] = (
-            f"{'the decay at peak lr' if conversion.match == 'peak' else 'the sum over the run'}; with the same {other} it "
-            f"is {format_significant(conversion.other_match, 6)}"
+            f"{'the decay at peak lr' if conversion.match == 'peak' else 'the sum over the run'}; with the same "
+            f"{other} it is {format_significant(conversion.other_match, 6)}"
         )
     if conversion.pytorch is not None and "pytorch" not in (conversion.from_, conversion.to):
         rows["PyTorch"] = f"{format_significant(conversion.pytorch, 6)} there, at peak lr"

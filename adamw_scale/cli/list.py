@@ -1,20 +1,22 @@
 """adamw-scale list: what there is, with sources."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
 
+from adamw_scale.cli.shared import JsonOption
 from adamw_scale.cli.text import columns, styled
 from adamw_scale.errors import UnknownNameError
 from adamw_scale.noun import to_json
+from adamw_scale.registry import Registry
 
 Row = dict[str, Any]
 
 
 def command(
     kind: Annotated[str | None, typer.Argument(help="one kind; all of them if none is named", metavar="[KIND]")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """What there is: rules, schedules, conventions, parametrizations, laws, frameworks, tasks, engines, trackers.
 
@@ -41,114 +43,70 @@ def _table(kind: str, rows: list[Row]) -> str:
 def _rules() -> list[Row]:
     from adamw_scale.rules import RULES
 
-    return [
-        {
-            "name": name,
-            "formula": part.formula,
-            "source": part.source,
-            "certainty": part.certainty,
-            "domain": part.fitted_on,
-        }
-        for name, part in RULES.items()
-    ]
+    return _described(RULES, formula="formula", source="source", certainty="certainty", domain="fitted_on")
 
 
 def _schedules() -> list[Row]:
-    from adamw_scale.theory.schedules import OPTIONS, SCHEDULES
+    from adamw_scale.theory.schedules import SCHEDULES
 
-    return [
-        {"name": name, "options": " ".join(OPTIONS[option] for option in kind.takes), "shape": kind.summary}
-        for name, kind in SCHEDULES.items()
-    ]
+    return _described(SCHEDULES, options="flags", shape="summary")
 
 
 def _conventions() -> list[Row]:
     from adamw_scale.theory.conventions import CONVENTIONS
 
-    return [
-        {
-            "name": name,
-            "library": part.library,
-            "shrinks by": part.formula,
-            "default": part.default and f"default {part.default}",
-            "kind": part.kind,
-        }
-        for name, part in CONVENTIONS.items()
-    ]
+    rows = _described(CONVENTIONS, library="library", **{"shrinks by": "formula"}, default="default", kind="kind")
+    return [{**row, "default": row["default"] and f"default {row['default']}"} for row in rows]
 
 
 def _parametrizations() -> list[Row]:
     from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
 
-    return [{"name": name, "summary": part.summary, "source": part.source} for name, part in PARAMETRIZATIONS.items()]
+    return _described(PARAMETRIZATIONS, summary="summary", source="source")
 
 
 def _laws() -> list[Row]:
     from adamw_scale.theory.lr_laws import LAWS
 
-    return [
-        {"name": name, "formula": law.formula, "source": law.source, "certainty": law.certainty}
-        for name, law in LAWS.items()
-    ]
+    return _described(LAWS, formula="formula", source="source", certainty="certainty")
 
 
 def _frameworks() -> list[Row]:
     from adamw_scale.frameworks import FRAMEWORKS
 
-    return [
-        {
-            "name": name,
-            "convention": part.convention,
-            "reads": part.reads or "not read",
-            "schedules": " ".join(part.schedules),
-            "proven": part.proven,
-        }
-        for name, part in FRAMEWORKS.items()
-    ]
+    rows = _described(FRAMEWORKS, convention="convention", reads="reads", schedules="schedules", proven="proven")
+    return [{**row, "reads": row["reads"] or "not read", "schedules": " ".join(row["schedules"])} for row in rows]
 
 
 def _tasks() -> list[Row]:
-    from adamw_scale.training.tasks import TASKS
+    from adamw_scale.training.tasks import SUMMARIES, TASKS
 
-    known = {
-        "char-lm": "a small GPT on bytes of text, or on tokens",
-        "byte-mlp": "an MLP that reads 16 bytes of text and predicts the next",
-        "mlp": "an MLP on rows of a table",
-        "vit": "a vision transformer on images",
-        "resnet": "a small residual network on images",
-        "module": "your own torch module: --task package.module:attribute",
-        "command": "your own script: --command 'python train.py --lr {lr} ...'",
-    }
-    return _named(TASKS, known)
+    return _summarised(TASKS, SUMMARIES)
 
 
 def _engines() -> list[Row]:
-    from adamw_scale.probe.engines import ENGINES
+    from adamw_scale.probe.engines import ENGINES, SUMMARIES
 
-    known = {
-        "serial": "one batch of probes after another in this process; the reference",
-        "processes": "worker processes, one per core or GPU",
-        "ray": "a Ray cluster, or a Ray of this machine's: pip install 'adamw-scale[ray]'",
-        "slurm": "Slurm jobs, through submitit: pip install 'adamw-scale[slurm]'",
-    }
-    return _named(ENGINES, known)
+    return _summarised(ENGINES, SUMMARIES)
 
 
 def _trackers() -> list[Row]:
-    from adamw_scale.probe.trackers import TRACKERS
+    from adamw_scale.probe.trackers import SUMMARIES, TRACKERS
 
-    known = {
-        "tensorboard": "event files in the calibration folder",
-        "wandb": "Weights & Biases, online or offline",
-        "mlflow": "an MLflow server, or a database in the calibration folder",
-        "trackio": "Trackio, on this machine or in a Space",
-    }
-    return _named(TRACKERS, known)
+    return _summarised(TRACKERS, SUMMARIES)
 
 
-def _named(names: Iterable[str], known: dict[str, str]) -> list[Row]:
-    """Parts that take seconds to import are described here, not by themselves."""
-    return [{"name": name, "summary": known.get(name, "from an installed package")} for name in names]
+def _described(parts: Mapping[str, Any] | Registry[Any], **attributes: str) -> list[Row]:
+    """A row for each part: its name, and columns with its attributes."""
+    return [
+        {"name": name, **{column: getattr(part, attribute) for column, attribute in attributes.items()}}
+        for name, part in parts.items()
+    ]
+
+
+def _summarised(names: Iterable[str], summaries: Mapping[str, str]) -> list[Row]:
+    """Rows of parts that take seconds to import, so that their registry's module sums them up."""
+    return [{"name": name, "summary": summaries.get(name, "from an installed package")} for name in names]
 
 
 KINDS: dict[str, Callable[[], list[Row]]] = {

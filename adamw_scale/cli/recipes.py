@@ -74,8 +74,8 @@ def command(
     """
     if given and not near:
         raise SpecError(
-            f"{flag(TrainingRun, next(iter(given)))} describes a run to compare with: add --near to compare, or drop it; "
-            "--min-params and --max-params filter by size"
+            f"{flag(TrainingRun, next(iter(given)))} describes a run to compare with: add --near to compare, or drop "
+            "it; --min-params and --max-params filter by size"
         )
     names = {"family": family, "domain": domain, "optimizer": optimizer, "confidence": confidence}
     sizes = {"--min-params": min_params, "--max-params": max_params}

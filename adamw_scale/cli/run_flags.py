@@ -94,7 +94,8 @@ def words_from(given: Given) -> Given:
         beside = (flags if "schedule_table" in flags else file).get("peak_lr", table.peak)
         if not math.isclose(parse_quantity(str(beside)), table.peak, rel_tol=1e-3):
             raise SpecError(
-                f"--lr {beside} contradicts the peak of {table.peak:g} in {name}: drop --lr, or divide the file by its peak"
+                f"--lr {beside} contradicts the peak of {table.peak:g} in {name}: drop --lr, or divide the file by "
+                "its peak"
             )
         words["peak_lr"] = flags.get("peak_lr", beside)
     return words

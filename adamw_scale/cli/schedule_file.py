@@ -123,8 +123,8 @@ def _rows(path: str) -> Iterator[tuple[float, ...]]:
         columns = columns or len(row)
         if len(row) != columns or columns not in (1, 2) or not 0 <= row[-1] <= 1e6 or not row[0] <= 1e18:
             raise SpecError(
-                f"{path}, line {number}: {line.strip()[:40]!r} is not a learning rate, or a step and a learning rate, like "
-                "the lines before it. Write numbers of at least 0"
+                f"{path}, line {number}: {line.strip()[:40]!r} is not a learning rate, or a step and a learning rate, "
+                "like the lines before it. Write numbers of at least 0"
             )
         if columns == 2 and row[0] < before:
             raise SpecError(f"{path}, line {number}: step {row[0]:g} comes after {before:g}. Sort the file by step")

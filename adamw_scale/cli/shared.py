@@ -1,18 +1,26 @@
 """What several commands share: their inputs, the description of a run, a caution with its fix, a snippet."""
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 from adamw_scale.cli.run_flags import Given, run_from, words_from
 from adamw_scale.cli.text import labelled
 from adamw_scale.errors import SpecError
-from adamw_scale.units import format_count, format_percent
+from adamw_scale.units import format_count, format_percent, format_share
 
 if TYPE_CHECKING:
     from adamw_scale.frameworks import Finding
-    from adamw_scale.spec.advice import Caution, Recommendation
+    from adamw_scale.spec.advice import Caution, DecayPerStep, Recommendation
     from adamw_scale.spec.measurement import Calibration
-    from adamw_scale.spec.run import TrainingRun
+    from adamw_scale.spec.run import Timescale, TrainingRun
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")]
+PictureOption = Annotated[
+    bool | None, typer.Option("--picture/--no-picture", help="Draw it as text; by default on a terminal only.")
+]
 
 
 class Inputs(NamedTuple):
@@ -23,10 +31,16 @@ class Inputs(NamedTuple):
     reference: "TrainingRun | None" = None
 
     def recommendation(self, rule: str | None) -> "Recommendation":
-        """The advice for them."""
+        """The recommendation for them."""
         from adamw_scale.advisor import recommend
 
-        return recommend(self.run, rule=rule, calibration=self.calibration, reference=self.reference)
+        return recommend(self.run, rule, self.calibration, self.reference)
+
+    def advice(self, rule: str | None) -> "Recommendation | DecayPerStep":
+        """The recommendation, or the product lr*λ where no learning rate is known."""
+        from adamw_scale.advisor import advise
+
+        return advise(self.run, rule, self.calibration, self.reference)
 
 
 def inputs_from(given: Given, calibration: str | None = None, reference: str | None = None) -> Inputs:
@@ -67,7 +81,14 @@ def describe_run(run: "TrainingRun") -> str:
     warmup = f"{format_percent(schedule.warmup)} warm-up" if schedule.warmup else "no warm-up"
     if run.schedule == "table":
         shape, warmup = "learning rates from a table", f"ending at {format_percent(schedule.final)} of the peak"
-    return f"{run.task}, {format_count(run.total_steps)} steps, {shape}, {warmup}, betas {run.betas[0]:g} and {run.betas[1]:g}"
+    betas = f"betas {run.betas[0]:g} and {run.betas[1]:g}"
+    return f"{run.task}, {format_count(run.total_steps)} steps, {shape}, {warmup}, {betas}"
+
+
+def describe_timescale(tau: "Timescale") -> str:
+    """All three views."""
+    steps, epochs = format_count(round(tau.iters)), format_count(tau.epochs)
+    return f"{steps} steps = {epochs} epochs = {format_share(tau.run, 'the run')}"
 
 
 def print_snippet(framework: str, recommendation: "Recommendation", *, json: bool) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.run_flags import Given, run_of_any_data, run_options
-from adamw_scale.cli.shared import describe_run
+from adamw_scale.cli.shared import JsonOption, PictureOption, describe_run, describe_timescale
 from adamw_scale.cli.text import columns, labelled, styled
 from adamw_scale.errors import MissingInputError
 from adamw_scale.units import format_count, format_percent, format_share, format_significant
@@ -28,11 +28,9 @@ def command(
         str | None,
         typer.Option("--rule", help="Without --weight-decay: the rule whose λ to look at.", metavar="NAME"),
     ] = None,
-    picture: Annotated[
-        bool | None, typer.Option("--picture/--no-picture", help="Draw it; by default on a terminal only.")
-    ] = None,
+    picture: PictureOption = None,
     plot: PlotOption = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """What the final weights remember: the timescale in three views, its window under the schedule, and a picture.
 
@@ -61,9 +59,9 @@ def command(
         return
     print(render(memory))
     if picture or (picture is None and sys.stdout.isatty()):
-        from adamw_scale.cli.picture import draw
+        from adamw_scale.cli.curve_chart import draw_memory
 
-        print("\n" + draw(memory))
+        print("\n" + draw_memory(memory))
 
 
 def render(memory: "Memory") -> str:
@@ -74,14 +72,14 @@ def render(memory: "Memory") -> str:
     rows = {
         "λ": f"{format_significant(memory.weight_decay)} at peak lr {memory.peak_lr:g}, {origin}; PyTorch's convention",
         "run": describe_run(run),
-        "timescale": f"{format_count(tau.iters)} steps = {format_count(tau.epochs)} epochs = {format_share(tau.run, 'the run')}, at peak lr",
+        "timescale": f"{describe_timescale(tau)}, at peak lr",
         "window": _describe_window(window, memory.retention),
         "initial": f"{format_percent(memory.retention)} of the initial weights survive",
     }
     if 1.0 / tau.iters > LARGE_STEP:
         rows["caution"] = (
-            f"one step at peak removes {format_percent(1.0 / tau.iters)} of a weight, where the closed forms below are coarse; "
-            "adamw_scale.theory.coefficients is exact"
+            f"one step at peak removes {format_percent(1.0 / tau.iters)} of a weight, where the closed forms below "
+            "are coarse; adamw_scale.theory.coefficients is exact"
         )
     table = columns(
         ("what was learned", "is from the last", "of the run"),

@@ -1,4 +1,4 @@
-"""Complete(d)P in batch and duration: lr and λ move together, the timescale stays a fraction of the run (arXiv:2512.22382)."""
+"""Complete(d)P in batch and duration: lr and λ move together, tau_run stays (arXiv:2512.22382)."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class CompleteDP(RunFraction):
         """The reference's fraction of the run; MissingInputError without a reference."""
         if not self.tau_run:
             raise MissingInputError(
-                f"rule {self.name!r} carries a tuned run to another and has no constant of its own: pass --reference FILE"
+                f"rule {self.name!r} carries a tuned run to another, and has no constant of its own: pass --reference"
             )
         return super().target_timescale(run)
 

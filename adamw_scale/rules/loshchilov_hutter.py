@@ -52,7 +52,8 @@ class LoshchilovHutter(CalibratableRule):
 
     def derivation(self, run: TrainingRun) -> str:
         """The formula with this run's steps."""
-        return f"tau = sqrt({format_count(_steps(run))} steps) / {self.normalized_weight_decay:g} = {format_count(self.target_timescale(run).iters)} steps"
+        steps, tau = format_count(_steps(run)), format_count(self.target_timescale(run).iters)
+        return f"tau = sqrt({steps} steps) / {self.normalized_weight_decay:g} = {tau} steps"
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Fewer epochs than the paper's, or a language model."""

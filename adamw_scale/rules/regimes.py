@@ -20,7 +20,6 @@ al.'s optima, at 8 epochs and more and up to 11, want a few hundredths (arXiv:24
 from typing import NamedTuple
 
 from adamw_scale.errors import MissingInputError
-from adamw_scale.noun import flag
 from adamw_scale.spec.run import TrainingRun
 
 MANY_EPOCHS = 4.0
@@ -72,7 +71,8 @@ DATA_LIMITED_LM = Regime(
     "data-limited language model",
     "tau-epoch-data-limited",
     ("run-fraction", "constant-tau-epoch", "power-lines"),
-    calibrate="the optima behind this rule come from one laboratory, and its competitors differ by an order of magnitude",
+    calibrate="the optima behind this rule come from one laboratory, and its competitors differ by an order of "
+    "magnitude",
 )
 MULTI_EPOCH_LM = Regime(
     "multi-epoch language model",
@@ -97,7 +97,7 @@ def regime(run: TrainingRun) -> Regime:
         return FEW_EPOCH_LM
     if run.unique_tokens_per_param is None:
         raise MissingInputError(
-            f"with {run.epochs:g} epochs the regime depends on unique tokens per parameter: pass {flag(TrainingRun, 'num_params')}"
+            f"with --epochs {run.epochs:g} the regime depends on tokens per parameter: pass --params (num_params)"
         )
     scarce = run.unique_tokens_per_param < SCARCE_UNIQUE_TOKENS_PER_PARAM
     return DATA_LIMITED_LM if scarce else MULTI_EPOCH_LM

@@ -47,7 +47,10 @@ class Retention(Rule):
     def derivation(self, run: TrainingRun) -> str:
         """Which of the three cases applied."""
         if 0 < run.current_weight_decay <= self.max_weight_decay:
-            return f"the decay in use, λ = {run.current_weight_decay:g}, is within 0–{self.max_weight_decay:g}: nothing published asks for another"
+            return (
+                f"the decay in use, λ = {run.current_weight_decay:g}, is within 0–{self.max_weight_decay:g}: nothing "
+                "published asks for another"
+            )
         return f"largest λ up to {self.max_weight_decay:g} that keeps {self.retention:.0%} of the pretrained weights"
 
     def outside_domain(self, run: TrainingRun) -> list[str]:

@@ -77,7 +77,7 @@ class CalibratableRule(Rule, Protocol):
         ...
 
     def transferred_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
-        """Peak learning rate for a run when the rule carries a tuned reference to it: the reference's, if not said otherwise."""
+        """Peak learning rate of a run that the rule carries a tuned reference to: mostly the reference's."""
         return reference.lr
 
 

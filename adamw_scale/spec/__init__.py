@@ -1,1 +1,1 @@
-"""The nouns: `run` is what the user trains, read it first; `advice` what is said of it; `measurement` what probes show."""
+"""The nouns: `run`, what the user trains, is read first; `advice` is what is said of it, `measurement` what was seen."""

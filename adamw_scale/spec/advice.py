@@ -1,7 +1,9 @@
 """What is said about a run: the recommended weight decay with its source and range, and the smaller answers.
 
-Recommendation  weight decay, how sure, why                     -> frameworks, the command line
-DecayPerStep    the same where no learning rate is known
+Recommendation  weight decay, how sure, why                     -> frameworks, auditing, the command line
+    ParamGroup, Alternative, Caution    of what; against what; how far to trust it
+    Companions                          source and effect, with Current, Transfer and InConvention where they apply
+DecayPerStep    the same where no learning rate is known, with a LawAdvice for each law of the learning rate
 Conversion      one library's weight decay in another's unit
 Memory          what the final weights of a run remember
 """
@@ -140,7 +142,7 @@ class Recommendation(Noun):
 
     @property
     def on_hidden(self) -> float:
-        """What a weight decay at the run's peak lr is multiplied by on hidden matrices, at theirs: nearly all weights."""
+        """Factor from a weight decay at the run's peak lr to that of hidden matrices, nearly all weights, at theirs."""
         return self.param_groups[0].weight_decay / self.weight_decay
 
     @property

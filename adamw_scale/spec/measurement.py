@@ -1,9 +1,12 @@
 """What is measured: probes, the optimum that their losses show, and what several optima say together.
 
-ProbeConfig     one short training to be done                   -> training
-ProbeResult     what it measured                                -> probe, calibration
-Optimum         where a sweep's loss is lowest
-Calibration     a rule whose constants were measured            -> advisor, report
+ProbeConfig     one short training to be done                               -> training
+ProbeResult     what it measured                                            -> probe, calibration
+Optimum         where a sweep's loss is lowest, or that this cannot be told
+Calibration     a rule whose constants were measured, with its optima       -> advisor, report
+    Slope, LeftOut      how the optimum moves between sizes, and what each predicts for the others
+    TunedLr             the learning rate that was best, where it was swept too
+    Target, Validation  the run it was made for; a prediction, and what training there showed
 """
 
 import hashlib
@@ -61,7 +64,7 @@ class ProbeConfig(Noun):
 class ProbeResult(Noun):
     """What a probe measured. A probe that diverged, or failed for a reason of its own, is a result without loss.
 
-    `seconds` is the probe's share of the time its batch took; `curve` pairs steps with training losses;
+    `seconds` is the probe's share of the time its cohort took; `curve` pairs steps with training losses;
     `metrics` holds whatever else was measured on held-out data; `machine` names device and versions.
     """
 
@@ -163,7 +166,7 @@ class Optimum(Noun):
 
 
 class Slope(Noun):
-    """How the optimum moves against a law: octaves of the timescale for 4 times a quantity, and its standard deviation."""
+    """How the optimum moves against a law: octaves of the timescale for 4 times a quantity, with standard deviation."""
 
     octaves_per_factor_4: float
     deviation: float
@@ -197,7 +200,8 @@ class Validation(Noun):
     """A prediction for a run that was not calibrated, and what training there showed.
 
     `predicted` and its 80 % interval are log2(timescale_run); `losses` pairs those that were trained with their mean
-    loss over seeds. `regret` is the prediction's loss above the lowest of them, on the same seeds, with its standard error.
+    loss over seeds. `regret` is the prediction's loss above the lowest of them on the same seeds, and its standard
+    error.
     """
 
     run: TrainingRun

@@ -327,7 +327,7 @@ class TrainingRun(Noun):
         return self.timescale(iters=ema.tau_iter(self.lr, weight_decay))
 
 
-# Other words for fields, and words that stand for several: on the command line, in run files, and in `audit(...)` alike.
+# Other words for fields, and words that stand for several: in flags, in run files, and in `audit(...)` alike.
 SHORTHANDS = {
     "lr": "peak_lr",
     "learning_rate": "peak_lr",
@@ -426,7 +426,7 @@ def said_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
 
 def sized_by_steps(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a `TrainingRun`, with `steps` replaced by what it says: the data set, or the epochs where that is known.
+    """Fields of a `TrainingRun`, with `steps` replaced by what it says: the data set, or epochs where that is known.
 
     `schedule_steps`, the steps that a schedule's table was written for, count where nothing else says how long the
     run is, so a table is stretched over the run.

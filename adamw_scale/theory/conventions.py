@@ -73,7 +73,7 @@ LEVEL = Shape(lambda s, w: 1.0, lambda setting: 1.0)
 
 
 class Kind(NamedTuple):
-    """One meaning of a weight-decay value: f_t = value * per_unit * peak_lr * shape, so value * per_unit is PyTorch's λ."""
+    """One meaning of a value: f_t = value * per_unit * peak_lr * shape, so value * per_unit is PyTorch's λ at peak."""
 
     formula: str
     per_unit: Callable[[Setting], float]
@@ -89,8 +89,8 @@ KINDS: dict[str, Kind] = {
         "value",
         lambda setting: 1 / setting.needed("peak_lr"),
         LEVEL,
-        "this decay follows no schedule: it acts fully while the learning rate warms up and after it has fallen, so one "
-        "value can match either the decay at peak lr or its sum over the run",
+        "this decay follows no schedule: it acts fully while the learning rate warms up and after it has fallen, so "
+        "one value can match either the decay at peak lr or its sum over the run",
     ),
     "normalized": Kind(
         "lr_t / peak_lr * value / sqrt(steps)",
@@ -109,7 +109,8 @@ KINDS: dict[str, Kind] = {
         "lr_t * value where update and weight have the same sign, else 0",
         lambda setting: setting.aligned,
         FOLLOWS_LR,
-        "this decay skips weights whose update has the other sign; the share it acts on is assumed, not known (--aligned)",
+        "this decay skips weights whose update has the other sign; the share it acts on is assumed, not known "
+        "(--aligned)",
     ),
     "cautious-scheduled": Kind(
         "lr_t * value_t where update and weight have the same sign, else 0",

@@ -65,7 +65,7 @@ def _standard(m: float, d: float) -> dict[str, Multipliers]:
 
 
 def _mup(decay_exponent: float) -> Callable[[float, float], dict[str, Multipliers]]:
-    """Hidden matrices: lr / m, λ * m**decay_exponent, eps / m, init variance / m; output times 1 / m (2505.01618, table 1)."""
+    """Hidden lr / m, λ * m**decay_exponent, eps / m, init variance / m; output times 1 / m (2505.01618, table 1)."""
 
     def multipliers(m: float, d: float) -> dict[str, Multipliers]:
         return {
@@ -87,7 +87,7 @@ def _completep(m: float, d: float) -> dict[str, Multipliers]:
 
 
 def _completed_p(m: float, d: float) -> dict[str, Multipliers]:
-    """CompleteP, with the output's own lr / m, λ * m and init variance / m², and embedding eps / m (2512.22382, table 1)."""
+    """CompleteP, with output lr / m, λ * m and init variance / m², and embedding eps / m (2512.22382, table 1)."""
     return {
         **_completep(m, d),
         EMBEDDING: Multipliers(eps=1 / m),

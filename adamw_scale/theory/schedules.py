@@ -216,6 +216,11 @@ class ScheduleKind(NamedTuple):
     takes: tuple[str, ...]
     needs: tuple[str, ...] = ()
 
+    @property
+    def flags(self) -> str:
+        """The command-line flags of what it takes."""
+        return " ".join(OPTIONS[option] for option in self.takes)
+
 
 def _falling(curve: Callable[[Schedule], Curve]) -> Callable[[Schedule], Iterator[Piece]]:
     """Linear warm-up, a stable phase where the shape has one, then a fall from 1 to the final fraction."""
@@ -225,8 +230,8 @@ def _falling(curve: Callable[[Schedule], Curve]) -> Callable[[Schedule], Iterato
         stable = 1.0 - warmup - falling
         if stable < -SHORTEST_STRETCH:
             raise SpecError(
-                f"--warmup ({warmup:.4g} of the run) and --decay-fraction ({falling:.4g}) take more than the whole run: "
-                "lower one of them"
+                f"--warmup ({warmup:.4g} of the run) and --decay-fraction ({falling:.4g}) take more than the whole "
+                "run: lower one of them"
             )
         yield Piece(0.0, warmup, line(0, 1))
         yield Piece(warmup, stable, level(1))
@@ -241,8 +246,8 @@ def _step(schedule: Schedule) -> Iterator[Piece]:
     milestones = schedule.milestones or ()
     if tuple(sorted(set(milestones))) != milestones or not warmup < milestones[0] or milestones[-1] >= 1:
         raise SpecError(
-            f"--milestones = {','.join(f'{m:g}' for m in milestones)}: they must rise, after the warm-up and before the "
-            "end of the run, which is 1"
+            f"--milestones = {','.join(f'{m:g}' for m in milestones)}: they must rise, after the warm-up and before "
+            "the end of the run, which is 1"
         )
     yield Piece(0.0, warmup, line(0, 1))
     bounds = [warmup, *milestones, 1.0]
@@ -282,7 +287,7 @@ def _table(schedule: Schedule) -> Iterator[Piece]:
         raise SpecError("--schedule-file (schedule_table) needs points of rising progress, from 0 to 1: sort them")
     if not math.isclose(max(m for _, m in points), 1.0, rel_tol=0.01):
         raise SpecError(
-            "--schedule-file (schedule_table) holds fractions of the peak, so its largest value is 1: divide it by its peak"
+            "--schedule-file (schedule_table) holds fractions of the peak, so its largest is 1: divide by the peak"
         )
     for (start, a), (end, b) in pairwise(points):
         yield Piece(start, end - start, line(a, b) if a != b else level(a))

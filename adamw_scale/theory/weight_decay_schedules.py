@@ -60,7 +60,7 @@ class Decay:
         return self.lr.multiplier(progress) * self._own(progress)
 
     def cumulative(self, progress: float) -> float:
-        """Integral of s * w from the start of the run to `progress`: in closed form, or by quadrature for own shapes."""
+        """Integral of s * w from the start to `progress`: in closed form, or by quadrature for linear and cosine λ."""
         if self.shape == "constant":
             return self.lr.cumulative(progress)
         if self.shape == "follows-lr":

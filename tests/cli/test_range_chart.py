@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamw_scale.cli.axis import Row, log_axis
+from adamw_scale.cli.range_chart import Row, draw_ranges
 
 
 @given(
@@ -12,10 +12,10 @@ from adamw_scale.cli.axis import Row, log_axis
         lambda ends: ends[0] < ends[1]
     ),
 )
-def test_a_log_axis_keeps_order_and_fits(values: list[float], interval: tuple[float, float]) -> None:
+def test_a_chart_of_ranges_keeps_order_and_fits(values: list[float], interval: tuple[float, float]) -> None:
     """Whatever the values: 80 columns, a mark each, further right for larger ones; a range around its own value."""
     rows = [Row("ranged", sum(interval) / 2, interval), *(Row(f"rule {i}", value) for i, value in enumerate(values))]
-    head, ranged, *lines = log_axis("λ", rows).splitlines()
+    head, ranged, *lines = draw_ranges("λ", rows).splitlines()
     assert all(len(line) <= 80 for line in (head, ranged, *lines))
     marks = [line.index("●") for line in lines]
     assert [marks[i] for i in sorted(range(len(values)), key=values.__getitem__)] == sorted(marks)

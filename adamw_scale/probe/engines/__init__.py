@@ -13,3 +13,9 @@ ENGINES: Registry[type[Engine]] = Registry(
         "slurm": "adamw_scale.probe.engines.slurm:SlurmEngine",
     },
 )
+SUMMARIES = {  # for `list`, since engines import their libraries
+    "serial": "one cohort of probes after another in this process; the reference",
+    "processes": "worker processes, one per core or GPU",
+    "ray": "a Ray cluster, or a Ray of this machine's: pip install 'adamw-scale[ray]'",
+    "slurm": "Slurm jobs, through submitit: pip install 'adamw-scale[slurm]'",
+}

@@ -20,6 +20,12 @@ TRACKERS: Registry[type[Tracker]] = Registry(
         "trackio": "adamw_scale.probe.trackers.to_trackio:TrackioTracker",
     },
 )
+SUMMARIES = {  # for `list`, since trackers import their libraries
+    "tensorboard": "event files in the calibration folder",
+    "wandb": "Weights & Biases, online or offline",
+    "mlflow": "an MLflow server, or a database in the calibration folder",
+    "trackio": "Trackio, on this machine or in a Space",
+}
 
 
 def open_tracker(name: str, folder: Path, notice: Callable[[str], None]) -> BackgroundTracker:

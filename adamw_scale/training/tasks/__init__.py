@@ -19,6 +19,15 @@ TASKS: Registry[type[Task]] = Registry(
         "command": "adamw_scale.training.tasks.command:CommandTask",
     },
 )
+SUMMARIES = {  # for `list`, since tasks import torch
+    "char-lm": "a small GPT on bytes of text, or on tokens",
+    "byte-mlp": "an MLP that reads 16 bytes of text and predicts the next",
+    "mlp": "an MLP on rows of a table",
+    "vit": "a vision transformer on images",
+    "resnet": "a small residual network on images",
+    "module": "your own torch module: --task package.module:attribute",
+    "command": "your own script: --command 'python train.py --lr {lr} ...'",
+}
 
 
 def load_task(source: TaskSource) -> "Task":

@@ -1,4 +1,4 @@
-"""Values and ranges on one logarithmic axis, in plain text: what is how far from what."""
+"""Values and their ranges on one logarithmic axis, in plain text, such as a weight decay and those of other rules."""
 
 import math
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ class Row(NamedTuple):
     bold: bool = False
 
 
-def log_axis(title: str, rows: Sequence[Row]) -> str:
-    """A line with the axis' labels under its title, then one for each row; a value is ●, its range ├─┤, or ◄─┤ from 0."""
+def draw_ranges(title: str, rows: Sequence[Row]) -> str:
+    """The axis' labels under its title, then a line for each row; a value is ●, its range ├─┤, or ◄─┤ from 0."""
     ends = [math.log(each) for row in rows for each in (row.value, *(row.interval or ())) if each > 0]
     span = max(max(ends) - min(ends), math.log(4))
     center = (max(ends) + min(ends)) / 2
