@@ -2,8 +2,8 @@
 
     python examples/hf_trainer.py [FOLDER]
 
-Trains a tiny, randomly initialised Llama on bytes of Python's standard library for some seconds. The readings are in the
-Trainer's own logs, so in whatever `report_to` names; here they are printed.
+Trains a tiny, randomly initialised Llama on bytes of Python's standard library for some seconds. The readings are in
+the Trainer's own logs, so in whatever `report_to` names; here they are printed.
 """
 
 import sys

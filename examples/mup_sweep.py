@@ -3,8 +3,8 @@
     python examples/mup_sweep.py
 
 Under muP the hidden matrices of an m times wider network take lr / m. With the same λ their timescale would be m times
-longer; `param_groups` gives them m times the λ, so that lr·λ stays (arXiv:2405.13698, arXiv:2510.15262). Trains three widths
-at three base learning rates for a few seconds each, and prints where each width is best: the same, or next to it.
+longer; `param_groups` gives them m times the λ, so that lr·λ stays (arXiv:2405.13698, arXiv:2510.15262). Trains three
+widths at five base learning rates for a few seconds each, and prints where each is best: the same, or next to it.
 """
 
 import sysconfig

@@ -2,9 +2,9 @@
 
     python examples/own_script.py --lr 2e-3 --weight-decay 0.5 --max-steps 1024 --seed 0
 
-It takes the learning rate, weight decay, length and seed from its options; its schedule follows the length; the seed fixes
-both the initial weights and the order of the data, so that probes differ in weight decay alone; and its last line is the
-held-out loss as JSON. What it trains is small: the next byte of Python's standard library from the 8 before it.
+It takes the learning rate, weight decay, length and seed from its options; its schedule follows the length; the seed
+fixes both the initial weights and the order of the data, so that probes differ in weight decay alone; and its last line
+is the held-out loss as JSON. What it trains is small: the next byte of Python's standard library from the 8 before it.
 
 examples/own_script.sh calibrates it, here, on a Ray cluster or under SLURM.
 """

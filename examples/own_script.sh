@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# For whoever has a training script and a cluster: find the weight decay of examples/own_script.py, then of a longer run.
+# For whoever has a training script and a cluster: the weight decay of examples/own_script.py, then of a longer run.
 #
 #   bash examples/own_script.sh DIR                                        here, one training at a time
-#   bash examples/own_script.sh DIR --engine ray                           a local Ray; in a cluster add --engine-option address=auto
+#   bash examples/own_script.sh DIR --engine ray                           a Ray of this machine's
+#   bash examples/own_script.sh DIR --engine ray --engine-option address=auto        the cluster's
 #   bash examples/own_script.sh DIR --engine slurm --engine-option partition=gpu
 #
 # Kill it anywhere and run it again: it goes on. More options of calibrate may follow, such as --seeds 2 or --budget 9.

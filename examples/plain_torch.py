@@ -2,8 +2,8 @@
 
     python examples/plain_torch.py
 
-Trains a small network on the next byte of Python's standard library for some seconds. The recommendation decides learning
-rate and weight decay of every group; the monitor measures, from the weights themselves, what each step takes away.
+Trains a small network on the next byte of Python's standard library for some seconds. The recommendation decides
+learning rate and weight decay of every group; the monitor measures, from the weights, what each step takes away.
 """
 
 import sysconfig

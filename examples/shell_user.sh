@@ -10,7 +10,8 @@ run=(--params 1.3B --tokens 26B --batch-size 524288 --sequence-length 2048 --lr 
 adamw-scale recommend "${run[@]}"
 
 # One number, for a script of your own.
-weight_decay=$(adamw-scale recommend "${run[@]}" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["weight_decay"])')
+weight_decay=$(adamw-scale recommend "${run[@]}" --json |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["weight_decay"])')
 echo "python train.py --weight-decay $weight_decay"
 
 # The same, in the words and the unit of a framework; then the config is read back and judged.

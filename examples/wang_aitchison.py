@@ -1,15 +1,15 @@
-"""Wang & Aitchison (arXiv:2405.13698) in small: which of λ, the timescale in epochs and the fraction of the run stays put?
+"""Wang & Aitchison (arXiv:2405.13698) in small: which of λ, timescale in epochs and fraction of the run stays put?
 
     python examples/wang_aitchison.py DIR        ten minutes on two cores; goes on where it was
 
 Trains a byte-level network (`byte-mlp`) on the Python standard library's source and writes DIR/wang_aitchison.svg:
 
-1. The best λ against the size of the data set, at fixed learning rate and epochs. The paper's claim is a line of slope -1:
-   the timescale in epochs is constant.
-2. The learning rate at two widths under muP, whose hidden rate falls as 1/m, with λ fixed and with the hidden λ times m.
-   The paper's claim is that only the latter leaves the best learning rate in place.
-3. A table of how far the best timescale moves, in octaves, when one thing at a time is changed: 0 in a column means that
-   this is what stayed.
+1. The best λ against the size of the data set, at fixed learning rate and epochs. The paper's claim is a line of slope
+   -1: the timescale in epochs is constant.
+2. The learning rate at two widths under muP, whose hidden rate falls as 1/m, with λ fixed and with the hidden λ times
+   m. The paper's claim is that only the latter leaves the best learning rate in place.
+3. A table of how far the best timescale moves, in octaves, when one thing at a time is changed: 0 in a column means
+   that this is what stayed.
 
 Prints what it found, whether that agrees or not.
 """
@@ -83,9 +83,8 @@ def main(folder: Path) -> None:
     print("best λ against data")
     for o in by_size:
         low, high = (o.run.timescale(run=2.0**end).epochs for end in o.log2_interval)
-        print(
-            f"  {o.run.dataset_size:8.0f} bytes  λ {o.weight_decay:.3f}  {o.timescale.epochs:.2f} epochs ({low:.2f} to {high:.2f})"
-        )
+        epochs = f"{o.timescale.epochs:.2f} epochs ({low:.2f} to {high:.2f})"
+        print(f"  {o.run.dataset_size:8.0f} bytes  λ {o.weight_decay:.3f}  {epochs}")
     slope = _slope([math.log2(o.run.dataset_size) for o in by_size], [math.log2(o.weight_decay) for o in by_size])
     print(f"  slope of log λ in log data: {slope:.2f} (constant timescale in epochs: -1)")
 
@@ -125,8 +124,8 @@ def picture(by_size: list[Optimum], curves: dict[str, list[float]]) -> str:
     parts.append(right.frame())
     for row, (colour, (name, losses)) in enumerate(zip(("#06c", "#c30", "#0b6"), curves.items(), strict=True)):
         parts.append(right.line(list(LRS), [min(3.5, v) for v in losses], colour, name, row=row))
-    body = "\n".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 360" font-family="sans-serif" font-size="12">\n<rect width="800" height="360" fill="white"/>\n{body}\n</svg>\n'
+    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 360" font-family="sans-serif" font-size="12">'
+    return "\n".join([head, '<rect width="800" height="360" fill="white"/>', *parts, "</svg>\n"])
 
 
 class _Panel:
@@ -153,7 +152,8 @@ class _Panel:
             f'<path d="M{x0} 50V290H{x1}" fill="none" stroke="black"/>'
             f'<text x="{x0}" y="306">{first:.3g}</text><text x="{x1}" y="306" text-anchor="end">{last:.3g}</text>'
             f'<text x="{(x0 + x1) / 2}" y="325" text-anchor="middle">{self.x_name}</text>'
-            f'<text x="{x0 - 4}" y="290" text-anchor="end">{low:.3g}</text><text x="{x0 - 4}" y="64" text-anchor="end">{high:.3g}</text>'
+            f'<text x="{x0 - 4}" y="290" text-anchor="end">{low:.3g}</text>'
+            f'<text x="{x0 - 4}" y="64" text-anchor="end">{high:.3g}</text>'
             f'<text x="{x0}" y="40">{self.y_name}</text>'
         )
 

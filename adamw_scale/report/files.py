@@ -15,17 +15,8 @@ from adamw_scale.files import write_atomically
 from adamw_scale.report import figures
 
 SUFFIXES = (".png", ".svg", ".pdf")
-# Colours of a figure -> the page's, which know light and dark.
-PAGE_COLOURS: Final = {
-    figures.INK: "--ink",
-    figures.FAINT: "--faint",
-    figures.GRID: "--grid",
-    figures.BLUE: "--blue",
-    figures.ORANGE: "--orange",
-    figures.GREEN: "--green",
-    figures.PURPLE: "--purple",
-    figures.OLIVE: "--olive",
-}
+NAMES = ("ink", "faint", "grid", "blue", "orange", "green", "purple", "olive")
+PAGE_COLOURS: Final = {getattr(figures, name.upper()): f"--{name}" for name in NAMES}  # the page's know light and dark
 
 
 def suffix_of(path: str | Path) -> str:

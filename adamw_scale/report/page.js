@@ -31,7 +31,8 @@ if (stored) {
       return;
     }
     const [decay, low, high, lr, run, epochs, which, doubt] = answer;
-    headline.textContent = `weight decay ${digits(decay)}, range ${digits(low)} to ${digits(high)}, at peak lr ${number(lr)}; timescale ${digits(100 * run)} % of the run = ${digits(epochs)} epochs`;
+    const where = `at peak lr ${number(lr)}; timescale ${digits(100 * run)} % of the run = ${digits(epochs)} epochs`;
+    headline.textContent = `weight decay ${digits(decay)}, range ${digits(low)} to ${digits(high)}, ${where}`;
     if (doubt) headline.textContent += `. Not usable as it is, see ${doubt}`;
     for (const i of which) {
       const item = document.createElement("li");
@@ -46,7 +47,9 @@ if (stored) {
 
 /* Loss curves: one of two pictures. */
 const toggle = document.getElementById("axes");
-const draw = (kind) => document.querySelectorAll(".curves").forEach((figure) => figure.classList.toggle("shown", figure.classList.contains(kind)));
+const draw = (kind) => {
+  for (const { classList } of document.querySelectorAll(".curves")) classList.toggle("shown", classList.contains(kind));
+};
 draw("linear");
 if (toggle) {
   toggle.addEventListener("click", () => {
@@ -57,7 +60,7 @@ if (toggle) {
 }
 
 /* Tables: a heading is a button that sorts by its column, again for the other way round. */
-const table = document.getElementById("probes");
+const table = document.querySelector("#probes table");
 const headings = [...table.tHead.rows[0].cells];
 const value = (row, i) => {
   const cell = row.cells[i];
@@ -65,7 +68,8 @@ const value = (row, i) => {
   const known = text === "inf" ? Infinity : Number(text);
   return text.trim() === "" || Number.isNaN(known) ? text : known;
 };
-const before = (a, b) => (typeof a === "number" && typeof b === "number" ? (a === b ? 0 : a < b ? -1 : 1) : String(a).localeCompare(String(b)));
+const numbers = (a, b) => typeof a === "number" && typeof b === "number";
+const before = (a, b) => (numbers(a, b) ? Number(a > b) - Number(a < b) : String(a).localeCompare(String(b)));
 headings.forEach((heading, i) => {
   const button = document.createElement("button");
   button.type = "button";
@@ -92,6 +96,7 @@ document.addEventListener("pointermove", (event) => {
   if (mark) {
     tip.textContent = mark.querySelector("title").textContent;
     tip.style.left = `${Math.max(0, Math.min(event.clientX + 12, innerWidth - tip.offsetWidth - 4))}px`;
-    tip.style.top = `${event.clientY + 16 + tip.offsetHeight > innerHeight ? event.clientY - tip.offsetHeight - 8 : event.clientY + 16}px`;
+    const [above, below] = [event.clientY - tip.offsetHeight - 8, event.clientY + 16];
+    tip.style.top = `${below + tip.offsetHeight > innerHeight ? above : below}px`;
   }
 });

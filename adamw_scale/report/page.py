@@ -1,14 +1,14 @@
 """A calibration's folder -> one HTML file that shows all of it, without a network."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from adamw_scale import __version__
 from adamw_scale.advisor import recommend
@@ -29,10 +29,15 @@ REPORT_FILE = "report.html"
 
 
 class Picture(NamedTuple):
-    """A figure with what it says in words."""
+    """A figure with what it says in words, for its caption and for who cannot see it."""
 
     image: Markup
     says: str
+
+    @classmethod
+    def of(cls, figure: Figure, name: str, says: str) -> "Picture":
+        """Drawn under a name that no other figure of the page has."""
+        return cls(svg(figure, name, says), says)
 
 
 def write_report(folder: str | Path) -> Path:
@@ -70,36 +75,27 @@ def write_report(folder: str | Path) -> Path:
 def render(calibration: Calibration, results: Sequence[ProbeResult], command: str | None) -> str:
     """The page."""
     here = files("adamw_scale.report")
+    html, css, js = (here.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "percent": format_percent,
-        "digits": format_significant,
-        "count": format_count,
-        "exp2": _exp2,
-        "sentence": _sentence,
-    }
-    template = environment.from_string(here.joinpath("page.html").read_text(encoding="utf-8"))
+    environment.filters |= {"percent": format_percent, "digits": format_significant, "count": format_count}
+    environment.globals |= {"shares": _shares, "name_of": figures.name_of, "remedy": remedy}
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":"), "ensure_ascii": False}
     advice = recommend(calibration.optima[0].run, calibration=calibration) if calibration.constants else None
-    return template.render(
-        style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),  # noqa: S704  # our own file
-        script=Markup(here.joinpath("page.js").read_text(encoding="utf-8")),  # noqa: S704  # the same
+    return environment.from_string(html).render(
+        style=Markup(css),  # noqa: S704  # our own file
+        script=Markup(js),  # noqa: S704  # the same
         calibration=calibration,
         base=calibration.optima[0],
         advice=advice,
-        remedy=remedy,
-        name_of=figures.name_of,
         published=vars(RULES[calibration.rule]()) if calibration.rule in RULES else {},
-        answer=Picture(
-            svg(figures.answer_figure(advice), "answer", "λ and its range beside other rules"), _says_answer(advice)
-        )
-        if advice
-        else None,
+        answer=_answer(advice) if advice else None,
         basins=[_basin(i, optimum, results, calibration) for i, optimum in enumerate(calibration.optima)],
-        scaling=_scaling(calibration),
+        scaling=_scaling(calibration) if advice else [],
         curves=_curves(calibration, results),
         probes=sorted(results, key=lambda r: (figures.name_of(r.config.run), r.config.log2_tau, r.config.seed)),
-        targets=_as_json(targets_of(calibration)._asdict()) if calibration.constants else None,
+        targets=targets_of(calibration)._asdict() if advice else None,
         cost=_cost(results),
+        task="; ".join(f"{name} {value}" for name, value in calibration.task.items()),
         machines=sorted({", ".join(map(" ".join, sorted(r.machine.items()))) for r in results if r.machine}),
         seeds=sorted({r.config.seed for r in results}),
         command=command,
@@ -107,42 +103,49 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
     )
 
 
-def _basin(number: int, optimum: Optimum, results: Sequence[ProbeResult], calibration: Calibration) -> Picture:
-    metric = calibration.probes.get("metric", "loss")
-    figure = figures.basin_figure(
-        optimum,
-        probes_of(calibration, optimum, results),
-        metric,
-        maximize=bool(calibration.probes.get("maximize")),
+def _answer(advice: Recommendation) -> Picture:
+    factor = advice.on_hidden
+    others = ", ".join(
+        f"{o.rule} {format_significant(o.weight_decay * factor)}" for o in advice.alternatives if o.weight_decay
     )
+    decay, low, high = map(format_significant, (advice.weight_decay * factor, *advice.hidden_range))
+    says = f"{advice.rule}: λ {decay}, range {low} to {high}. Other rules: {others or 'none'}"
+    return Picture.of(figures.answer_figure(advice), "answer", says)
+
+
+def _basin(number: int, optimum: Optimum, results: Sequence[ProbeResult], calibration: Calibration) -> Picture:
+    about, own = calibration.probes, probes_of(calibration, optimum, results)
+    figure = figures.basin_figure(optimum, own, about.get("metric", "loss"), maximize=bool(about.get("maximize")))
     says = f"{figures.name_of(optimum.run)}: {optimum.status}"
     if optimum.status == "located":
         says += (
             f" at {format_percent(optimum.timescale_run)} of the run, λ {format_significant(optimum.weight_decay)}; "
-            f"80 % interval {_percentages(optimum.log2_interval)}"
+            f"80 % interval {_shares(*optimum.log2_interval)}"
         )
     if optimum.log2_band is not None and optimum.noise is not None:  # else nothing was fitted
-        says += f"; within {format_percent(NEGLIGIBLE)} of the best from {_percentages(optimum.log2_band)}"
-    return Picture(svg(figure, f"basin{number}", says), says)
+        says += f"; within {format_percent(NEGLIGIBLE)} of the best from {_shares(*optimum.log2_band)}"
+    return Picture.of(figure, f"basin{number}", says)
 
 
-def _percentages(log2_ends: tuple[float, float]) -> str:
-    return " to ".join(format_percent(2.0**end) for end in log2_ends)
+def _shares(*log2_taus: float) -> str:
+    """Timescales as percentages of the run: one, or from one to another."""
+    return " to ".join(format_percent(2.0**each) for each in log2_taus)
 
 
 def _scaling(calibration: Calibration) -> list[Picture]:
     """One picture for each quantity that was varied."""
-    if not calibration.constants:
-        return []
-    pictures = []
-    for axis in figures.axes_of(calibration):
-        measured = "; ".join(
-            f"{figures.name_of(o.run)}: {format_percent(o.timescale_run)} of the run ({o.status})"
-            for o in calibration.optima
+    measured = "; ".join(
+        f"{figures.name_of(o.run)}: {format_percent(o.timescale_run)} of the run ({o.status})"
+        for o in calibration.optima
+    )
+    return [
+        Picture.of(
+            figures.scaling_figure(calibration, axis),
+            f"scaling-{axis}",
+            f"Optimum against the {figures.SCALES[axis]}. Measured: {measured}",
         )
-        says = f"Optimum against the {figures.SCALES[axis]}. Measured: {measured}"
-        pictures.append(Picture(svg(figures.scaling_figure(calibration, axis), f"scaling-{axis}", says), says))
-    return pictures
+        for axis in figures.axes_of(calibration)
+    ]
 
 
 def _curves(calibration: Calibration, results: Sequence[ProbeResult]) -> dict[str, Picture]:
@@ -150,14 +153,12 @@ def _curves(calibration: Calibration, results: Sequence[ProbeResult]) -> dict[st
     own = probes_of(calibration, calibration.optima[0], results)
     if not any(len(result.curve) > 1 for result in own):
         return {}
-    kinds = ["linear"]
-    if all(loss > 0 for result in own for _, loss in result.curve if math.isfinite(loss)):
-        kinds.append("logarithmic")
+    positive = all(loss > 0 for result in own for _, loss in result.curve if math.isfinite(loss))
     ends = [result.curve[-1][1] for result in own if result.curve]
     says = f"Training loss of {len(own)} probes of the base run; it ends between {min(ends):.4g} and {max(ends):.4g}"
     return {
-        kind: Picture(svg(figures.curves_figure(own, log=kind == "logarithmic"), f"curves-{kind}", says), says)
-        for kind in kinds
+        kind: Picture.of(figures.curves_figure(own, log=kind == "logarithmic"), f"curves-{kind}", says)
+        for kind in (["linear", "logarithmic"] if positive else ["linear"])
     }
 
 
@@ -166,26 +167,3 @@ def _cost(results: Sequence[ProbeResult]) -> dict[str, str]:
     flops = sum(flops_of(result.config.run) for result in results)
     cost = {"probes": f"{len(results)}", "time": f"{sum(result.seconds for result in results):.3g} s of training"}
     return {**cost, "operations": f"{flops:.2g} (6·N·D)"} if flops else cost
-
-
-def _says_answer(advice: Recommendation) -> str:
-    factor = advice.on_hidden
-    others = ", ".join(
-        f"{o.rule} {format_significant(o.weight_decay * factor)}" for o in advice.alternatives if o.weight_decay
-    )
-    decay, low, high = map(format_significant, (advice.weight_decay * factor, *advice.hidden_range))
-    return f"{advice.rule}: λ {decay}, range {low} to {high}. Other rules: {others or 'none'}"
-
-
-def _as_json(value: Mapping[str, Any]) -> Markup:
-    """JSON that may stand in a script element, whatever its strings hold."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704  # escaped here
-
-
-def _sentence(clause: str) -> str:
-    return f"{clause[:1].upper()}{clause[1:]}."
-
-
-def _exp2(value: float) -> float:
-    return math.pow(2.0, value)

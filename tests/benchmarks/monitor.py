@@ -3,8 +3,8 @@
     python tests/benchmarks/monitor.py [--width 256] [--depth 4] [--device cuda] [--repeats 9]
 
 A GPT of ordinary shape and AdamW's steps on random tokens. Two copies take blocks of `every` steps in turns, so that
-whatever else the machine does falls on both; printed is the median of the blocks' ratios. On a machine that is not quiet
-they scatter by more than what is looked for, so the monitor's own calls are timed too, over the time of a plain step.
+whatever else the machine does falls on both; printed is the median of the blocks' ratios. On a machine that is not
+quiet they scatter by more than what is looked for, so the monitor's own calls are timed too, over a plain step's time.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/search.py [--repeats 20]
 
-Basins and new seeds are those of coverage.py. `search` is the package's; of the others each trial is a timescale between
-2^-8 and 2^4 of the run, on one seed, and the answer is the best trial, as in Optuna. For each: how often the answer is
-within half an octave of the truth, and the mean loss it costs (regret), with its standard error.
+Basins and new seeds are those of coverage.py. `search` is the package's; of the others each trial is a timescale
+between 2^-8 and 2^4 of the run, on one seed, and the answer is the best trial, as in Optuna. For each: how often the
+answer is within half an octave of the truth, and the mean loss it costs (regret), with its standard error.
 """
 
 import argparse

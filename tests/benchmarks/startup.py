@@ -61,9 +61,8 @@ def main(runs: int) -> None:
     base = times["bare typer program"]
     for name, measured in times.items():
         ratios = [a / b for a, b in zip(measured, base, strict=True)]
-        print(
-            f"{name:20} {1e3 * statistics.median(measured):7.1f} ms   ratio {statistics.median(ratios):.3f}   ({runs} runs)"
-        )
+        ms, ratio = 1e3 * statistics.median(measured), statistics.median(ratios)
+        print(f"{name:20} {ms:7.1f} ms   ratio {ratio:.3f}   ({runs} runs)")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The monitor in real trainers: what it measures is the plan at every step, and it gets into their own logs."""
+"""The monitor in real trainers: what it measures is what is advised at every step, and it gets into their own logs."""
 
 import csv
 import warnings
@@ -20,7 +20,7 @@ STEPS, PEAK = 40, 1e-2
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the trainers, none of them about what is measured
 
 
-def planned(**fields: object) -> Recommendation:
+def advised(**fields: object) -> Recommendation:
     """40 steps of 8 sequences of 16 tokens, over one data set of 80, with warm-up and cosine."""
     run = {
         "dataset_size": 80 * 16,
@@ -82,9 +82,9 @@ def trainer_of(folder: Path, advice: Recommendation, **options: Any) -> Trainer:
     return Trainer(model=model, args=TrainingArguments(**{**arguments, **options}), train_dataset=Tokens())
 
 
-def test_in_a_real_trainer_measured_decay_is_the_plans(tmp_path: Path) -> None:
+def test_in_a_real_trainer_measured_decay_is_the_advised(tmp_path: Path) -> None:
     """At every one of 40 steps, through warm-up and cosine, to 1e-6; in the log history too; no caution."""
-    advice = planned()
+    advice = advised()
     trainer = trainer_of(tmp_path, advice)
     watching = TimescaleCallback(advice, every=1).watch(trainer)
     look = Look(watching)
@@ -116,16 +116,16 @@ class Reporter(TrainerCallback):
 
 def test_reporters_get_the_readings(tmp_path: Path) -> None:
     """`watch` comes before callbacks that were there."""
-    trainer, reporter = trainer_of(tmp_path, planned(), max_steps=5), Reporter()
+    trainer, reporter = trainer_of(tmp_path, advised(), max_steps=5), Reporter()
     trainer.add_callback(reporter)
-    TimescaleCallback(planned()).watch(trainer)
+    TimescaleCallback(advised()).watch(trainer)
     trainer.train()
     assert "adamw_scale/decayed-0/retention" in reporter.lines[0]
 
 
 def test_accumulated_decay_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     """20 steps, a checkpoint, 20 more by another Trainer: the sums of 40."""
-    advice = planned()
+    advice = advised()
     whole = TimescaleCallback(advice).watch(trainer := trainer_of(tmp_path / "whole", advice))
     trainer.train()
     options = {"save_strategy": "steps", "save_steps": 20}
@@ -149,8 +149,8 @@ def test_accumulated_decay_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_trainer_that_overrides_is_named(tmp_path: Path) -> None:
-    """A scheduler of another shape than the plan's, and one optimizer group for everything."""
-    advice = planned()
+    """A scheduler of another shape than the advised one, and one optimizer group for everything."""
+    advice = advised()
     trainer = trainer_of(tmp_path, advice, lr_scheduler_type="constant_with_warmup")
     watching = TimescaleCallback(advice).watch(trainer)
     trainer.train()
@@ -175,7 +175,7 @@ def lightning() -> Any:
 
 
 def module_of(advice: Recommendation, optimizers: int = 1, seen: list[Any] | None = None) -> Any:
-    """A LightningModule in double precision with the plan's groups and schedule."""
+    """A LightningModule in double precision with the advised groups and schedule."""
 
     class Module(lightning().LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -218,11 +218,11 @@ def fit(folder: Path, module: Any, *callbacks: Any, **options: Any) -> Any:
     return trainer
 
 
-def test_in_lightning_measured_decay_is_the_plans(tmp_path: Path) -> None:
+def test_in_lightning_measured_decay_is_the_advised(tmp_path: Path) -> None:
     """At every one of 40 steps, to 1e-6; the CSV logger has it."""
     from adamw_scale.integrations.lightning import TimescaleCallback as LightningCallback
 
-    advice = planned(unit="samples", dataset_size=80, batch_size=8)
+    advice = advised(unit="samples", dataset_size=80, batch_size=8)
     watching = LightningCallback(advice, every=1)
     readings: list[Any] = []
 
@@ -251,7 +251,7 @@ def test_lightning_with_gradient_accumulation(tmp_path: Path) -> None:
     from adamw_scale.integrations.lightning import TimescaleCallback as LightningCallback
 
     watching = LightningCallback()
-    fit(tmp_path, module_of(planned()), watching, accumulate_grad_batches=2)
+    fit(tmp_path, module_of(advised()), watching, accumulate_grad_batches=2)
     assert watching.monitor is not None
     assert watching.monitor.steps == STEPS // 2
 
@@ -261,4 +261,4 @@ def test_several_optimizers_are_refused(tmp_path: Path) -> None:
     from adamw_scale.integrations.lightning import TimescaleCallback as LightningCallback
 
     with pytest.raises(SpecError, match="has 2 optimizers"):
-        fit(tmp_path, module_of(planned(), optimizers=2), LightningCallback())
+        fit(tmp_path, module_of(advised(), optimizers=2), LightningCallback())

@@ -20,7 +20,7 @@ STEPS = 40
 DecoupledAdamW = alone("composer.optim.decoupled_weight_decay", "composer.utils", "dist").DecoupledAdamW
 
 
-def planned(**fields: object) -> Recommendation:
+def advised(**fields: object) -> Recommendation:
     """A run of 40 steps with warm-up and cosine, in which decay acts."""
     run = {
         "unit": "samples",
@@ -47,7 +47,7 @@ def train(
     after: Callable[[int], None] = lambda step: None,
     steps: int = STEPS,
 ) -> None:
-    """A loop as people write it, whose scheduler is the plan's."""
+    """A loop as people write it, whose scheduler is the advised one."""
     schedule = advice.run.lr_schedule
     scheduler = LambdaLR(optimizer, lambda step: schedule.multiplier(min(1.0, step / STEPS)))
     generator = torch.Generator().manual_seed(0)
@@ -72,9 +72,9 @@ def train(
     ],
     ids=["foreach", "single", "fused", "amsgrad", "decoupled-adam"],
 )
-def test_measured_decay_is_the_plans(build: Callable[..., torch.optim.Optimizer]) -> None:
-    """At every step, through warm-up and cosine: what went from the weights is lr * λ of the plan, to 1e-6; no caution."""
-    advice, model = planned(), model_of()
+def test_measured_decay_is_the_advised(build: Callable[..., torch.optim.Optimizer]) -> None:
+    """At every step, through warm-up and cosine: what went is the advised lr * λ, to 1e-6; no caution."""
+    advice, model = advised(), model_of()
     optimizer = build(param_groups(model, advice))
     monitor = TimescaleMonitor(optimizer, advice, every=1)
     seen = []
@@ -101,7 +101,7 @@ def test_measured_decay_is_the_plans(build: Callable[..., torch.optim.Optimizer]
 
 def test_single_precision_is_measured_as_well_as_it_can_be() -> None:
     """In float32 rounding leaves a share; no caution comes of it."""
-    advice, model = planned(), model_of(torch.float32)
+    advice, model = advised(), model_of(torch.float32)
     optimizer = torch.optim.AdamW(param_groups(model, advice))
     monitor = TimescaleMonitor(optimizer, advice, every=1)
     train(model, optimizer, advice, lambda step: None, steps=20)
@@ -111,8 +111,8 @@ def test_single_precision_is_measured_as_well_as_it_can_be() -> None:
 
 
 def test_three_views() -> None:
-    """Of the timescale at the step's own learning rate; without a plan only steps are known."""
-    advice, model = planned(schedule="constant", warmup_fraction=0.0), model_of()
+    """Of the timescale at the step's own learning rate; without advice only steps are known."""
+    advice, model = advised(schedule="constant", warmup_fraction=0.0), model_of()
     optimizer = torch.optim.AdamW(param_groups(model, advice))
     with_plan, without = TimescaleMonitor(optimizer, advice), TimescaleMonitor(optimizer)
     train(model, optimizer, advice, steps=3)
@@ -132,7 +132,7 @@ def codes(monitor: TimescaleMonitor) -> set[str]:
 
 def test_decay_on_norms_is_named() -> None:
     """All parameters in one decayed group: how many tensors should not be there."""
-    advice, model = planned(), model_of()
+    advice, model = advised(), model_of()
     monitor = TimescaleMonitor(torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=advice.weight_decay), advice)
     assert codes(monitor) == {"on-norms"}
     assert "4 tensors of one dimension" in monitor.warnings[0].message
@@ -140,7 +140,7 @@ def test_decay_on_norms_is_named() -> None:
 
 def test_independent_decay_with_a_pytorch_value_is_named() -> None:
     """Composer's unit is lr * λ: the value in PyTorch's is a hundred times too much, and the right one is said."""
-    advice, model = planned(), model_of()
+    advice, model = advised(), model_of()
     groups = [{**group, "lr": 1e-2} for group in param_groups(model, advice)]
     optimizer = DecoupledAdamW(groups, lr=1e-2)
     monitor = TimescaleMonitor(optimizer, advice)
@@ -154,7 +154,7 @@ def test_independent_decay_with_a_pytorch_value_is_named() -> None:
 
 def test_an_optimizer_that_is_not_what_it_is_taken_for_is_named() -> None:
     """Composer's class read as PyTorch's: the measurement contradicts the fields."""
-    advice, model = planned(), model_of()
+    advice, model = advised(), model_of()
     groups = [{**g, "weight_decay": g["weight_decay"] * 1e-2} for g in param_groups(model, advice)]
     optimizer = DecoupledAdamW(groups, lr=1e-2)
     monitor = TimescaleMonitor(optimizer, convention="pytorch")
@@ -164,7 +164,7 @@ def test_an_optimizer_that_is_not_what_it_is_taken_for_is_named() -> None:
 
 def test_l2_is_named() -> None:
     """Adam couples decay to the gradient."""
-    advice, model = planned(), model_of()
+    advice, model = advised(), model_of()
     monitor = TimescaleMonitor(torch.optim.Adam(param_groups(model, advice)), advice)
     assert codes(monitor) == {"convention"}
     assert "L2" in monitor.warnings[0].message
@@ -172,7 +172,7 @@ def test_l2_is_named() -> None:
 
 def test_what_overwrites_is_named() -> None:
     """Weight decay and learning rate that another part of the program sets; each once."""
-    advice, model = planned(), model_of()
+    advice, model = advised(), model_of()
     optimizer = torch.optim.AdamW(param_groups(model, advice))
     monitor = TimescaleMonitor(optimizer, advice)
 
@@ -187,7 +187,7 @@ def test_what_overwrites_is_named() -> None:
     model = model_of()
     optimizer = torch.optim.AdamW(param_groups(model, advice))
     monitor = TimescaleMonitor(optimizer, advice)
-    linear = planned(schedule="linear")
+    linear = advised(schedule="linear")
     train(model, optimizer, linear)
     assert codes(monitor) == {"overwritten"}
     assert "learning rate" in monitor.warnings[0].message
@@ -195,7 +195,7 @@ def test_what_overwrites_is_named() -> None:
 
 def test_a_second_decay_is_named() -> None:
     """A hand-written shrink beside the optimizer's own."""
-    advice, model = planned(), model_of()
+    advice, model = advised(), model_of()
     optimizer = torch.optim.AdamW(param_groups(model, advice))
     monitor = TimescaleMonitor(optimizer, advice)
 
@@ -211,8 +211,8 @@ def test_a_second_decay_is_named() -> None:
 
 
 def test_inert_decay_and_other_values_are_named() -> None:
-    """A weight decay that cannot act in 40 steps, and that is not the plan's."""
-    advice, model = planned(), model_of()
+    """A weight decay that cannot act in 40 steps, and that is not the advised one."""
+    advice, model = advised(), model_of()
     groups = [{**g, "weight_decay": g["weight_decay"] and 0.01} for g in param_groups(model, advice)]
     monitor = TimescaleMonitor(torch.optim.AdamW(groups), advice)
     assert codes(monitor) == {"inert", "not-planned"}
@@ -220,7 +220,7 @@ def test_inert_decay_and_other_values_are_named() -> None:
 
 def test_a_resumed_run_goes_on_adding_up() -> None:
     """State out, state in: the same sums as without a break."""
-    advice, model = planned(), model_of()
+    advice, model = advised(), model_of()
     optimizer = torch.optim.AdamW(param_groups(model, advice))
     first = TimescaleMonitor(optimizer, advice)
     train(model, optimizer, advice, steps=10)

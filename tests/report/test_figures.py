@@ -89,7 +89,7 @@ def drawn(figure: Figure) -> dict[str, np.ndarray]:
 def test_the_fitted_basin_is_drawn_over_its_probes(
     maximize: bool, tmp_path: Path, planted: type[PlantedEngine]
 ) -> None:
-    """Its mean runs through the probes and is best at the optimum, inside its band; intervals are where the fit has them."""
+    """Its mean runs through the probes and is best at the optimum, inside its band; intervals are the fit's."""
     calibration = calibrate(tmp_path, engine=planted)
     base, sign = calibration.optima[0], -1 if maximize else 1
     scored = [

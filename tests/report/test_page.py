@@ -86,8 +86,8 @@ def test_it_opens_without_a_word(width: int, scheme: str, folder: Path) -> None:
         CUT,
         "document.querySelector('.headline').innerText",
         "getComputedStyle(document.body).backgroundColor",
-        "document.querySelectorAll('svg[role=img][aria-label]').length == document.querySelectorAll('figure svg').length",
-        "[...document.querySelectorAll('[id]')].length == new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size",
+        "[...document.querySelectorAll('figure svg')].every(e => e.matches('[role=img][aria-label]'))",
+        "[...document.querySelectorAll('[id]')].every(e => document.querySelectorAll(`[id='${e.id}']`).length == 1)",
         "document.querySelectorAll('script').length",
         CONTRAST,
     )
@@ -120,7 +120,7 @@ def test_everything_answers(folder: Path) -> None:
         "document.getElementById('selected').textContent",
         "document.querySelector('.curves.logarithmic').checkVisibility()",
         "document.getElementById('axes').click()",
-        "document.querySelector('.curves.logarithmic').checkVisibility() && !document.querySelector('.curves.linear').checkVisibility()",
+        "[...document.querySelectorAll('.curves')].map(e => e.checkVisibility())",
     )
     results = browse(folder / "report.html", 1280, "light", *scripts)["results"]
     up, down = results[1], results[3]
@@ -133,7 +133,7 @@ def test_everything_answers(folder: Path) -> None:
     advice = recommend(larger, calibration=calibration)
     assert results[7].startswith(f"weight decay {format_significant(advice.weight_decay)}, range")
     assert results[8] is False
-    assert results[10] is True
+    assert results[10] == [False, True]
 
 
 def test_what_trained_is_said_in_words(folder: Path) -> None:

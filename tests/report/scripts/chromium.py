@@ -2,8 +2,8 @@
 
     python chromium.py FILE WIDTH light|dark [--shot PNG] SCRIPT...
 
-{"loaded": true, "chrome": "140.0", "console": [...], "requests": [...], "results": [...]}: what was written to the console
-except plain logs, every address that was asked for, and what each script gave; a script is an expression.
+{"loaded": true, "chrome": "140.0", "console": [...], "requests": [...], "results": [...]}: what was written to the
+console except plain logs, every address that was asked for, and what each script gave; a script is an expression.
 """
 
 import argparse
