@@ -46,23 +46,7 @@ _HOME = {
     "timescale_of": "advisor.memory",
     "write_report": "report",
 }
-__all__ = [
-    "AdamWScaleError",
-    "Audit",
-    "Calibration",
-    "Recommendation",
-    "Timescale",
-    "TrainingRun",
-    "audit",
-    "calibrate",
-    "convert",
-    "ema_coefficients",
-    "emit",
-    "recipes",
-    "recommend",
-    "timescale_of",
-    "write_report",
-]
+__all__ = [*_HOME]
 __version__ = "0.1.0"
 
 

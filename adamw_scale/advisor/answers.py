@@ -43,57 +43,51 @@ class Answer(NamedTuple):
 def published(run: TrainingRun, rule: Rule) -> Answer:
     """A rule with its published constants."""
     outside = tuple(rule.outside_domain(run))
-    timescale, cautions = _matched_to_schedule(
-        run, rule.target_timescale(run), rule.fitted_schedule_mean, rule.fitted_on
+    target = rule.target_timescale(run)
+    timescale, cautions = _matched_to_schedule(run, target, rule.fitted_schedule_mean, rule.fitted_on)
+    octaves = math.log2(rule.spread_outside if outside else rule.spread)
+    return Answer(
+        rule=rule,
+        timescale=timescale,
+        derivation=rule.derivation(run),
+        source=rule.source,
+        certainty=rule.certainty,
+        outside=outside,
+        octaves=(-octaves, octaves),
+        cautions=(*cautions, *_limits(run, rule, outside)),
     )
+
+
+def _limits(run: TrainingRun, rule: Rule, outside: tuple[str, ...]) -> Iterator[Caution]:
+    """In what the run is not what the rule was fitted on."""
     if outside:
-        cautions.append(
-            Caution(
-                code="extrapolated",
-                message=f"{rule.name} was fitted on {rule.fitted_on}; here " + ", ".join(outside),
-                fix=f"treat the range as the answer, or {how_to_measure(run)}",
-            )
+        yield Caution(
+            code="extrapolated",
+            message=f"{rule.name} was fitted on {rule.fitted_on}; here " + ", ".join(outside),
+            fix=f"treat the range as the answer, or {how_to_measure(run)}",
         )
     by_width = "width" in PARAMETRIZATIONS[run.parametrization].needs
     if rule.fitted_parametrization is not None and (rule.fitted_parametrization == "standard") == by_width:
-        cautions.append(
-            Caution(
-                code="parametrization",
-                message=f"{rule.name} was fitted under {rule.fitted_parametrization}; assumed to hold in "
-                f"{run.parametrization} parametrization for the lr that hidden matrices get",
-                fix="nothing to do, unless --lr is a muP base rate: then pass --parametrization, --width and "
-                "--base-width",
-            )
+        yield Caution(
+            code="parametrization",
+            message=f"{rule.name} was fitted under {rule.fitted_parametrization}; assumed to hold in "
+            f"{run.parametrization} parametrization for the lr that hidden matrices get",
+            fix="nothing to do, unless --lr is a muP base rate: then pass --parametrization, --width and --base-width",
         )
     if rule.num_params_kind not in (None, run.num_params_kind):
-        cautions.append(
-            Caution(
-                code="params-kind",
-                message=f"{rule.name} counts {rule.num_params_kind} parameters, {run.num_params_kind} ones were given",
-                fix=f"give the {rule.num_params_kind} number with --params, and --params-kind {rule.num_params_kind}",
-            )
+        yield Caution(
+            code="params-kind",
+            message=f"{rule.name} counts {rule.num_params_kind} parameters, {run.num_params_kind} ones were given",
+            fix=f"give the {rule.num_params_kind} number with --params, and --params-kind {rule.num_params_kind}",
         )
     size = rule.num_params_fitted
     if size and run.num_params and size.describe_outside(run.num_params, ""):
-        cautions.append(
-            Caution(
-                code="size",
-                message=f"fitted on models of {format_count(size.low)} to {format_count(size.high)} parameters, this "
-                f"one has {format_count(run.num_params)}; the law claims not to depend on size",
-                fix="nothing to do: know that it was not checked there",
-            )
+        yield Caution(
+            code="size",
+            message=f"fitted on models of {format_count(size.low)} to {format_count(size.high)} parameters, this one "
+            f"has {format_count(run.num_params)}; the law claims not to depend on size",
+            fix="nothing to do: know that it was not checked there",
         )
-    octaves = math.log2(rule.spread_outside if outside else rule.spread)
-    return Answer(
-        rule,
-        timescale,
-        rule.derivation(run),
-        rule.source,
-        rule.certainty,
-        outside,
-        (-octaves, octaves),
-        tuple(cautions),
-    )
 
 
 def published_for(reference: TrainingRun, name: str) -> float | None:

@@ -10,6 +10,14 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 CURVE_POINTS = 121
 
 
+def own_or_recommended(run: TrainingRun, rule: str | None = None) -> tuple[float, str | None]:
+    """The run's own weight decay (PyTorch convention) and None, else the recommended one and the rule that gave it."""
+    if run.weight_decay is not None:
+        return run.current_weight_decay, None
+    advice = recommend(run, rule)
+    return advice.weight_decay, advice.rule
+
+
 def timescale_of(run: TrainingRun, rule: str | None = None) -> Memory:
     """The timescale in three views, and its window under the schedule.
 
@@ -27,13 +35,9 @@ def timescale_of(run: TrainingRun, rule: str | None = None) -> Memory:
         >>> round(memory.timescale.iters), round(memory.retention, 2)
         (33333, 0.22)
     """
-    if run.weight_decay:
-        decay, rule = run.current_weight_decay, None
-    elif run.weight_decay == 0:
-        raise MissingInputError("weight_decay = 0 has no timescale: nothing is forgotten. Pass --weight-decay above 0")
-    else:
-        advice = recommend(run, rule)
-        decay, rule = advice.weight_decay, advice.rule
+    decay, rule = own_or_recommended(run, rule)
+    if not decay:
+        raise MissingInputError("--weight-decay = 0 has no timescale, since nothing is forgotten: pass one above 0")
     tau = run.timescale_of(decay)
     window = EmaWindow(run.decay_schedule, tau.run, run.total_steps)
     points = [number / (CURVE_POINTS - 1) for number in range(CURVE_POINTS)]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adamw_scale.advisor.advice import recommend
+from adamw_scale.advisor.memory import own_or_recommended
 from adamw_scale.evidence import Neighbour
 from adamw_scale.spec.run import Timescale, TrainingRun
 
@@ -24,16 +24,8 @@ class Standing:
 
 def standing_among(recipes: Sequence[Neighbour], run: TrainingRun) -> Standing:
     """The run at its own weight decay, else at the recommended one."""
-    weight_decay, rule, tau = _weight_decay_of(run)
+    weight_decay, rule = own_or_recommended(run)
+    tau = run.timescale_of(weight_decay) if weight_decay else None
     theirs = [near.recipe.tau_run for near in recipes if near.recipe.tau_run is not None]
     share = sum(other < tau.run for other in theirs) / len(theirs) if tau and theirs else None
     return Standing(weight_decay, rule, tau, len(theirs), share)
-
-
-def _weight_decay_of(run: TrainingRun) -> tuple[float, str | None, Timescale | None]:
-    """The run's own weight decay, else the recommended one and its rule; and its timescale."""
-    if run.weight_decay is not None:
-        own = run.current_weight_decay
-        return own, None, run.timescale_of(own) if own else None
-    advice = recommend(run)
-    return advice.weight_decay, advice.rule, advice.timescale

@@ -130,8 +130,8 @@ def _describe_unit(value: "InConvention") -> str:
     """The number to write where the library counts otherwise."""
     low, high = (format_significant(end) for end in value.weight_decay_range)
     return (
-        f"{value.convention} wants weight_decay {format_significant(value.weight_decay)} (range {low} to {high}), which "
-        f"it takes off as {CONVENTIONS[value.convention].formula}; every λ above and below is PyTorch's, lr_t * value"
+        f"{value.convention} wants weight_decay {format_significant(value.weight_decay)} (range {low} to {high}), "
+        f"which it takes off as {CONVENTIONS[value.convention].formula}; every λ above and below is PyTorch's, lr_t * value"
     )
 
 

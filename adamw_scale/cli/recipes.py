@@ -2,24 +2,25 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import typer
 
 from adamw_scale.advisor.standing import Standing, standing_among
 from adamw_scale.cli.run_flags import Given, run_from, run_options
+from adamw_scale.cli.shared import JsonOption
 from adamw_scale.cli.text import columns, labelled, styled
-from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale.errors import SpecError
 from adamw_scale.evidence import Recipe, TunedOptimum, nearest, tuned_optima
 from adamw_scale.evidence import recipes as all_recipes
 from adamw_scale.evidence.recipe import UNSTATED_OCTAVES
+from adamw_scale.evidence.tuned_optimum import WORDS
 from adamw_scale.noun import flag, to_json
 from adamw_scale.spec.run import TrainingRun
-from adamw_scale.units import format_count, format_percent, format_share, format_significant, parse_quantity
+from adamw_scale.units import format_count, format_percent, format_share, format_significant
 
+Row = TypeVar("Row")
 SCHEMA = "adamw-scale/recipes/1"
-SEARCHED = ("name", "family", "source", "note")
-SEARCHED_IF_TUNED = ("name", "task", "grid", "source", "note")
 COMPUTED = ("weight_decay_pytorch", "tau_iter", "tau_epoch", "tau_run", "tokens_per_param")
 UNKNOWN = "-"
 LEGEND = {
@@ -58,7 +59,7 @@ def command(
         bool, typer.Option("--tuned", help="The published settings in which weight decay was tuned, instead.")
     ] = False,
     count: Annotated[int, typer.Option(help="Show at most this many; 0 shows all.", min=0, metavar="N")] = 20,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """What others set: public recipes with their weight decay, its timescale and the source.
 
@@ -77,120 +78,54 @@ def command(
             f"{flag(TrainingRun, next(iter(given)))} describes a run to compare with: add --near to compare, or drop "
             "it; --min-params and --max-params filter by size"
         )
-    names = {"family": family, "domain": domain, "optimizer": optimizer, "confidence": confidence}
-    sizes = {"--min-params": min_params, "--max-params": max_params}
+    filters = {
+        "family": family,
+        "domain": domain,
+        "optimizer": optimizer,
+        "confidence": confidence,
+        "min_params": min_params,
+        "max_params": max_params,
+    }
     if tuned:
-        _refuse_beside_tuned({**{f"--{name}": value for name, value in names.items()}, **sizes, "--near": near or None})
-        print(_tuned_answer(_tuned_with(text), count, json))
+        _refuse_beside_tuned({**filters, "near": near or None})
+        print(_tuned_answer(_shown(tuned_optima(text or ""), count), json))
         return
-    found = _narrowed(all_recipes(), _filters(names, sizes, text))
-    print(_near_answer(found, run_from(given), count, json) if near else _answer(found, count, json))
-
-
-class Filter(NamedTuple):
-    """An option that narrows the list, and what it could have asked for among some recipes."""
-
-    option: str
-    keeps: Callable[[Recipe], bool]
-    choices: Callable[[Sequence[Recipe]], str]
-
-
-def _filters(names: Mapping[str, str | None], sizes: Mapping[str, str | None], text: str | None) -> list[Filter]:
-    """The filters that were asked for."""
-    return [
-        *(_name_filter(kind, name) for kind, name in names.items() if name is not None),
-        *(_size_filter(option, size) for option, size in sizes.items() if size is not None),
-        *([_text_filter(text)] if text is not None else []),
-    ]
-
-
-def _name_filter(kind: str, name: str) -> Filter:
-    """Recipes whose `kind` is the name, in upper or lower case; UnknownNameError where no recipe has it."""
-    known = {getattr(recipe, kind) for recipe in all_recipes()}
-    if name.casefold() not in {other.casefold() for other in known}:
-        raise UnknownNameError(kind, name, known)
-    return Filter(
-        f"--{kind} {name}",
-        lambda recipe: getattr(recipe, kind).casefold() == name.casefold(),
-        lambda rest: f"{kind} {_listed(getattr(recipe, kind) for recipe in rest)}",
-    )
-
-
-def _size_filter(option: str, size: str) -> Filter:
-    """Recipes that state their parameters, within a bound."""
-    try:
-        bound = parse_quantity(size)
-    except SpecError as error:
-        raise SpecError(f"{option}: {error}") from None
-    sign = 1 if option == "--min-params" else -1
-
-    def choices(rest: Sequence[Recipe]) -> str:
-        stated = [recipe.num_params for recipe in rest if recipe.num_params is not None]
-        if not stated:
-            return "no num_params"
-        return f"num_params {format_count(min(stated))} to {format_count(max(stated))}"
-
-    return Filter(
-        f"{option} {size}",
-        lambda recipe: recipe.num_params is not None and sign * recipe.num_params >= sign * bound,
-        choices,
-    )
-
-
-def _text_filter(text: str) -> Filter:
-    return Filter(
-        f"{text[:60]!r} (searched in {', '.join(SEARCHED)})",
-        lambda recipe: _holds(recipe, SEARCHED, text),
-        lambda rest: f"family {_listed(recipe.family for recipe in rest)}",
-    )
-
-
-def _narrowed(rows: Sequence[Recipe], filters: Iterable[Filter]) -> Sequence[Recipe]:
-    """What passes every filter; SpecError naming the filter that leaves nothing, and what there was before it."""
-    for each in filters:
-        kept = [recipe for recipe in rows if each.keeps(recipe)]
-        if not kept:
-            raise SpecError(
-                f"no recipe is left by {each.option}: the {len(rows)} before it have {each.choices(rows)}. "
-                "Change or drop a filter"
-            )
-        rows = kept
-    return rows
+    found = all_recipes(text, **filters)
+    print(_near_answer(found, run_from(given), count, json) if near else _answer(_shown(found, count), json))
 
 
 def _refuse_beside_tuned(options: Mapping[str, object]) -> None:
-    used = [option for option, value in options.items() if value is not None]
+    used = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
     if used:
         raise SpecError(f"{used[0]} is for recipes, not for --tuned settings: drop one of the two, or filter by TEXT")
 
 
-def _tuned_with(text: str | None) -> Sequence[TunedOptimum]:
-    """The tuned settings that hold a text; SpecError where none does."""
-    optima = tuned_optima()
-    found = [optimum for optimum in optima if _holds(optimum, SEARCHED_IF_TUNED, text or "")]
-    if not found:
-        raise SpecError(
-            f"no tuned setting is left by {str(text)[:60]!r} (searched in {', '.join(SEARCHED_IF_TUNED)}): "
-            f"the {len(optima)} have task {_listed(optimum.task for optimum in optima)}. Change or drop the text"
-        )
-    return found
+class Shown(NamedTuple, Generic[Row]):
+    """The first rows of a list, and how many are left out."""
+
+    rows: Sequence[Row]
+    left_out: int
+
+    def headline(self, what: str) -> str:
+        """How many of what, and how to see the rest."""
+        more = f"; {self.left_out} more are left out, --count 0 shows all" if self.left_out else ""
+        return styled(f"{len(self.rows)} {what}", bold=True) + more
+
+    def document(self, **content: Any) -> str:
+        """The answer as JSON."""
+        return to_json({"schema": SCHEMA, "left_out": self.left_out, **content})
 
 
-def _holds(row: Recipe | TunedOptimum, names: Iterable[str], text: str) -> bool:
-    return any(text.casefold() in getattr(row, name).casefold() for name in names)
+def _shown(rows: Sequence[Row], count: int) -> Shown[Row]:
+    shown = rows[: count or None]
+    return Shown(shown, len(rows) - len(shown))
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(set(names), key=str.casefold))
-
-
-def _answer(found: Sequence[Recipe], count: int, json: bool) -> str:
+def _answer(shown: Shown[Recipe], json: bool) -> str:
     """Recipes in the order of the table."""
-    shown = found[: count or None]
-    left_out = len(found) - len(shown)
     if json:
-        return to_json({"schema": SCHEMA, "left_out": left_out, "recipes": [_document(recipe) for recipe in shown]})
-    parts = [_headline("recipes", shown, left_out), *_table(shown), _legend(LEGEND_OF_RECIPES), PRACTICE]
+        return shown.document(recipes=[_document(recipe) for recipe in shown.rows])
+    parts = [shown.headline("recipes"), *_table(shown.rows), _legend(LEGEND_OF_RECIPES), PRACTICE]
     return "\n\n".join(parts)
 
 
@@ -202,32 +137,26 @@ def _near_answer(found: Sequence[Recipe], run: TrainingRun, count: int, json: bo
             f"no recipe is left by --near: none of the {len(found)} before it is {run.task} in {run.unit}, as this run "
             "is. Drop a filter, or check --task and whether sizes are --tokens or --samples"
         )
-    shown = neighbours[: count or None]
-    left_out = len(neighbours) - len(shown)
-    standing = standing_among(shown, run)
+    shown = _shown(neighbours, count)
+    standing = standing_among(shown.rows, run)
     if json:
-        return to_json(
-            {
-                "schema": SCHEMA,
-                "left_out": left_out,
-                "recipes": [{"distance": near.distance, **_document(near.recipe)} for near in shown],
-                "run": run,
-                "standing": standing,
-            }
-        )
-    headline = _headline("recipes, nearest first", shown, left_out)
-    table = _table([near.recipe for near in shown], [near.distance for near in shown])
-    return "\n\n".join([headline, labelled("your run", _describe(standing)), *table, _legend(LEGEND_OF_NEAR), PRACTICE])
+        rows = [{"distance": near.distance, **_document(near.recipe)} for near in shown.rows]
+        return shown.document(recipes=rows, run=run, standing=standing)
+    parts = [
+        shown.headline("recipes, nearest first"),
+        labelled("your run", _describe(standing)),
+        *_table([near.recipe for near in shown.rows], [near.distance for near in shown.rows]),
+        _legend(LEGEND_OF_NEAR),
+        PRACTICE,
+    ]
+    return "\n\n".join(parts)
 
 
-def _tuned_answer(found: Sequence[TunedOptimum], count: int, json: bool) -> str:
+def _tuned_answer(shown: Shown[TunedOptimum], json: bool) -> str:
     """Settings in which weight decay was tuned."""
-    shown = found[: count or None]
-    left_out = len(found) - len(shown)
     if json:
-        rows = [_tuned_document(optimum) for optimum in shown]
-        return to_json({"schema": SCHEMA, "left_out": left_out, "tuned_optima": rows})
-    return "\n\n".join([_headline("tuned settings", shown, left_out), *_tuned_table(shown), _legend(LEGEND), TUNED])
+        return shown.document(tuned_optima=[_tuned_document(optimum) for optimum in shown.rows])
+    return "\n\n".join([shown.headline("tuned settings"), *_tuned_table(shown.rows), _legend(LEGEND), TUNED])
 
 
 def _document(recipe: Recipe) -> dict[str, Any]:
@@ -237,16 +166,11 @@ def _document(recipe: Recipe) -> dict[str, Any]:
 
 def _tuned_document(optimum: TunedOptimum) -> dict[str, Any]:
     return {
-        **{name: getattr(optimum, name) for name in SEARCHED_IF_TUNED},
+        **{name: getattr(optimum, name) for name in WORDS},
         "run": optimum.run,
         "weight_decay_pytorch": optimum.run.current_weight_decay,
         "timescale": optimum.timescale,
     }
-
-
-def _headline(what: str, shown: Sequence[object], left_out: int) -> str:
-    more = f"; {left_out} more are left out, --count 0 shows all" if left_out else ""
-    return styled(f"{len(shown)} {what}", bold=True) + more
 
 
 def _describe(standing: Standing) -> str:

@@ -8,19 +8,22 @@ import csv
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
-from adamw_scale.errors import SpecError
+from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.conventions import Setting, to_pytorch
+from adamw_scale.units import format_count, parse_quantity
 
 CONFIDENCES = ("read-primary", "read-secondary", "memory")
 # Decoupled decay, multiplied by the learning rate. "Adam(W)": the source leaves it open; read as AdamW.
 ADAMW_LIKE = ("AdamW", "NadamW", "Adam(W)")
 COMPARED = ("num_params", "total_units", "batch_size", "epochs")
 UNSTATED_OCTAVES = 2.0
+SEARCHED = ("name", "family", "source", "note")
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,80 @@ class Neighbour(NamedTuple):
     recipe: Recipe
 
 
-def recipes() -> tuple[Recipe, ...]:
-    """All public recipes, in the order of the table."""
+def recipes(
+    text: str | None = None,
+    *,
+    family: str | None = None,
+    domain: str | None = None,
+    optimizer: str | None = None,
+    confidence: str | None = None,
+    min_params: str | float | None = None,
+    max_params: str | float | None = None,
+) -> tuple[Recipe, ...]:
+    """Public recipes in the order of the table: all, or those that pass every filter given.
+
+    `text` may stand in name, family, source or note; `family`, `domain`, `optimizer` and `confidence` are whole names;
+    upper and lower case are one. Bounds of the parameters, such as "7B", leave out recipes that do not state them.
+
+    Raises:
+        UnknownNameError: no recipe has that name.
+        SpecError: no recipe passes; the message says which filter left none, and what there was before it.
+
+    Example:
+        >>> [recipe.name for recipe in recipes(family="pythia", min_params="2B")]
+        ['Pythia-2.8B', 'Pythia-6.9B', 'Pythia-12B']
+    """
+    found = _table()
+    names = {"family": family, "domain": domain, "optimizer": optimizer, "confidence": confidence}
+    for kind, name in names.items():
+        found = found if name is None else _of_name(found, kind, name)
+    for option, bound in {"--min-params": min_params, "--max-params": max_params}.items():
+        found = found if bound is None else _of_size(found, option, bound)
+    if text is None:
+        return found
+    kept = tuple(recipe for recipe in found if holds(recipe, SEARCHED, text))
+    asked = f"{text[:60]!r} (searched in {', '.join(SEARCHED)})"
+    return kept or _nothing_left(found, asked, f"family {listed(recipe.family for recipe in found)}")
+
+
+@cache
+def _table() -> tuple[Recipe, ...]:
     with files("adamw_scale.evidence").joinpath("recipes.csv").open(encoding="utf-8") as file:
         return tuple(_recipe(row) for row in csv.DictReader(file))
+
+
+def _of_name(rows: tuple[Recipe, ...], kind: str, name: str) -> tuple[Recipe, ...]:
+    known = {getattr(recipe, kind) for recipe in _table()}
+    if name.casefold() not in {other.casefold() for other in known}:
+        raise UnknownNameError(kind, name, known)
+    kept = tuple(recipe for recipe in rows if getattr(recipe, kind).casefold() == name.casefold())
+    return kept or _nothing_left(rows, f"--{kind} {name}", f"{kind} {listed(getattr(each, kind) for each in rows)}")
+
+
+def _of_size(rows: tuple[Recipe, ...], option: str, size: str | float) -> tuple[Recipe, ...]:
+    try:
+        bound = parse_quantity(str(size))
+    except SpecError as error:
+        raise SpecError(f"{option}: {error}") from None
+    stated = [(recipe.num_params, recipe) for recipe in rows if recipe.num_params is not None]
+    kept = tuple(recipe for n, recipe in stated if (n >= bound if option == "--min-params" else n <= bound))
+    sizes = [n for n, _ in stated]
+    have = f"num_params {format_count(min(sizes))} to {format_count(max(sizes))}" if sizes else "no num_params"
+    return kept or _nothing_left(rows, f"{option} {size}", have)
+
+
+def _nothing_left(rows: tuple[Recipe, ...], asked: str, have: str) -> NoReturn:
+    raise SpecError(f"no recipe is left by {asked}: the {len(rows)} before it have {have}. Change or drop a filter")
+
+
+def holds(row: object, names: Iterable[str], text: str) -> bool:
+    """Whether one of these attributes holds a text, in upper or lower case."""
+    return any(text.casefold() in getattr(row, name).casefold() for name in names)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Each name once, in the order of the alphabet."""
+    return ", ".join(sorted(set(names), key=str.casefold))
 
 
 def nearest(recipes: Iterable[Recipe], run: TrainingRun, count: int | None = None) -> tuple[Neighbour, ...]:

@@ -25,10 +25,12 @@ TASKS = ("pretraining", "finetuning", "lora")
 PARAMS_KINDS = ("total", "non-embedding", "active")
 LARGEST_RATIO = 1e4  # of width or depth to the base; beyond, one of the two is a slip
 SMALLEST_WEIGHT_DECAY = 1e-12
+Point = tuple[Fraction, Fraction]
 
 
-def _flag(name: str) -> dict[str, Any]:
-    return {"flag": name}
+def _option(description: str, flag: str = "") -> Any:
+    """A field that need not be given, with a flag of its own where that is not the field's name."""
+    return Field(None, description=description, json_schema_extra={"flag": flag} if flag else None)
 
 
 class Timescale(Noun):
@@ -59,69 +61,53 @@ class TrainingRun(Noun):
 
     unit: str = Field("tokens", description="what sizes are counted in: tokens (language) or samples (everything else)")
     dataset_size: Size = Field(
-        description="unique units in the data set, one epoch", json_schema_extra=_flag("--tokens or --samples")
+        description="unique units in the data set, one epoch", json_schema_extra={"flag": "--tokens or --samples"}
     )
     epochs: Annotated[Count, Field(ge=1e-6, le=1e9)] = Field(1.0, description="passes over the data set")
     batch_size: Size = Field(description="global batch per optimizer step, in the same unit as the data set")
-    peak_lr: Annotated[Number, Field(ge=1e-12, le=10)] | None = Field(
-        None,
-        description="highest learning rate of the schedule; without it the answer is lr·λ",
-        json_schema_extra=_flag("--lr"),
+    peak_lr: Annotated[Number, Field(ge=1e-12, le=10)] | None = _option(
+        "highest learning rate of the schedule; without it the answer is lr·λ", "--lr"
     )
     schedule: str = Field("linear", description=f"learning-rate shape after warm-up: {', '.join(schedules.SCHEDULES)}")
-    warmup_fraction: Fraction | None = Field(
-        None, description="linear warm-up, as a fraction of the run", json_schema_extra=_flag("--warmup")
+    warmup_fraction: Fraction | None = _option("linear warm-up, as a fraction of the run", "--warmup")
+    warmup_steps: Annotated[Number, Field(ge=0, le=1e18)] | None = _option("linear warm-up, in steps", "--warmup")
+    final_lr_fraction: Fraction | None = _option("final over peak learning rate; 0 decays to zero")
+    decay_fraction: Fraction | None = _option("wsd: last part of the run over which the learning rate falls (0.2)")
+    schedule_power: Annotated[Number, Field(gt=0, le=100)] | None = _option("polynomial: exponent of the fall (2)")
+    milestones: Fractions | None = _option("step: points of the run at which lr drops, as 0.8,0.9")
+    step_factor: Annotated[Number, Field(gt=0, lt=1)] | None = _option("step: factor of a drop (0.1)")
+    cycles: Annotated[Number, Field(ge=1)] | None = _option("cosine-restarts: number of cycles")
+    cycle_growth: Annotated[Number, Field(ge=1, le=10)] | None = _option(
+        "cosine-restarts: length of a cycle over that of the one before (1)"
     )
-    warmup_steps: Annotated[Number, Field(ge=0, le=1e18)] | None = Field(
-        None, description="linear warm-up, in steps", json_schema_extra=_flag("--warmup")
+    schedule_table: Annotated[tuple[Point, ...], Field(max_length=schedules.MAX_PIECES)] | None = _option(
+        "table: points (progress, lr / peak lr), straight lines between", "--schedule-file"
     )
-    final_lr_fraction: Fraction | None = Field(None, description="final over peak learning rate; 0 decays to zero")
-    decay_fraction: Fraction | None = Field(
-        None, description="wsd: last part of the run over which the learning rate falls (0.2)"
-    )
-    schedule_power: Annotated[Number, Field(gt=0, le=100)] | None = Field(
-        None, description="polynomial: exponent of the fall (2)"
-    )
-    milestones: Fractions | None = Field(None, description="step: points of the run at which lr drops, as 0.8,0.9")
-    step_factor: Annotated[Number, Field(gt=0, lt=1)] | None = Field(None, description="step: factor of a drop (0.1)")
-    cycles: Annotated[Number, Field(ge=1)] | None = Field(None, description="cosine-restarts: number of cycles")
-    cycle_growth: Annotated[Number, Field(ge=1, le=10)] | None = Field(
-        None, description="cosine-restarts: length of a cycle over that of the one before (1)"
-    )
-    schedule_table: Annotated[tuple[tuple[Fraction, Fraction], ...], Field(max_length=schedules.MAX_PIECES)] | None = (
-        Field(
-            None,
-            description="table: points (progress, lr / peak lr), straight lines between",
-            json_schema_extra=_flag("--schedule-file"),
-        )
-    )
-    num_params: Size | None = Field(None, description="parameters of the model", json_schema_extra=_flag("--params"))
+    num_params: Size | None = _option("parameters of the model", "--params")
     num_params_kind: str = Field(
         "total",
         description=f"which parameters are counted: {', '.join(PARAMS_KINDS)}",
-        json_schema_extra=_flag("--params-kind"),
+        json_schema_extra={"flag": "--params-kind"},
     )
-    width: Size | None = Field(None, description="hidden size of the model")
-    depth: Size | None = Field(None, description="layers of the model")
+    width: Size | None = _option("hidden size of the model")
+    depth: Size | None = _option("layers of the model")
     parametrization: str = Field(
         "standard", description=f"how lr and λ depend on width: {', '.join(parametrizations.PARAMETRIZATIONS)}"
     )
-    base_width: Size | None = Field(None, description="muP: width at which peak_lr was tuned")
-    base_depth: Size | None = Field(None, description="CompleteP: depth at which peak_lr was tuned")
-    sequence_length: Size | None = Field(None, description="tokens per sequence, to write batches in sequences")
+    base_width: Size | None = _option("muP: width at which peak_lr was tuned")
+    base_depth: Size | None = _option("CompleteP: depth at which peak_lr was tuned")
+    sequence_length: Size | None = _option("tokens per sequence, to write batches in sequences")
     betas: Pair = Field((0.9, 0.95), description="AdamW's betas, as 0.9,0.95")
     eps: Annotated[Number, Field(gt=0, le=1)] = Field(1e-8, description="AdamW's epsilon")
-    weight_decay: Annotated[Number, Field(ge=0, le=1e12)] | None = Field(
-        None, description="the decay used today, to be judged"
-    )
+    weight_decay: Annotated[Number, Field(ge=0, le=1e12)] | None = _option("the decay used today, to be judged")
     convention: str = Field(
         "pytorch", description="the library whose weight_decay it is; see adamw-scale list conventions"
     )
     weight_decay_schedule: str = Field(
         "constant", description=f"weight decay's own schedule: {', '.join(weight_decay_schedules.SHAPES)}"
     )
-    final_weight_decay_fraction: Annotated[Number, Field(ge=0, le=1000)] | None = Field(
-        None, description="linear and cosine weight decay: final over first value (0)"
+    final_weight_decay_fraction: Annotated[Number, Field(ge=0, le=1000)] | None = _option(
+        "linear and cosine weight decay: final over first value (0)"
     )
     task: str = Field("pretraining", description="pretraining, finetuning or lora")
 
@@ -402,7 +388,7 @@ def said_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
     Example:
         >>> said_over({"schedule": "wsd", "decay_fraction": 0.1, "warmup_steps": 9}, {"schedule": "cosine"})
-        {'warmup_steps': 9, 'schedule': 'cosine'}
+        {'schedule': 'cosine', 'warmup_steps': 9}
     """
     if "unit" in own and base.get("unit", own["unit"]) != own["unit"]:
         raise _mixed_units()

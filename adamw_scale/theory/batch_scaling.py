@@ -6,8 +6,7 @@ B is the tokens of one optimizer step and k = new batch / old batch. Three answe
     same stochastic differential equation     1 - k * (1 - beta), lr * sqrt(k), eps / sqrt(k)    2205.10287
     the same, and for longer runs             `completed_p`                                      2512.22382
 
-The first two agree on beta2 while k * (1 - beta2) is small. All are floats in, floats out; none touches
-the weight decay except `completed_p`.
+The first two agree on beta2 while k * (1 - beta2) is small. None touches the weight decay except `completed_p`.
 """
 
 import math
@@ -24,16 +23,7 @@ BETA2_RANGE = (0.9, 0.9999)
 
 
 def beta_for_half_life(batch_tokens: float, half_life_tokens: float) -> float:
-    """Beta with which a moment forgets half within so many tokens, whatever that comes to.
-
-    beta = 0.5 ^ (B / t)
-
-    Args:
-        batch_tokens: Tokens per optimizer step, B; > 0.
-        half_life_tokens: Half-life in tokens, t; > 0.
-
-    Returns:
-        Decay per step, in (0, 1).
+    """Beta with which a moment forgets half within so many tokens: 0.5 ^ (B / t), for B and t > 0.
 
     Example:
         >>> round(beta_for_half_life(2_097_152, 1e7), 6)
@@ -46,16 +36,7 @@ def beta_for_half_life(batch_tokens: float, half_life_tokens: float) -> float:
 
 
 def beta2_for_batch(batch_tokens: float, half_life_tokens: float = BETA2_HALF_LIFE_TOKENS) -> float:
-    """Second-moment decay that remembers as many tokens at every batch size, within what recipes use.
-
-    beta2 = 0.5 ^ (B / t2), at least 0.9 and at most 0.9999 (`BETA2_RANGE`); `beta_for_half_life` does not clamp.
-
-    Args:
-        batch_tokens: Tokens per optimizer step, B; > 0.
-        half_life_tokens: Half-life in tokens, t2; > 0.
-
-    Returns:
-        beta2, in [0.9, 0.9999].
+    """Second-moment decay that remembers as many tokens at every batch size: 0.5 ^ (B / t2), within `BETA2_RANGE`.
 
     Example:
         >>> round(beta2_for_batch(32_768), 6), round(beta2_for_batch(1_048_576), 6), beta2_for_batch(4_194_304)
@@ -69,16 +50,7 @@ def beta2_for_batch(batch_tokens: float, half_life_tokens: float = BETA2_HALF_LI
 
 
 def beta_power(beta: float, k: float) -> float:
-    """Beta at k times the batch, with the half-life in tokens kept.
-
-    beta' = beta ^ k
-
-    Args:
-        beta: Decay per step at the old batch, in (0, 1).
-        k: New batch over old; > 0.
-
-    Returns:
-        Decay per step at the new batch.
+    """Beta at k times the batch, with the half-life in tokens kept: beta ^ k, for beta in (0, 1).
 
     Example:
         >>> round(beta_power(0.95, 2), 6), round(beta_power(0.95, 0.5), 6)
@@ -91,19 +63,10 @@ def beta_power(beta: float, k: float) -> float:
 
 
 def beta_sde(beta: float, k: float) -> float:
-    """Beta at k times the batch, by the stochastic differential equation of Adam.
-
-    beta' = 1 - k * (1 - beta), for both betas
-
-    Args:
-        beta: Decay per step at the old batch, in (0, 1).
-        k: New batch over old; 0 < k < 1 / (1 - beta).
-
-    Returns:
-        Decay per step at the new batch, in (0, 1).
+    """Beta at k times the batch, by the stochastic differential equation of Adam: 1 - k * (1 - beta), for both betas.
 
     Raises:
-        SpecError: k is so large that nothing of beta is left.
+        SpecError: k >= 1 / (1 - beta), so that nothing of beta is left.
 
     Example:
         >>> round(beta_sde(0.9, 4), 6), round(beta_sde(0.95, 4), 6), round(beta_sde(0.999, 4), 6)
@@ -122,39 +85,21 @@ def beta_sde(beta: float, k: float) -> float:
 
 
 def lr_sde(lr: float, k: float) -> float:
-    """Learning rate at k times the batch, by the stochastic differential equation of Adam.
-
-    lr' = lr * sqrt(k)
-
-    Args:
-        lr: Learning rate at the old batch; > 0.
-        k: New batch over old; > 0.
-
-    Returns:
-        Learning rate at the new batch.
+    """Learning rate at k times the batch, by the stochastic differential equation of Adam: lr * sqrt(k).
 
     Example:
         >>> lr_sde(3e-4, 4)
         0.0006
 
     Source: Malladi et al. 2022, arXiv:2205.10287 (read in secondary sources). Fails when: gradients are not dominated
-    by noise: near and above the critical batch (`lr_surge`); and at very small batches, where the best lr moves far
-    less (`SMALL_BATCH_LR`).
+    by noise: near and above the critical batch, where lr falls again (arXiv:2405.14578); and at very small batches,
+    where the best lr moves far less (arXiv:2507.07101).
     """
     return lr * math.sqrt(k)
 
 
 def eps_sde(eps: float, k: float) -> float:
-    """Adam's eps at k times the batch, by the stochastic differential equation of Adam.
-
-    eps' = eps / sqrt(k), since gradients average to a size that falls as 1 / sqrt(B)
-
-    Args:
-        eps: Adam's eps at the old batch; >= 0.
-        k: New batch over old; > 0.
-
-    Returns:
-        eps at the new batch.
+    """Adam's eps at k times the batch: eps / sqrt(k), since gradients average to a size that falls as 1 / sqrt(B).
 
     Example:
         >>> eps_sde(1e-8, 4)
@@ -180,14 +125,8 @@ def completed_p(batch_ratio: float, duration_ratio: float) -> CompletedP:
     """Factors from one run to another with a larger batch, more tokens or both, by Complete(d)P.
 
     With r = m_B / m_D: lr * sqrt(r), λ * sqrt(r), eps / sqrt(r), (1 - beta) * r, steps / r, for every parameter group,
-    on top of what width and depth ask for. lr * λ * steps stays, and so the timescale as a fraction of the run.
-
-    Args:
-        batch_ratio: New batch over old, m_B; > 0.
-        duration_ratio: New tokens over old, m_D; > 0.
-
-    Returns:
-        The five factors.
+    on top of what width and depth ask for. lr * λ * steps stays, and so tau_run. m_B is the new batch over the old
+    one, m_D the new tokens over the old ones, both > 0.
 
     Example:
         >>> [round(factor, 6) for factor in completed_p(batch_ratio=4, duration_ratio=10)]

@@ -38,11 +38,10 @@ class Span(NamedTuple):
     def describe_outside(self, num_params: float, total_tokens: float) -> list[str]:
         """Empty inside the interval, else one clause naming the value and the end it has passed."""
         value = self.of(num_params, total_tokens)
-        if value < self.low * (1 - 1e-9):
-            return [f"{self.what} {self.show(value)} is below {self.show(self.low)}"]
-        if value > self.high * (1 + 1e-9):
-            return [f"{self.what} {self.show(value)} is above {self.show(self.high)}"]
-        return []
+        if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9):
+            return []
+        side, end = ("below", self.low) if value < self.low else ("above", self.high)
+        return [f"{self.what} {self.show(value)} is {side} {self.show(end)}"]
 
 
 class LrLaw(NamedTuple):
@@ -161,30 +160,14 @@ def _moonlight_batch(num_params: float, total_tokens: float) -> float:
     return float(0.0065 * training_flops(num_params, total_tokens) ** 0.4138)
 
 
-class SaturatedPower(NamedTuple):
-    """lr = coefficient * (offset + N)^exponent, fitted at one batch size in tokens."""
-
-    batch_size: float
-    coefficient: float
-    offset: float
-    exponent: float
-
-    def peak_lr(self, num_params: float) -> float:
-        """The fit at a number of parameters."""
-        return float(self.coefficient * (self.offset + num_params) ** self.exponent)
-
-
-ENOKI_ADAMW = (
-    SaturatedPower(batch_size=65_536, coefficient=12.8, offset=1.67e4, exponent=-0.515),
-    SaturatedPower(batch_size=1_048_576, coefficient=16.7, offset=1.58e7, exponent=-0.464),
-)
-"""AdamW on the "Enoki" models of arXiv:2602.05298, at 32 and 512 sequences of 2048 tokens."""
+ENOKI_ADAMW = {65_536: (12.8, 1.67e4, -0.515), 1_048_576: (16.7, 1.58e7, -0.464)}
+"""By batch in tokens, (a, b, c) of lr = a * (b + N)^c for AdamW on the "Enoki" models of arXiv:2602.05298."""
 
 
 def _enoki_lr(num_params: float, total_tokens: float, batch_size: float) -> float:
     """The fit of `ENOKI_ADAMW` whose batch is nearest by ratio (arXiv:2602.05298)."""
-    nearest = min(ENOKI_ADAMW, key=lambda fit: abs(math.log(batch_size / fit.batch_size)))
-    return nearest.peak_lr(num_params)
+    a, b, c = ENOKI_ADAMW[min(ENOKI_ADAMW, key=lambda fitted: abs(math.log(batch_size / fitted)))]
+    return float(a * (b + num_params) ** c)
 
 
 def enoki_total_params(num_params: float) -> float:
