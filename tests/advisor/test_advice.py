@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamw_scale import TrainingRun, recommend
+from adamw_scale.advisor import advise
 from adamw_scale.errors import CalibrationError, SpecError, UnknownNameError
-from adamw_scale.spec.advice import Recommendation
+from adamw_scale.spec.advice import DecayPerStep, Recommendation
 from adamw_scale.spec.measurement import Calibration, Optimum
 
 LM: dict[str, Any] = {"dataset_size": 26e9, "batch_size": 5e5, "peak_lr": 3e-4, "num_params": 1.3e9}
@@ -130,6 +131,15 @@ def test_every_caution_can_happen(change: dict[str, Any], code: str) -> None:
     assert all(caution.message and caution.fix for caution in advice.cautions)
 
 
+@given(weight_decay=st.floats(1e-4, 0.1), rule=st.sampled_from([None, "fixed"]))
+def test_decay_that_erases_is_not_inert(weight_decay: float, rule: str | None) -> None:
+    """Finetuning at lr 1e-2, from 98 % of the pretrained weights kept to none: exactly one of the two is said."""
+    run = TrainingRun(**{**LM, "task": "finetuning", "peak_lr": 1e-2, "dataset_size": 1e9}, weight_decay=weight_decay)
+    advice = recommend(run, rule)
+    said = {"erases", "inert"} & set(codes(advice))
+    assert said == {"erases" if advice.companions.retention < 0.99 - 1e-6 else "inert"}
+
+
 def test_outside_the_domain_the_range_widens() -> None:
     """One token per parameter is far from the fit: marked, and a factor 3 to either side."""
     advice = recommend(TrainingRun(**{**LM, "num_params": 26e9}))
@@ -193,6 +203,14 @@ def test_calibration_reproduces_its_optimum() -> None:
     assert (low, high) == pytest.approx([1 / (2e-3 * 2048 * 2**x) for x in (-2.6, -3.0)])
     assert codes(advice) == []
     assert "tau-epoch-data-limited" in [other.rule for other in advice.alternatives]
+
+
+def test_a_calibration_answers_without_a_learning_rate() -> None:
+    """The product lr*λ then follows from the measured timescale, not from a published rule."""
+    advice = advise(TrainingRun(**{**BYTES, "peak_lr": None}), calibration=calibrated())
+    assert isinstance(advice, DecayPerStep)
+    assert advice.timescale.run == pytest.approx(0.14)
+    assert advice.lr_times_weight_decay == pytest.approx(1 / (0.14 * 2048))
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,17 @@ def test_values_in_the_wrong_unit_are_noticed(value: float, source: str, target:
     assert code in [caution.code for caution in convert(value, source, target, LINEAR).cautions]
 
 
+@pytest.mark.parametrize(
+    ("source", "target"), [("pytorch", "modded-nanogpt"), ("tfa", "pytorch"), ("pytorch", "optax")]
+)
+@pytest.mark.parametrize("value", [5e-324, 1e-310, 1e-40])
+def test_what_is_zero_for_every_purpose_is_refused(value: float, source: str, target: str) -> None:
+    """Denormal numbers have no digits left to convert; 0 itself is 0 everywhere."""
+    with pytest.raises(SpecError, match="zero for every purpose"):
+        convert(value, source, target, LINEAR)
+    assert convert(0.0, source, target, LINEAR).weight_decay == 0
+
+
 def test_command(adamw_scale: Command) -> None:
     """Text and JSON; the schedule in a file of a run is known, one that was not given is not."""
     outcome = adamw_scale("convert", "1e-4", "--from", "big-vision", "--to", "pytorch", "--lr", "1e-3")

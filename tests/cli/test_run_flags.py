@@ -146,3 +146,18 @@ def test_a_flag_rescales_the_table_of_a_file(adamw_scale: Command, tmp_path: Pat
     assert run["peak_lr"] == float(lr)
     flags = ["--tokens", "1B", "--params", "50M", "--batch-size", "1M", "--schedule-file", str(tmp_path / "rates.txt")]
     assert adamw_scale("recommend", *flags, "--lr", lr).code == (2 if lr == "1e-3" else 0)
+
+
+def test_a_decay_that_is_zero_for_every_purpose_is_refused(adamw_scale: Command, tmp_path: Path) -> None:
+    """In a config as on the command line, in one line."""
+    config = tmp_path / "launch.sh"
+    config.write_text("python pretrain_gpt.py --lr 3e-4 --weight-decay 1e-320 --lr-decay-style cosine")
+    for arguments in (
+        ["audit", str(config), "--framework", "megatron", "--tokens", "26B", "--batch-size", "0.5M"],
+        ["recommend", *RUN, "--weight-decay", "1e-320"],
+        ["timescale", "--steps", "10k", "--lr", "1e-3", "--weight-decay", "1e-320"],
+        ["convert", "1e-320", "--from", "tfa", "--to", "pytorch", "--lr", "1e-3"],
+    ):
+        outcome = adamw_scale(*arguments)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+        assert "zero for every purpose" in outcome.err

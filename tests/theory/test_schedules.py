@@ -114,7 +114,7 @@ def test_one_cycle_is_that_of_pytorch() -> None:
         ("cosine-restarts", {"cycles": 2.5}, "not a whole number"),
         ("cosine-restarts", {"cycles": 4000, "cycle_growth": 9.0}, "--cycle-growth = 9 leaves nothing"),
         ("table", {"schedule_table": ((0.0, 1.0), (0.5, 0.5))}, "from 0 to 1"),
-        ("table", {"schedule_table": ((0.0, 0.5), (1.0, 0.0))}, "largest value is 1"),
+        ("table", {"schedule_table": ((0.0, 0.5), (1.0, 0.0))}, "largest is 1"),
     ],
 )
 def test_contradictions_are_refused(name: str, options: dict[str, object], message: str) -> None:
@@ -128,6 +128,13 @@ def test_missing_options_are_asked_for(name: str, flag: str) -> None:
     """A schedule that is not defined without an option names its flag."""
     with pytest.raises(MissingInputError, match=flag):
         Schedule(name)
+
+
+def test_a_warm_up_of_no_step_is_none() -> None:
+    """One over the square root of the step has no value there."""
+    with pytest.raises(MissingInputError, match="--warmup"):
+        Schedule("inverse-sqrt", warmup_fraction=1e-320)
+    assert Schedule("linear", warmup_fraction=1e-320).mean() == Schedule("linear").mean()
 
 
 def test_unknown_schedule_is_answered_with_the_nearest() -> None:
