@@ -178,7 +178,7 @@ def _read_schedule(keys: Keys, peak_lr: float | None, steps: float | None) -> di
         start = warmup["warmup_steps"] / steps if steps and "warmup_steps" in warmup else WARMUP
         end = constant if name == "cosine" and constant else 1.0
         fall = (
-            _rex if name == "rex" else lambda u: (1 + math.cos(math.pi * min(1.0, u * (1 - start) / (end - start)))) / 2
+            _rex if name == "rex" else lambda u: (1 + math.cos(math.pi * min(1.0, u * (1 - start) / max(end - start, 1e-9)))) / 2
         )
         return {"schedule": "table", "schedule_table": tuple(_table(warmup.get("warmup_fraction", start), ratio, fall))}
     fields: dict[str, Any] = read_scheduler(keys, peak_lr) if "lr_scheduler" in keys else {"schedule": "cosine"}

@@ -13,7 +13,7 @@ from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source, read_groups
-from adamw_scale.frameworks.reading import Keys, keys_of
+from adamw_scale.frameworks.reading import Keys, keys_of, sane
 from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
 from adamw_scale.theory.schedules import POWER, SCHEDULES
 
@@ -121,14 +121,11 @@ class Duration(NamedTuple):
         if text is None:
             return None
         found = re.fullmatch(r"\s*([\d._]+(?:[eE][-+]?\d+)?)\s*(ep|ba|tok|sp|dur|iter|sec)\s*", text)
-        try:
-            if found is None:
-                raise ValueError
-            return cls(float(found[1]), found[2])
-        except ValueError:
+        if found is None:
             raise SpecError(
                 f"{text[:60]!r} is not a time of Composer's: write a number and its unit, such as 100ba, 1ep or 0.1dur"
-            ) from None
+            )
+        return cls(sane("time", found[1]), found[2])
 
 
 def run_length(total: Duration | None) -> dict[str, float]:

@@ -221,7 +221,7 @@ def _read_schedule(keys: Keys, peak: float, total: float | None) -> dict[str, An
 
 def _read_cosine(keys: Keys, peak: float, warmup: float, total: float | None) -> dict[str, Any]:
     """Fields of a cosine, which restarts where its period ends before the run."""
-    floor, start = keys.number("min_lr") or 0.0, keys.number("warmup_init_lr")
+    floor, start = keys.number("min_lr") or 0.0, keys.signed("warmup_init_lr")
     if warmup and (floor if start is None or start < 0 else start):
         keys.note(
             "warmup-start",
@@ -231,7 +231,7 @@ def _read_cosine(keys: Keys, peak: float, warmup: float, total: float | None) ->
             fix="write --warmup-init-lr 0 if that is meant",
         )
     fields: dict[str, Any] = {"final_lr_fraction": floor / peak}
-    period, growth = keys.number("lr_period_updates") or -1.0, keys.number("t_mult") or 1.0
+    period, growth = keys.signed("lr_period_updates") or -1.0, keys.number("t_mult") or 1.0
     if period <= 0 or not total or period >= total - warmup - 0.5:
         return fields
     ratio, growth = (total - warmup) / max(period, 1.0), min(growth, 1e6)

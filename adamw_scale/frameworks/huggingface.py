@@ -126,7 +126,7 @@ class HuggingFace(Framework):
         peak_lr = keys.number_or("peak_lr", self.default_lr, "learning_rate")
         weight_decay = keys.number_or("weight_decay", 0.0, "weight_decay")
         eps = keys.number("adam_epsilon") or 1e-8
-        steps, epochs = keys.number("max_steps"), keys.number("num_train_epochs")
+        steps, epochs = keys.signed("max_steps"), keys.number("num_train_epochs")
         fixed = steps is not None and steps > 0
         accumulation = keys.number_or("accumulation", 1.0, "gradient_accumulation_steps", "gradient_accumulation")
         return Config(

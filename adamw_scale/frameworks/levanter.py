@@ -285,7 +285,7 @@ def _ends(keys: Keys, total: float) -> list[float]:
     if isinstance(cycles, list):
         ends = [Keys({"cycles": each}).number("cycles") or 0.0 for each in cycles]
     elif cycles is not None:
-        count = min(keys.number("optimizer.cycles") or 1.0, MAX_PIECES)
+        count = min(keys.number("optimizer.cycles") or 1.0, MAX_PIECES, total)
         ends = [total / count * number for number in range(1, int(count))]
     elif length and total / length <= MAX_PIECES:
         ends = [length * number for number in range(1, int(total // length))]

@@ -86,8 +86,9 @@ class MaxText(Framework):
         keys = keys_of(_with_launch(document))
         optimizer = keys.text("opt_type") or "adamw"
         weight_decay = keys.number_or("weight_decay", 0.1, "adam_weight_decay") or 0.0
-        steps = keys.number_or("total_steps", STEPS, "steps")
-        scheduled = keys.number("learning_rate_schedule_steps")
+        steps = keys.signed("steps")
+        steps = keys.number_or("total_steps", STEPS, "steps") if steps is None else steps
+        scheduled = keys.signed("learning_rate_schedule_steps")
         if steps == -1:
             steps = scheduled
         length = scheduled if scheduled is not None and scheduled > 0 else steps

@@ -37,7 +37,7 @@ SCHEDULERS = {
     "inv_sqrt_with_warmup": "inverse-sqrt",
     "composable": "composable",
 }
-DEFAULTS = {"lr": 1e-3, "weight_decay": 0.01, "eps": 1e-8}
+LR, WEIGHT_DECAY, EPS = 1e-3, 0.01, 1e-8  # where nothing is said
 ALPHA_F = 0.1  # of the peak, where everything but WSD ends if alpha_f is not given
 DECAY_FRACTION = 0.1
 _OTHERS = (
@@ -225,15 +225,18 @@ def _class(section: Keys) -> str | None:
 
 def _read_groups(keys: Keys, optim: Keys) -> tuple[float | None, float | None, tuple[Group, ...]]:
     """Learning rate, eps, and groups as multiples of them; gains and biases have them unscaled under muP."""
-    fields = {"lr": "peak_lr", "weight_decay": "weight_decay", "eps": "eps"}
-    own = {name: optim.number_or(field, DEFAULTS[name], name) for name, field in fields.items()}
+    own: dict[str, float | None] = {
+        "lr": optim.number_or("peak_lr", LR, "lr"),
+        "weight_decay": optim.number_or("weight_decay", WEIGHT_DECAY, "weight_decay"),
+        "eps": optim.number("eps") or EPS,
+    }
     values = dict.fromkeys(GROUPS, own)
     overrides = optim.raw("group_overrides")
     for override in overrides if isinstance(overrides, list) else []:
         given = Keys(override if isinstance(override, dict) else {})
         opts, params = given.mapping("opts"), given.raw("params")
         kinds = {kind for glob in (params if isinstance(params, list) else [params]) for kind in kinds_named(str(glob))}
-        changed = {name: opts.number(name) for name in DEFAULTS if name in opts}
+        changed = {name: opts.number(name) for name in own if name in opts}
         values |= {kind: {**values[kind], **changed} for kind in kinds}
         raw = given.raw("opts")
         for name in sorted((raw if isinstance(raw, dict) else {}).keys() - _KNOWN):

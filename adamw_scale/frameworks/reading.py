@@ -74,13 +74,20 @@ class Keys:
         return self._at(path, MISSING) is not MISSING and self.raw(path) is None
 
     def number(self, *paths: str) -> float | None:
-        """A number; text such as 3e-4, 5e5 or 1_000 is read as one.
+        """A number of at least 0; text such as 3e-4, 5e5 or 1_000 is read as one.
 
         Raises:
             SpecError: there is something else, or a number that no config means.
         """
+        found = self.signed(*paths)
+        if found is not None and found < 0:
+            raise SpecError(f"{paths[0]} = {found:g}: below 0. Check it")
+        return found
+
+    def signed(self, *paths: str) -> float | None:
+        """A number that may be below 0, such as a -1 for "not set"; else as `number`."""
         value = self.raw(*paths)
-        return None if value is None else _sane(paths[0], value)
+        return None if value is None else sane(paths[0], value)
 
     def number_or(self, field: str, default: float | None, *paths: str) -> float | None:
         """A number, or the framework's default, which is then remembered under the name of the field it fills.
@@ -120,7 +127,7 @@ class Keys:
         parts = value if isinstance(value, list) else re.split(r"[,\s]+", str(value).strip("()[] "))
         if len(parts) != 2:
             raise SpecError(f"{paths[0]} = {_shown(value)}: two numbers are needed, such as 0.9, 0.95")
-        return _sane(paths[0], parts[0]), _sane(paths[0], parts[1])
+        return sane(paths[0], parts[0]), sane(paths[0], parts[1])
 
     def betas(self, default: tuple[float, float], first: str, second: str) -> tuple[float, float]:
         """Two betas with keys of their own."""
@@ -223,7 +230,7 @@ def chosen(what: str, name: str | None, known: dict[str, T], default: T | None) 
     raise SpecError(f"{what} = {name[:60]!r}: not known here. Known: {', '.join(known)}")
 
 
-def _sane(name: str, value: Any) -> float:
+def sane(name: str, value: Any) -> float:
     """The number that a value is: finite, and 0 or of a size that a config can mean.
 
     Raises:

@@ -199,7 +199,7 @@ def _read_optimizer(keys: Keys, *, sibling: bool) -> str:
 def _read_batch(keys: Keys) -> dict[str, float | None]:
     """Batch fields; devices from torchrun's arguments."""
     launched = [keys.raw(name) for name in ("nproc_per_node", "nnodes")]
-    counts = [str(each[0] if isinstance(each, list) else each) for each in launched if each is not None]
+    counts = [str(each[0] if isinstance(each, list) and each else each) for each in launched if each is not None]
     devices = math.prod(int(count) for count in counts) if counts and all(c.isdecimal() for c in counts) else None
     return {
         "per_device_batch_size": keys.number("batch_size", "b"),

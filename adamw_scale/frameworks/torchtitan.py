@@ -109,7 +109,7 @@ class TorchTitan(Framework):
         keys = Keys(_sections(document) if python else document.content, found=python)
         optimizer = _read_optimizer(document, keys)
         steps = keys.number_or("total_steps", 10000.0, "training.steps")
-        batch = keys.number("training.global_batch_size")
+        batch = keys.signed("training.global_batch_size")
         return Config(
             **optimizer,
             **_read_schedule(keys, steps),
@@ -320,5 +320,5 @@ def _read_schedule(keys: Keys, steps: float | None) -> dict[str, Any]:
 def _devices(keys: Keys) -> float | None:
     """Data-parallel degree, where both parts of it are numbers; -1 means whatever is left."""
     replicas = keys.number("parallelism.data_parallel_replicate_degree")
-    shards = keys.number("parallelism.data_parallel_shard_degree")
+    shards = keys.signed("parallelism.data_parallel_shard_degree")
     return (replicas or 1.0) * shards if shards is not None and shards > 0 else None

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adamw_scale import TrainingRun
+from adamw_scale import TrainingRun, recommend
 from adamw_scale.auditing import Audit
 from adamw_scale.auditing.checks import SEVERITIES
 from adamw_scale.auditing.cost import relative_loss
@@ -200,3 +202,23 @@ def test_timescales_are_compared_and_not_decays() -> None:
 def test_other_learning_rates_are_no_mup() -> None:
     """An embedding lr of its own says nothing of width."""
     assert "mup-decay" not in codes(audited(**{**PLANTED["mup-decay"][0], "width_ratio": None}))
+
+
+@given(st.floats(1e-4, 10), st.floats(1e-6, 1e-2), st.floats(10, 1e6))
+def test_decay_erases_or_does_nothing_but_not_both(weight_decay: float, peak_lr: float, steps: float) -> None:
+    """Of pretrained weights a hundredth is the border; what lies beyond it either way is said, by advice and audit alike."""
+    run = {
+        "dataset_size": steps * 1e5,
+        "batch_size": 1e5,
+        "peak_lr": peak_lr,
+        "task": "finetuning",
+        "schedule": "cosine",
+        "warmup_steps": 0,
+    }
+    advice = recommend(TrainingRun(**run, weight_decay=weight_decay))
+    said = {caution.code for caution in advice.cautions} & {"erases", "inert"}
+    assert len(said) == 1 or advice.companions.retention == pytest.approx(0.99)
+    found = audited(weight_decay, run=run, peak_lr=peak_lr, warmup_steps=None, total_steps=steps)
+    kept = found.groups[0].retention
+    assert kept is not None
+    assert ("inert" in codes(found)) == (kept > 0.99)

@@ -178,6 +178,71 @@ def test_a_variable_is_not_zero(adamw_scale: Command, tmp_path: Path) -> None:
     assert said["timescale"]["iters"] == pytest.approx(1 / 3e-5)
 
 
+HALF_KNOWN = "torchrun pretrain_gpt.py --lr $LR --weight-decay $WD --lr-decay-style $STYLE --train-iters 1000 --global-batch-size 8\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "answered"),
+    [
+        (("--lr", "3e-4"), "lr"),
+        (("--weight-decay", "0.1"), "weight_decay"),
+        (("--schedule", "cosine"), "lr_decay_style"),
+    ],
+)
+def test_an_option_silences_the_note_that_it_answers_and_no_other(
+    adamw_scale: Command, tmp_path: Path, option: tuple[str, str], answered: str
+) -> None:
+    """What the file leaves to variables stays noted until it is said."""
+    file = tmp_path / "run.sh"
+    file.write_text(HALF_KNOWN)
+    open_ = {"lr", "weight_decay", "lr_decay_style"}
+    for said, left in (((), open_), (option, open_ - {answered})):
+        document = json.loads(adamw_scale("audit", str(file), "--json", *said).out)
+        assert {each["key"] for each in document["findings"] if each["code"] == "unread-value"} == left
+
+
+def test_what_is_said_takes_the_place_of_what_is_not_read(adamw_scale: Command, tmp_path: Path) -> None:
+    """Learning rate and weight decay make a timescale, though the run is not known."""
+    file = tmp_path / "run.sh"
+    file.write_text(HALF_KNOWN)
+    said = json.loads(adamw_scale("audit", str(file), "--json", "--lr", "1e-3", "--weight-decay", "0.1").out)
+    assert said["timescale"]["iters"] == pytest.approx(10_000)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--weight-decay=-0.1", "--weight-decay=1e-320", "--weight-decay=1e300", "--lr=-1", "--lr=1e-320", "--devices=-3"],
+)
+def test_an_impossible_option_is_named(adamw_scale: Command, overridden: str, option: str) -> None:
+    """One line with the flag; no traceback and no negative timescale."""
+    outcome = adamw_scale("audit", overridden, option)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert option.partition("=")[0] in outcome.err
+
+
+def test_commands_in_a_docstring_make_no_shell_script(adamw_scale: Command, tmp_path: Path) -> None:
+    """The suffix says what a file is."""
+    file = tmp_path / "train.py"
+    file.write_text(
+        '"""Trains a model.\n\n    python train.py --lr 1e-3\n    python train.py --lr 3e-4 --don\'t-stop\n"""\n'
+        "optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)\n"
+    )
+    document = json.loads(adamw_scale("audit", str(file), "--json").out)
+    assert document["framework"] == "pytorch"
+    assert document["timescale"]["iters"] == pytest.approx(10_000)
+
+
+@pytest.mark.parametrize("framework", ["megatron", "huggingface", "timm", "nemo-automodel", "levanter", "axolotl"])
+def test_a_framework_of_which_no_key_is_there_is_refused(adamw_scale: Command, tmp_path: Path, framework: str) -> None:
+    """An audit that read nothing has nothing to say."""
+    file = tmp_path / "train.yaml"
+    file.write_text("adam_weight_decay: 0.1\nadam_b1: 0.9\nlr_schedule_type: cosine\n")
+    outcome = adamw_scale("audit", str(file), "--framework", framework)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert "--framework" in outcome.err
+    assert adamw_scale("audit", str(file), "--framework", "maxtext").code == 0
+
+
 def test_a_terminal_is_told_nothing(adamw_scale: Command, tmp_path: Path) -> None:
     """Escape sequences of a config do not reach it, and file names are written so that they can be read back."""
     file = tmp_path / "a b%\x1b[31m.sh"

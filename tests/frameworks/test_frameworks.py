@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import EVERY_SCHEDULE
-from walking import BASE, RUNS, advice, read
+from walking import BASE, RUNS, SUFFIX, advice, read
 
 from adamw_scale import TrainingRun, recommend
 from adamw_scale.errors import SpecError, UnknownNameError
@@ -29,7 +29,6 @@ from adamw_scale.theory.schedules import SCHEDULES
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_RUNS = ("cosine-to-10-percent", "wsd", "mup", "samples")
-SUFFIX = {"python": "py", "shell": "sh", "yaml": "yaml", "json": "json"}
 # What a reader cannot find in its own snippet: code that a schedule or groups are written as.
 UNREADABLE: dict[str, set[str]] = {"pytorch": {"schedule", "batch"}, "composer": {"schedule"}}
 
@@ -71,7 +70,7 @@ def test_golden_snippet(framework: str, run: str) -> None:
     lines = snippet.text.splitlines(keepends=True)
     assert [line for line in map(uncommented, lines) if line in shared] == shared
     body = "".join(line for line in lines if uncommented(line) not in shared)
-    file = GOLDEN / f"{framework}-{run}.{SUFFIX[snippet.language]}.txt"
+    file = GOLDEN / f"{framework}-{run}{SUFFIX[snippet.language]}.txt"
     if not file.exists():
         file.write_text(body)
         pytest.fail(f"{file.name} was missing and has been written: read it, then run again")
@@ -145,7 +144,7 @@ class TestEveryFramework:
         part = FRAMEWORKS[framework]()
         snippet = emit(part.name, advice(run))
         if part.reads:
-            assert recognized(parse(snippet.text, f".{SUFFIX[snippet.language]}")) == framework
+            assert recognized(parse(snippet.text, SUFFIX[snippet.language])) == framework
             assert recognized(parse(snippet.text)) == framework
             assert not [finding for finding in read(part, snippet.text).findings if finding.severity == "error"]
 

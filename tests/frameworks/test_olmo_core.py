@@ -191,3 +191,11 @@ def test_other_schedules_are_said_to_be_unread() -> None:
         read(part, "AdamWConfig(); ComposableScheduler(stages=[ComposableSchedulerStage(duration=1, end_lr=0.0)])")
     with pytest.raises(SpecError, match="AdamWConfig"):
         read(part, "LionConfig(lr=1e-4)")
+
+
+@pytest.mark.parametrize("floor", ["ALPHA", "floor()", "0.5", "None"])
+def test_a_floor_that_is_code_is_no_number(floor: str) -> None:
+    """The note on what the square root falls towards names a number only where there is one."""
+    text = f"optim = AdamWConfig(lr=1e-3)\nscheduler = InvSqrtWithWarmup(warmup=10, alpha_f={floor})\n"
+    codes = [finding.code for finding in read(FRAMEWORKS["olmo-core"](), text).findings]
+    assert ("floor-ignored" in codes) == (floor == "0.5")

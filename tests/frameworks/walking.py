@@ -32,6 +32,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "mup": {**BASE, "parametrization": "mup", "width": 2048, "base_width": 256, "schedule": "cosine"},
     "samples": {"unit": "samples", "dataset_size": 1281167, "epochs": 90, "batch_size": 1024, "peak_lr": 1e-3},
 }
+SUFFIX = {"python": ".py", "shell": ".sh", "yaml": ".yaml", "json": ".json"}
 STEPS = 400
 POINTS = (1, 12, 200, 340, 396)  # of STEPS: warm-up, its end, the middle, the fall, the end
 
