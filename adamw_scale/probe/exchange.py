@@ -316,8 +316,9 @@ def _run(row: _Row, fields: Mapping[str, Any]) -> TrainingRun:
         _ = run.lr
         return run.model_copy(update={"weight_decay": run.current_weight_decay, "convention": "pytorch"})
     except SpecError as error:
-        blamed = re.match(r"(?:unknown |--)?(\w+)", str(error))
-        raise row.fail(blamed[1] if blamed else "", str(error)) from None
+        blamed = re.match(r"(?:unknown |--)?([\w-]+)", str(error))
+        name = blamed[1].replace("-", "_") if blamed else ""
+        raise row.fail(SHORT.get(name, name), str(error)) from None
 
 
 def _value(row: _Row, field: str, cell: str) -> Any:

@@ -177,7 +177,7 @@ def test_two_words_for_one_thing_are_refused(file: Path) -> None:
         ("", r"no column 'loss'"),
         ("lr,weight_decay,loss\n1e-3,0.1,\x00\n", r"line 2|NUL"),
         ('lr,weight_decay,loss\n1e-3,0.1,"' + "x" * 200_000, r"field larger"),
-        ("lr,weight_decay,loss,batch_size\n1e-3,0.1,2.3,64k\n", r"line 2, column 'batch_size': batch_size = 64,000"),
+        ("lr,weight_decay,loss,batch_size\n1e-3,0.1,2.3,64k\n", r"column 'batch_size': --batch-size = 64,000"),
     ],
     ids=range(18),
 )  # fmt: skip
