@@ -27,8 +27,16 @@ def test_01_power_lines_2505_13738_equation_3() -> None:
     """Timescale at 1 to 1280 tokens per parameter."""
     law = PowerLines()
     published = {
-        1: 1.084, 10: 0.32213, 20: 0.22356, 40: 0.15515, 100: 0.09573, 200: 0.06643, 320: 0.05186, 1000: 0.02845, 1280: 0.02498,
-    }  # fmt: skip
+        1: 1.084,
+        10: 0.32213,
+        20: 0.22356,
+        40: 0.15515,
+        100: 0.09573,
+        200: 0.06643,
+        320: 0.05186,
+        1000: 0.02845,
+        1280: 0.02498,
+    }
     assert {tpp: round(law.tau_run(tpp), 5) for tpp in published} == published
 
 
@@ -119,7 +127,7 @@ def test_08_retention_2405_13698_2502_15938_at_a_fifth_of_the_run(schedule: Sche
 
 
 def test_09_ema_coefficients_2405_13698() -> None:
-    """1000 steps, lr 0.03 linear to zero, λ 0.1: coefficients sum to 1, the initial weights keep 0.2224608, tau is a third."""
+    """1000 steps, lr 0.03 linear to zero, λ 0.1: coefficients sum to 1, 0.2224608 of the initial weights, tau a third."""
     decays = torch.tensor([0.03 * (1 - i / 1000) * 0.1 for i in range(1000)], dtype=torch.float64).numpy()
     initial, updates = ema_coefficients(decays)
     assert initial + updates.sum() == pytest.approx(1, abs=1e-14)
@@ -200,7 +208,7 @@ def test_15_nanochat_carries_its_reference(data: float, batch: float, lr_factor:
 
 
 def test_18_completed_p_2512_22382() -> None:
-    """Ten times the data at four times the batch: lr and λ x 0.632456, eps x 1.581139, 1 - beta x 0.4, steps x 2.5, tau kept."""
+    """10 times the data, 4 times the batch: lr and λ x 0.632456, eps x 1.581139, 1 - beta x 0.4, steps x 2.5, tau kept."""
     factors = scaling.completed_p(4, 10)
     assert factors == pytest.approx((0.632456, 0.632456, 1.581139, 0.4, 2.5), rel=1e-6)
     assert factors.lr * factors.weight_decay * factors.steps == pytest.approx(1)
@@ -216,7 +224,7 @@ def test_18_completed_p_2512_22382() -> None:
 
 
 def test_19_completep_2505_01618_table_1() -> None:
-    """m_N = 4, m_L = 2: hidden lr x 0.25, wd x 4, init variance x 0.25, eps x 0.125, output forward x 0.25, residual x 0.5."""
+    """m_N = 4, m_L = 2: hidden lr x 0.25, wd x 4, init variance x 0.25, eps x 0.125, output x 0.25, residual x 0.5."""
     part = PARAMETRIZATIONS["completep"]
     groups = part.multipliers(4, 2)
     assert groups["hidden"] == Multipliers(0.25, 4, eps=0.125, init_variance=0.25)
@@ -231,7 +239,7 @@ def test_19_completep_2505_01618_table_1() -> None:
     ("name", "factor"), [("mup", 4), ("mup-sqrt-width", 2), ("mup-constant-decay", 1), ("mup-as-shipped", 1)]
 )
 def test_19_hidden_decay_at_four_times_the_width(name: str, factor: float) -> None:
-    """Wang & Aitchison 2405.13698 x 4, Fan 2510.15262 x 2, Qiu 2512.05620 x 1: the timescale drifts by what is missing."""
+    """Wang & Aitchison 2405.13698 x 4, Fan 2510.15262 x 2, Qiu 2512.05620 x 1: the timescale drifts by the rest."""
     part = PARAMETRIZATIONS[name]
     assert part.multipliers(4, 1)["hidden"].weight_decay == pytest.approx(factor)
     assert part.timescale_drift(4, 1) == pytest.approx(4 / factor)
@@ -239,9 +247,11 @@ def test_19_hidden_decay_at_four_times_the_width(name: str, factor: float) -> No
 
 @pytest.mark.parametrize(
     ("width_ratio", "expected"),
-    [(4, {0: 0.25, 1000: 0.2744, 5000: 0.3917, 20_000: 0.8857, 50_000: 0.9997}),
-     (2, {0: 0.5, 1000: 0.5379, 5000: 0.6895, 20_000: 0.9736, 50_000: 0.9999})],
-)  # fmt: skip
+    [
+        (4, {0: 0.25, 1000: 0.2744, 5000: 0.3917, 20_000: 0.8857, 50_000: 0.9997}),
+        (2, {0: 0.5, 1000: 0.5379, 5000: 0.6895, 20_000: 0.9736, 50_000: 0.9999}),
+    ],
+)
 def test_20_kosson_2510_19093_implicit_warmup(width_ratio: float, expected: dict[float, float]) -> None:
     """(1 + (m² - 1) a^2t)^-1/2 at lr * λ = 1e-4."""
     for step, value in expected.items():

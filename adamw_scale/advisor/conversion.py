@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 from adamw_scale.spec.advice import Caution, Conversion
 from adamw_scale.theory import conventions
-from adamw_scale.theory.conventions import CONVENTIONS, KINDS, Setting
+from adamw_scale.theory.conventions import CONVENTIONS, FOLLOWS_SQUARE, Setting
 
 LARGEST_INDEPENDENT = 1e-2  # a fully decoupled value above this is usually a PyTorch value
 SMALLEST_PYTORCH = 1e-3  # one below this was usually meant for a fully decoupled optimizer
@@ -69,30 +69,26 @@ def _other_match(value: float, source: str, target: str, setting: Setting, match
 
 
 def _cautions(value: float, source: str, target: str, result: float, match: str) -> Iterator[Caution]:
-    same_shape = conventions.kind_of(source).shape is conventions.kind_of(target).shape
-    for name in dict.fromkeys((source, target)):
-        kind = CONVENTIONS[name].kind
-        if (
-            KINDS[kind].caution
-            and CONVENTIONS[source].kind != CONVENTIONS[target].kind
-            and not (same_shape and kind in ("corrected", "squared"))
-        ):
-            kept = "the decay at peak lr" if match == "peak" else "the sum over the run"
+    kinds = {name: conventions.kind_of(name) for name in (source, target)}
+    same_shape = kinds[source].shape is kinds[target].shape
+    kept = "the decay at peak lr" if match == "peak" else "the sum over the run"
+    for name, kind in kinds.items():
+        if kind.caution and kinds[source] is not kinds[target] and not (same_shape and kind.shape is FOLLOWS_SQUARE):
             yield Caution(
-                code=kind,
-                message=f"{name}: {KINDS[kind].caution}; {kept} was kept",
+                code=CONVENTIONS[name].kind,
+                message=f"{name}: {kind.caution}; {kept} was kept",
                 fix=f"pass --match {'mass' if match == 'peak' else 'peak'} (with --schedule) to keep the other",
             )
     for name, number in ((source, value), (target, result)):
-        kind = CONVENTIONS[name].kind
-        if kind in ("independent", "fixed") and number > LARGEST_INDEPENDENT:
+        unit = CONVENTIONS[name].kind
+        if unit in ("independent", "fixed") and number > LARGEST_INDEPENDENT:
             yield Caution(
                 code="looks-like-pytorch",
-                message=f"{number:.3g} removes {number:.2%} of a weight each step at peak in {name}; values there "
-                "are 1e-6 to 1e-3",
+                message=f"{number:.3g} removes {number:.2%} of a weight each step at peak in {name}; values there are "
+                "1e-6 to 1e-3",
                 fix=f"check the unit: PyTorch's 0.1 at lr 1e-3 is 1e-4 in {name}",
             )
-        if kind == "pytorch" and 0 < number < SMALLEST_PYTORCH:
+        if unit == "pytorch" and 0 < number < SMALLEST_PYTORCH:
             yield Caution(
                 code="looks-independent",
                 message=f"{number:.3g} hardly decays in {name}, which multiplies it by the learning rate",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from adamw_scale.cli.range_chart import Row, draw_ranges
 from adamw_scale.cli.shared import describe_run, describe_timescale, remark
-from adamw_scale.cli.text import columns, labelled, styled
+from adamw_scale.cli.text import columns, labelled, paragraphs_of, styled
 from adamw_scale.spec.advice import Alternative, DecayPerStep, Recommendation
 from adamw_scale.theory.conventions import CONVENTIONS
 from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
@@ -33,7 +33,7 @@ def _recommendation(advice: Recommendation, picture: bool) -> list[str]:
         **_companions(advice),
     }
     chart = [_ranges(advice)] if picture and advice.weight_decay else []
-    return [_headline(advice), _labelled(rows), _alternatives(advice), *chart, _groups(advice)]
+    return [_headline(advice), paragraphs_of(rows), _alternatives(advice), *chart, _groups(advice)]
 
 
 def _product(advice: DecayPerStep) -> list[str]:
@@ -47,7 +47,7 @@ def _product(advice: DecayPerStep) -> list[str]:
     if advice.beta2 is not None:
         rows["beta2"] = f"{advice.beta2:.4g} keeps Adam's memory at ten million tokens (arXiv:2507.07101)"
     others = _others(advice.alternatives, "lr · λ", lambda other: 1.0 / other.timescale.iters)
-    return [f"{head}   range {low} to {high}", _labelled(rows), *_laws(advice), others]
+    return [f"{head}   range {low} to {high}", paragraphs_of(rows), *_laws(advice), others]
 
 
 def _reasons(rule: str, about: "Companions | DecayPerStep", tau: "Timescale", on_hidden: str = "") -> dict[str, str]:
@@ -58,10 +58,6 @@ def _reasons(rule: str, about: "Companions | DecayPerStep", tau: "Timescale", on
         "why": about.derivation + on_hidden,
         "timescale": describe_timescale(tau),
     }
-
-
-def _labelled(rows: dict[str, str]) -> str:
-    return "\n".join(labelled(label, text) for label, text in rows.items())
 
 
 def _laws(advice: DecayPerStep) -> list[str]:
@@ -131,7 +127,8 @@ def _describe_unit(value: "InConvention") -> str:
     low, high = (format_significant(end) for end in value.weight_decay_range)
     return (
         f"{value.convention} wants weight_decay {format_significant(value.weight_decay)} (range {low} to {high}), "
-        f"which it takes off as {CONVENTIONS[value.convention].formula}; every λ above and below is PyTorch's, lr_t * value"
+        f"which it takes off as {CONVENTIONS[value.convention].formula}; every λ above and below is PyTorch's, "
+        "lr_t * value"
     )
 
 

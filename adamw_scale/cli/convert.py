@@ -6,7 +6,7 @@ import typer
 
 from adamw_scale.cli.run_flags import Given, run_of_any_data, run_options
 from adamw_scale.cli.shared import JsonOption, remark
-from adamw_scale.cli.text import columns, labelled, styled
+from adamw_scale.cli.text import columns, paragraphs_of, styled
 from adamw_scale.errors import SpecError
 from adamw_scale.units import format_significant, parse_quantity
 
@@ -85,16 +85,13 @@ def render(conversion: "Conversion") -> str:
     head = styled(f"weight decay {format_significant(conversion.weight_decay, 6)}", bold=True)
     rows = {}
     if conversion.other_match is not None:
-        other = "sum over the run" if conversion.match == "peak" else "decay at peak lr"
-        rows["kept"] = (
-            f"{'the decay at peak lr' if conversion.match == 'peak' else 'the sum over the run'}; with the same "
-            f"{other} it is {format_significant(conversion.other_match, 6)}"
-        )
+        kept, other = sorted(("decay at peak lr", "sum over the run"), reverse=conversion.match == "mass")
+        rows["kept"] = f"the {kept}; with the same {other} it is {format_significant(conversion.other_match, 6)}"
     if conversion.pytorch is not None and "pytorch" not in (conversion.from_, conversion.to):
         rows["PyTorch"] = f"{format_significant(conversion.pytorch, 6)} there, at peak lr"
-    lines = [f"{head}   in {conversion.to}, for {conversion.value:g} in {conversion.from_}", ""]
-    lines += [columns(("convention", "each step"), list(conversion.formulas.items())), *([""] if rows else [])]
-    lines += [labelled(label, text) for label, text in rows.items()]
-    for caution in conversion.cautions:
-        lines += ["", remark(caution)]
-    return "\n".join(lines)
+    parts = [
+        f"{head}   in {conversion.to}, for {conversion.value:g} in {conversion.from_}",
+        columns(("convention", "each step"), list(conversion.formulas.items())),
+        *([paragraphs_of(rows)] if rows else []),
+    ]
+    return "\n\n".join([*parts, *(remark(caution) for caution in conversion.cautions)])

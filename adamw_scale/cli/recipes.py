@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
 from adamw_scale.advisor.standing import Standing, standing_among
 from adamw_scale.cli.run_flags import Given, run_from, run_options
 from adamw_scale.cli.shared import JsonOption
-from adamw_scale.cli.text import columns, labelled, styled
+from adamw_scale.cli.text import columns, labelled, paragraphs_of, styled
 from adamw_scale.errors import SpecError
-from adamw_scale.evidence import Recipe, TunedOptimum, nearest, tuned_optima
+from adamw_scale.evidence import Neighbour, Recipe, TunedOptimum, nearest, tuned_optima
 from adamw_scale.evidence import recipes as all_recipes
 from adamw_scale.evidence.recipe import UNSTATED_OCTAVES
 from adamw_scale.evidence.tuned_optimum import WORDS
@@ -78,20 +78,34 @@ def command(
             f"{flag(TrainingRun, next(iter(given)))} describes a run to compare with: add --near to compare, or drop "
             "it; --min-params and --max-params filter by size"
         )
-    filters = {
-        "family": family,
-        "domain": domain,
-        "optimizer": optimizer,
-        "confidence": confidence,
-        "min_params": min_params,
-        "max_params": max_params,
-    }
+    names = {"family": family, "domain": domain, "optimizer": optimizer, "confidence": confidence}
+    filters = {**names, "min_params": min_params, "max_params": max_params}
     if tuned:
         _refuse_beside_tuned({**filters, "near": near or None})
-        print(_tuned_answer(_shown(tuned_optima(text or ""), count), json))
-        return
-    found = all_recipes(text, **filters)
-    print(_near_answer(found, run_from(given), count, json) if near else _answer(_shown(found, count), json))
+        _print(tuned_optima(text or ""), _tuned_answer, count, json)
+    elif near:
+        run = run_from(given)
+        _print(_near(all_recipes(text, **filters), run), lambda shown: _near_answer(shown, run), count, json)
+    else:
+        _print(all_recipes(text, **filters), _answer, count, json)
+
+
+class Answer(NamedTuple):
+    """What is listed, as content of a JSON document and as paragraphs."""
+
+    what: str
+    content: dict[str, Any]
+    paragraphs: list[str]
+
+
+def _print(rows: Sequence[Row], answer: Callable[[Sequence[Row]], Answer], count: int, json: bool) -> None:
+    """The first rows, and how many are left out."""
+    shown = rows[: count or None]
+    what, content, paragraphs = answer(shown)
+    left_out = len(rows) - len(shown)
+    more = f"; {left_out} more are left out, --count 0 shows all" if left_out else ""
+    text = "\n\n".join([styled(f"{len(shown)} {what}", bold=True) + more, *paragraphs])
+    print(to_json({"schema": SCHEMA, "left_out": left_out, **content}) if json else text)
 
 
 def _refuse_beside_tuned(options: Mapping[str, object]) -> None:
@@ -100,63 +114,35 @@ def _refuse_beside_tuned(options: Mapping[str, object]) -> None:
         raise SpecError(f"{used[0]} is for recipes, not for --tuned settings: drop one of the two, or filter by TEXT")
 
 
-class Shown(NamedTuple, Generic[Row]):
-    """The first rows of a list, and how many are left out."""
-
-    rows: Sequence[Row]
-    left_out: int
-
-    def headline(self, what: str) -> str:
-        """How many of what, and how to see the rest."""
-        more = f"; {self.left_out} more are left out, --count 0 shows all" if self.left_out else ""
-        return styled(f"{len(self.rows)} {what}", bold=True) + more
-
-    def document(self, **content: Any) -> str:
-        """The answer as JSON."""
-        return to_json({"schema": SCHEMA, "left_out": self.left_out, **content})
-
-
-def _shown(rows: Sequence[Row], count: int) -> Shown[Row]:
-    shown = rows[: count or None]
-    return Shown(shown, len(rows) - len(shown))
-
-
-def _answer(shown: Shown[Recipe], json: bool) -> str:
-    """Recipes in the order of the table."""
-    if json:
-        return shown.document(recipes=[_document(recipe) for recipe in shown.rows])
-    parts = [shown.headline("recipes"), *_table(shown.rows), _legend(LEGEND_OF_RECIPES), PRACTICE]
-    return "\n\n".join(parts)
-
-
-def _near_answer(found: Sequence[Recipe], run: TrainingRun, count: int, json: bool) -> str:
-    """Recipes nearest to a run, and where it stands among them."""
+def _near(found: Sequence[Recipe], run: TrainingRun) -> Sequence[Neighbour]:
+    """All of them that can be compared, nearest first; SpecError where none can."""
     neighbours = nearest(found, run)
     if not neighbours:
         raise SpecError(
             f"no recipe is left by --near: none of the {len(found)} before it is {run.task} in {run.unit}, as this run "
             "is. Drop a filter, or check --task and whether sizes are --tokens or --samples"
         )
-    shown = _shown(neighbours, count)
-    standing = standing_among(shown.rows, run)
-    if json:
-        rows = [{"distance": near.distance, **_document(near.recipe)} for near in shown.rows]
-        return shown.document(recipes=rows, run=run, standing=standing)
-    parts = [
-        shown.headline("recipes, nearest first"),
-        labelled("your run", _describe(standing)),
-        *_table([near.recipe for near in shown.rows], [near.distance for near in shown.rows]),
-        _legend(LEGEND_OF_NEAR),
-        PRACTICE,
-    ]
-    return "\n\n".join(parts)
+    return neighbours
 
 
-def _tuned_answer(shown: Shown[TunedOptimum], json: bool) -> str:
+def _answer(shown: Sequence[Recipe]) -> Answer:
+    paragraphs = [*_table(shown), paragraphs_of(LEGEND_OF_RECIPES), PRACTICE]
+    return Answer("recipes", {"recipes": [_document(recipe) for recipe in shown]}, paragraphs)
+
+
+def _near_answer(shown: Sequence[Neighbour], run: TrainingRun) -> Answer:
+    """Recipes nearest to a run, and where it stands among them."""
+    standing = standing_among(shown, run)
+    rows = [{"distance": near.distance, **_document(near.recipe)} for near in shown]
+    table = _table([near.recipe for near in shown], [near.distance for near in shown])
+    paragraphs = [labelled("your run", _describe(standing)), *table, paragraphs_of(LEGEND_OF_NEAR), PRACTICE]
+    return Answer("recipes, nearest first", {"recipes": rows, "run": run, "standing": standing}, paragraphs)
+
+
+def _tuned_answer(shown: Sequence[TunedOptimum]) -> Answer:
     """Settings in which weight decay was tuned."""
-    if json:
-        return shown.document(tuned_optima=[_tuned_document(optimum) for optimum in shown.rows])
-    return "\n\n".join([shown.headline("tuned settings"), *_tuned_table(shown.rows), _legend(LEGEND), TUNED])
+    content = {"tuned_optima": [_tuned_document(optimum) for optimum in shown]}
+    return Answer("tuned settings", content, [*_tuned_table(shown), paragraphs_of(LEGEND), TUNED])
 
 
 def _document(recipe: Recipe) -> dict[str, Any]:
@@ -228,10 +214,6 @@ def _tuned_table(shown: Sequence[TunedOptimum]) -> list[str]:
         columns(("tuned setting", "data", "epochs", "λ", "τ", "source"), rows),
         columns(("source", "where, and how it was tuned"), where),
     ]
-
-
-def _legend(signs: Mapping[str, str]) -> str:
-    return "\n".join(labelled(sign, meaning) for sign, meaning in signs.items())
 
 
 def _numbered(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:

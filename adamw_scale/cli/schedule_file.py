@@ -40,16 +40,10 @@ class _Bins:
 
 
 class ScheduleFile(NamedTuple):
-    """What a file holds.
+    """What a file holds."""
 
-    Args:
-        points: (progress, lr / peak) from progress 0 to 1; two at the same progress are a jump.
-        steps: How many it was written for.
-        peak: Its largest learning rate.
-    """
-
-    points: tuple[Point, ...]
-    steps: float
+    points: tuple[Point, ...]  # (progress, lr / peak) from progress 0 to 1; two at the same progress are a jump
+    steps: float  # that it was written for
     peak: float
 
 

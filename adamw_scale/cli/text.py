@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import typer
 
@@ -41,6 +41,11 @@ def labelled(label: str, text: str, color: str | None = None) -> str:
     head = f"  {label:<{LABEL_WIDTH}}"
     first = styled(head, dim=color is None, color=color) + lines[0]
     return "\n".join([first, *(" " * len(head) + line for line in lines[1:])])
+
+
+def paragraphs_of(rows: Mapping[str, str]) -> str:
+    """Paragraphs beside their labels, one below the other."""
+    return "\n".join(labelled(label, text) for label, text in rows.items())
 
 
 def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

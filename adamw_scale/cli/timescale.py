@@ -9,7 +9,7 @@ import typer
 from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.run_flags import Given, run_of_any_data, run_options
 from adamw_scale.cli.shared import JsonOption, PictureOption, describe_run, describe_timescale
-from adamw_scale.cli.text import columns, labelled, styled
+from adamw_scale.cli.text import columns, paragraphs_of, styled
 from adamw_scale.errors import MissingInputError
 from adamw_scale.units import format_count, format_percent, format_share, format_significant
 
@@ -88,10 +88,7 @@ def render(memory: "Memory") -> str:
             for share, age in memory.age_quantiles.items()
         ],
     )
-    return (
-        f"{head} at peak learning rate"
-        "\n\n" + "\n".join(labelled(label, text) for label, text in rows.items()) + "\n\n" + table
-    )
+    return "\n\n".join([f"{head} at peak learning rate", paragraphs_of(rows), table])
 
 
 def _describe_window(window: "Timescale", retention: float) -> str:

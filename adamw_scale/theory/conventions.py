@@ -20,23 +20,14 @@ MATCHES = ("peak", "mass")
 
 
 class Setting(NamedTuple):
-    """What a conversion may depend on; None where it was not given.
-
-    Args:
-        peak_lr: Highest scheduled learning rate.
-        total_steps: Optimizer steps of the run.
-        mean: Mean of s_t over the run, in (0, 1].
-        mean_square: Mean of s_t squared.
-        mean_with_own: Mean of s_t * w_t.
-        aligned: Share of weights whose update has their own sign, which cautious decay acts on.
-    """
+    """What a conversion may depend on; None where it was not given."""
 
     peak_lr: float | None = None
     total_steps: float | None = None
-    mean: float | None = None
-    mean_square: float | None = None
-    mean_with_own: float | None = None
-    aligned: float = 0.5
+    mean: float | None = None  # of s_t over the run, in (0, 1]
+    mean_square: float | None = None  # of s_t squared
+    mean_with_own: float | None = None  # of s_t * w_t
+    aligned: float = 0.5  # share of weights whose update has their own sign, which cautious decay acts on
 
     def needed(self, name: str) -> float:
         """A value that a conversion cannot do without.

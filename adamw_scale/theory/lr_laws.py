@@ -19,20 +19,12 @@ CHINCHILLA_TOKENS_PER_PARAM = 20.0
 
 
 class Span(NamedTuple):
-    """An interval that a law was fitted on, of something that follows from (N, D).
-
-    Args:
-        what: The thing, as a noun phrase.
-        of: Its value at (num_params, total_tokens).
-        low: Lowest value fitted on.
-        high: Highest value fitted on; infinite where the source sets no limit.
-        show: How a value of it is written.
-    """
+    """The interval that a law was fitted on, of something that follows from (N, D)."""
 
     what: str
     of: Callable[[float, float], float]
     low: float
-    high: float
+    high: float  # infinite where the source sets no limit
     show: Callable[[float], str] = format_count
 
     def describe_outside(self, num_params: float, total_tokens: float) -> list[str]:
@@ -45,29 +37,17 @@ class Span(NamedTuple):
 
 
 class LrLaw(NamedTuple):
-    """A published law for the peak learning rate, and mostly for the batch size too.
-
-    Args:
-        formula: The law as text.
-        source: Authors, year, arXiv id; the name alone where no paper was read.
-        certainty: Where the law was read, and what of it was not verified.
-        fitted_on: Models, data and schedule behind it.
-        num_params_kind: Which parameters N counts.
-        peak_lr: Highest scheduled learning rate at (num_params, total_tokens, batch_size_tokens).
-        batch_size: Tokens per step at (num_params, total_tokens); None where the law has none.
-        fitted: Intervals it was fitted on; none where they were not read.
-        remark: One sentence to know before using it.
-    """
+    """A published law for the peak learning rate, and mostly for the batch size too."""
 
     formula: str
-    source: str
-    certainty: str
-    fitted_on: str
-    num_params_kind: Literal["non-embedding", "total"]
-    peak_lr: Callable[[float, float, float], float]
-    batch_size: Callable[[float, float], float] | None
-    fitted: tuple[Span, ...]
-    remark: str
+    source: str  # authors, year, arXiv id; the name alone where no paper was read
+    certainty: str  # where it was read, and what of it was not verified
+    fitted_on: str  # models, data and schedule
+    num_params_kind: Literal["non-embedding", "total"]  # what N counts
+    peak_lr: Callable[[float, float, float], float]  # at (num_params, total_tokens, batch_size in tokens)
+    batch_size: Callable[[float, float], float] | None  # tokens per step at (num_params, total_tokens)
+    fitted: tuple[Span, ...]  # none where they were not read
+    remark: str  # to know before using it
 
     def outside(self, num_params: float, total_tokens: float) -> list[str]:
         """Clauses for leaving the range the law was fitted on; empty inside."""

@@ -53,20 +53,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning-rate schedule as a function of progress through the run.
-
-    Args:
-        name: A key of `SCHEDULES`; it says which of the others are meant.
-        warmup_fraction: Part of the run spent warming up, linearly from 0, in [0, 1).
-        final_lr_fraction: Final over peak learning rate, in [0, 1].
-        decay_fraction: WSD: part of the run spent falling.
-        schedule_power: polynomial: exponent of the fall.
-        milestones: step: points of the run, rising, at which the learning rate drops.
-        step_factor: step: factor of each drop.
-        cycles: cosine-restarts: number of cycles.
-        cycle_growth: cosine-restarts: length of each cycle over that of the one before.
-        schedule_table: table: (progress, multiplier) points from 0 to 1, straight lines between; two
-            points at the same progress are a jump.
+    """A learning-rate schedule as a function of progress through the run; `name` says which options have a meaning.
 
     Raises:
         UnknownNameError: no such schedule.
@@ -78,16 +65,16 @@ class Schedule:
         0.5
     """
 
-    name: str
-    warmup_fraction: float | None = None
-    final_lr_fraction: float | None = None
-    decay_fraction: float | None = None
-    schedule_power: float | None = None
-    milestones: tuple[float, ...] | None = None
-    step_factor: float | None = None
-    cycles: float | None = None
-    cycle_growth: float | None = None
-    schedule_table: tuple[tuple[float, float], ...] | None = None
+    name: str  # a key of `SCHEDULES`
+    warmup_fraction: float | None = None  # part of the run spent warming up, linearly from 0, in [0, 1)
+    final_lr_fraction: float | None = None  # final over peak learning rate, in [0, 1]
+    decay_fraction: float | None = None  # WSD: part of the run spent falling
+    schedule_power: float | None = None  # polynomial: exponent of the fall
+    milestones: tuple[float, ...] | None = None  # step: points of the run, rising, at which the rate drops
+    step_factor: float | None = None  # step: factor of each drop
+    cycles: float | None = None  # cosine-restarts: how many
+    cycle_growth: float | None = None  # cosine-restarts: length of each cycle over that of the one before
+    schedule_table: tuple[tuple[float, float], ...] | None = None  # (progress, multiplier), jumps where two coincide
 
     def __post_init__(self) -> None:
         if self.name not in SCHEDULES:

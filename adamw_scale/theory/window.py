@@ -19,16 +19,10 @@ MOST_STEPS, CLOSE = 100, 1e-13  # of the search for a quantile, in fractions of 
 
 
 class EmaWindow(NamedTuple):
-    """The window of a run.
+    """The window of a run."""
 
-    Args:
-        decay: Multiplier of peak lr * λ over the run.
-        tau_run: Timescale at peak as a fraction of the run; > 0.
-        total_steps: Optimizer steps.
-    """
-
-    decay: Decay
-    tau_run: float
+    decay: Decay  # multiplier of peak lr * λ over the run
+    tau_run: float  # timescale at peak as a fraction of the run; > 0
     total_steps: float
 
     def decay_since(self, progress: float) -> float:

@@ -91,9 +91,14 @@ def test_mup_keeps_lr_times_decay_in_every_group(m: float) -> None:
 
 @pytest.mark.parametrize(
     ("schedule", "factor"),
-    [({"schedule": "cosine"}, 1.0), ({"schedule": "constant"}, 2.0), ({"schedule": "wsd"}, 1.8), ({"schedule": "cosine", "final_lr_fraction": 0.1}, 1.1)],
+    [
+        ({"schedule": "cosine"}, 1.0),
+        ({"schedule": "constant"}, 2.0),
+        ({"schedule": "wsd"}, 1.8),
+        ({"schedule": "cosine", "final_lr_fraction": 0.1}, 1.1),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_schedules_are_matched_by_decay_mass(schedule: dict[str, Any], factor: float) -> None:
     """A schedule with a higher mean lr gets less decay, so that the sum of lr*λ stays; and it says so."""
     linear, other = recommend(TrainingRun(**LM)), recommend(TrainingRun(**LM, **schedule))
@@ -159,9 +164,15 @@ def test_unsettled_regimes_span_their_competitors() -> None:
 def test_todays_decay_is_judged_on_the_hidden_matrices(decay: float, kept: float) -> None:
     """muP at 16 times the base width: one λ of 0.1 keeps 29 % of the hidden weights, as their lr is a sixteenth."""
     run = TrainingRun(
-        dataset_size=20e9, batch_size=5e5, peak_lr=1e-2, num_params=1e9,
-        parametrization="mup", width=4096, base_width=256, weight_decay=decay,
-    )  # fmt: skip
+        dataset_size=20e9,
+        batch_size=5e5,
+        peak_lr=1e-2,
+        num_params=1e9,
+        parametrization="mup",
+        width=4096,
+        base_width=256,
+        weight_decay=decay,
+    )
     current = recommend(run).companions.current
     assert current is not None
     assert current.retention == pytest.approx(kept, abs=0.005)
@@ -297,9 +308,15 @@ def test_a_recommendation_that_was_edited_is_refused(edit: dict[str, Any]) -> No
 
 @pytest.mark.parametrize(
     "edit",
-    [{"optima": []}, {"constants": {}}, {"constants": {"tau_epoch": 1e9}}, {"constants": {"tau_epoch": 0}}, {"constants": {"x": 1}}],
+    [
+        {"optima": []},
+        {"constants": {}},
+        {"constants": {"tau_epoch": 1e9}},
+        {"constants": {"tau_epoch": 0}},
+        {"constants": {"x": 1}},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_calibration_that_was_edited_is_refused(edit: dict[str, Any]) -> None:
     """Constants belong to the optimum they were fitted to."""
     document = {**json.loads(calibrated().to_json()), **edit}

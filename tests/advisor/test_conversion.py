@@ -144,8 +144,18 @@ def test_command(adamw_scale: Command) -> None:
     assert outcome.code == 2
     assert "--schedule" in outcome.err
     outcome = adamw_scale(
-        "convert", "0.1", "--from", "timm-corrected", "--to", "pytorch", "--match", "mass", "--schedule", "cosine", "--json"
-    )  # fmt: skip
+        "convert",
+        "0.1",
+        "--from",
+        "timm-corrected",
+        "--to",
+        "pytorch",
+        "--match",
+        "mass",
+        "--schedule",
+        "cosine",
+        "--json",
+    )
     assert '"schema":"adamw-scale/conversion/1"' in outcome.out
     assert '"weight_decay":0.075' in outcome.out
 

@@ -107,7 +107,7 @@ def test_duration_shows_every_published_answer() -> None:
 
 
 def test_schedule_keeps_the_mass() -> None:
-    """From cosine to WSD the mean lr grows from 0.5 to 0.9, so λ falls by 5/9, and the answer says that this is assumed."""
+    """From cosine to WSD the mean lr grows from 0.5 to 0.9, so λ falls by 5/9; the answer says that this is assumed."""
     advice = recommend(moved(schedule="wsd"), reference=TUNED)
     assert advice.weight_decay == pytest.approx(0.1 * 0.5 / 0.9)
     assert "schedule" in [caution.code for caution in advice.cautions]
@@ -171,7 +171,8 @@ def tuned_file(tmp_path: Path) -> str:
     """A tuned run as people write it."""
     file = tmp_path / "tuned.toml"
     file.write_text(
-        'tokens = "10B"\nbatch_size = 524288\nlr = 3e-4\nparams = "500M"\nweight_decay = 0.1\nwidth = 1024\nschedule = "cosine"\n'
+        'tokens = "10B"\nbatch_size = 524288\nlr = 3e-4\nparams = "500M"\nweight_decay = 0.1\nwidth = 1024\n'
+        'schedule = "cosine"\n'
     )
     return str(file)
 
@@ -199,7 +200,20 @@ def test_command_carries_lr_and_betas_along(tuned_file: str, adamw_scale: Comman
     carried = json.loads(
         adamw_scale("recommend", "--reference", tuned_file, "--tokens", "100B", "--rule", "complete-d-p", "--json").out
     )
-    kept = json.loads(adamw_scale("recommend", "--reference", tuned_file, "--tokens", "100B", "--rule", "complete-d-p", "--lr", "3e-4", "--json").out)  # fmt: skip
+    kept = json.loads(
+        adamw_scale(
+            "recommend",
+            "--reference",
+            tuned_file,
+            "--tokens",
+            "100B",
+            "--rule",
+            "complete-d-p",
+            "--lr",
+            "3e-4",
+            "--json",
+        ).out
+    )
     assert carried["peak_lr"] == pytest.approx(3e-4 * 10**-0.5)
     assert carried["companions"]["reference"]["betas"] == pytest.approx([0.99, 0.995])
     assert kept["weight_decay"] == pytest.approx(0.01)

@@ -178,7 +178,7 @@ def test_filters(adamw_scale: Command, arguments: list[str], count: int) -> None
 
 
 def test_recipes_for_people(adamw_scale: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """λ and timescale to two digits, numbered sources with how they are known, what was left out, and what it is worth."""
+    """λ and timescale to two digits, numbered sources with how they are known, what was left out, what it is worth."""
     monkeypatch.setenv("COLUMNS", "80")
     outcome = adamw_scale("recipes", "--family", "cerebras-gpt", "--count", "3")
     lines = outcome.out.splitlines()

@@ -25,7 +25,17 @@ def test_recommend_for_people(adamw_scale: Command, monkeypatch: pytest.MonkeyPa
     """Value to two digits, range, rule, source, timescale, competitors, cautions; no colour in a pipe."""
     monkeypatch.setenv("COLUMNS", "80")
     outcome = adamw_scale("recommend", *RUN, "--weight-decay", "0.1")
-    for text in ("weight decay 0.29", "range 0.13 to 0.63", "power-lines", "2505.13738", "22 % of the run", "steplaw-refit", "caution", "fix", "today"):  # fmt: skip
+    for text in (
+        "weight decay 0.29",
+        "range 0.13 to 0.63",
+        "power-lines",
+        "2505.13738",
+        "22 % of the run",
+        "steplaw-refit",
+        "caution",
+        "fix",
+        "today",
+    ):
         assert text in outcome.out
     assert "\x1b" not in outcome.out
     assert max(map(len, outcome.out.splitlines())) <= 80
@@ -78,7 +88,14 @@ def test_recommend_draws_its_range_on_a_terminal_only(adamw_scale: Command) -> N
     assert "●" not in adamw_scale(*options).out
     drawn = adamw_scale(*options, "--picture").out
     rows = [line for line in drawn.splitlines() if "●" in line]
-    assert [row.split()[0] for row in rows] == ["power-lines", "steplaw-refit", "adana", "constant-tau-epoch", "fixed", "yours"]  # fmt: skip
+    assert [row.split()[0] for row in rows] == [
+        "power-lines",
+        "steplaw-refit",
+        "adana",
+        "constant-tau-epoch",
+        "fixed",
+        "yours",
+    ]
     assert "├" in rows[0]
     assert rows[4].index("●") == rows[5].index("●")  # both are 0.1
     assert "\x1b" not in drawn

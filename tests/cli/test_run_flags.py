@@ -55,7 +55,11 @@ def test_options_become_fields(adamw_scale: Command, options: list[str], field: 
 
 def test_samples_set_the_unit(adamw_scale: Command) -> None:
     """--samples is a data set counted in samples."""
-    run = json.loads(adamw_scale("recommend", "--samples", "1.28M", "--epochs", "90", "--batch-size", "1024", "--lr", "1e-3", "--json").out)["run"]  # fmt: skip
+    run = json.loads(
+        adamw_scale(
+            "recommend", "--samples", "1.28M", "--epochs", "90", "--batch-size", "1024", "--lr", "1e-3", "--json"
+        ).out
+    )["run"]
     assert (run["unit"], run["dataset_size"], run["betas"]) == ("samples", 1.28e6, [0.9, 0.999])
 
 
@@ -115,7 +119,8 @@ def test_a_schedule_file_does_not_shorten_what_is_carried_or_audited(
     assert carried["run"]["dataset_size"] == 20e9
     config = tmp_path / "launch.sh"
     config.write_text(
-        "python pretrain_gpt.py --lr 3e-4 --weight-decay 0.1 --train-iters 50000 --global-batch-size 256 --seq-length 2048"
+        "python pretrain_gpt.py --lr 3e-4 --weight-decay 0.1 --train-iters 50000 "
+        "--global-batch-size 256 --seq-length 2048"
     )
     audited = json.loads(adamw_scale("audit", str(config), "--schedule-file", rates, "--params", "1B", "--json").out)
     assert audited["run"]["dataset_size"] == 50_000 * 256 * 2048

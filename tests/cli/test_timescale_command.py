@@ -42,7 +42,19 @@ def test_timescale_under_every_schedule(schedule: str, adamw_scale: Command) -> 
             ",".join(map(str, value)) if isinstance(value, tuple) else str(value),
         )
     ]
-    outcome = adamw_scale("timescale", "--steps", "10M", "--lr", "1e-3", "--weight-decay", "1e-3", "--schedule", schedule, *options, "--json")  # fmt: skip
+    outcome = adamw_scale(
+        "timescale",
+        "--steps",
+        "10M",
+        "--lr",
+        "1e-3",
+        "--weight-decay",
+        "1e-3",
+        "--schedule",
+        schedule,
+        *options,
+        "--json",
+    )
     document = json.loads(outcome.out)
     ages = list(document["age_quantiles"].values())
     assert ages == sorted(ages)
