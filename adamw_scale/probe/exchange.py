@@ -318,7 +318,7 @@ def _run(row: _Row, fields: Mapping[str, Any]) -> TrainingRun:
     except SpecError as error:
         blamed = re.match(r"(?:unknown |--)?([\w-]+)", str(error))
         name = blamed[1].replace("-", "_") if blamed else ""
-        raise row.fail(SHORT.get(name, name), str(error)) from None
+        raise row.fail(SHORTHANDS.get(name, name), str(error)) from None
 
 
 def _value(row: _Row, field: str, cell: str) -> Any:
