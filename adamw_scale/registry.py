@@ -50,7 +50,7 @@ class Registry(Generic[T]):
         return name in set(self)
 
     def items(self) -> Iterator[tuple[str, T]]:
-        """Every part by name; of one that another package declares and cannot be imported a warning is all that is left."""
+        """Every part by name; of a third-party one that cannot be imported, a warning that it is left out."""
         for name in self:
             try:
                 part = self[name]

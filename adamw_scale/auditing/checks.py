@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from adamw_scale.advisor.cautions import INERT_RETENTION, LARGEST_DECOUPLED, LARGEST_KNOWN_DECAY_PER_STEP
 from adamw_scale.auditing.cost import CURVATURE_RANGE, MEASURED_UP_TO, relative_loss
 from adamw_scale.auditing.facts import Facts
-from adamw_scale.frameworks.config import Finding
+from adamw_scale.frameworks.config import Finding, finding
 from adamw_scale.theory import conventions
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.units import format_count, format_percent, format_significant
@@ -18,7 +18,7 @@ Check = Callable[[Facts], Iterator[Finding]]
 
 SEVERITIES = ("error", "warning", "note")
 RUINOUS_DECAY_PER_STEP = 0.1  # a tenth of every weight a step: ten steps and the weights are gone
-NOTHING_LEFT = 0.99  # retention above which a decay does nothing at all
+NEARLY_ALL = 0.99  # of the initial weights; where more survives, decay does nothing at all
 LAWS_OWN = "linear"  # decay to zero, which the laws were fitted on (2502.15938)
 LAST_STRETCH = 0.1  # of the run, whose weight in the final weights is told
 LORA = "lora"
@@ -30,14 +30,12 @@ OTHER_UNITS = {"independent": "composer", "normalized": "loshchilov", "squared":
 
 def _l2(facts: Facts) -> Iterator[Finding]:
     if facts.kind == conventions.L2 and facts.config.weight_decay:
-        yield Finding(
-            code="l2",
-            severity="error",
-            message=f"{facts.config.optimizer} adds weight_decay {facts.config.weight_decay:g} to the gradient (L2), which Adam "
-            "then divides by the gradient's own size, so it is no weight decay and has no timescale",
-            fix=f"use AdamW{_recommended(facts, ' with weight_decay ')}",
-            key="weight_decay",
+        message = (
+            f"{facts.config.optimizer} adds weight_decay {facts.config.weight_decay:g} to the gradient (L2), which "
+            "Adam then divides by the gradient's own size, so it is no weight decay and has no timescale"
         )
+        fix = f"use AdamW{_recommended(facts, ' with weight_decay ')}"
+        yield finding("error", "l2", "weight_decay", message, fix)
 
 
 def _wrong_unit(facts: Facts) -> Iterator[Finding]:
@@ -45,14 +43,12 @@ def _wrong_unit(facts: Facts) -> Iterator[Finding]:
     value, lr = facts.config.weight_decay, facts.hidden.peak_lr
     if facts.kind in ("independent", "fixed") and value > LARGEST_DECOUPLED:
         per_lr = f": write {format_significant(value * lr)} ({value:g} · lr)" if lr else " times the learning rate"
-        yield Finding(
-            code="wrong-unit",
-            severity="error",
-            message=f"{facts.title} takes weight_decay {value:g} off every weight at each step at peak lr, not lr · {value:g}: "
-            f"the weights forget in {1 / value:.3g} steps",
-            fix=f"if {value:g} is a PyTorch value, it is another number here{per_lr}",
-            key="weight_decay",
+        message = (
+            f"{facts.title} takes weight_decay {value:g} off every weight at each step at peak lr, not lr · {value:g}: "
+            f"the weights forget in {1 / value:.3g} steps"
         )
+        fix = f"if {value:g} is a PyTorch value, it is another number here{per_lr}"
+        yield finding("error", "wrong-unit", "weight_decay", message, fix)
 
 
 def _other_unit(facts: Facts) -> Iterator[Finding]:
@@ -74,14 +70,13 @@ def _other_unit(facts: Facts) -> Iterator[Finding]:
     for kind, example in OTHER_UNITS.items():
         meant = conventions.to_pytorch(example, facts.config.weight_decay, setting, match="mass")
         if low <= meant <= high:
-            yield Finding(
-                code="other-unit",
-                severity="warning" if kind == "independent" else "note",
-                message=f"{facts.config.weight_decay:g} is {_times(hidden.weight_decay, low, high)} what is recommended, but would be λ "
-                f"{format_significant(meant)}, inside the range, where a step takes off {conventions.KINDS[kind].formula} ({example})",
-                fix=f"if the value comes from such a recipe, write {format_significant(meant)} here",
-                key="weight_decay",
+            message = (
+                f"{facts.config.weight_decay:g} is {_times(hidden.weight_decay, low, high)} what is recommended, but "
+                f"would be λ {format_significant(meant)}, inside the range, where a step takes off "
+                f"{conventions.KINDS[kind].formula} ({example})"
             )
+            fix = f"if the value comes from such a recipe, write {format_significant(meant)} here"
+            yield finding("warning" if kind == "independent" else "note", "other-unit", "weight_decay", message, fix)
             return
 
 
@@ -90,54 +85,41 @@ def _no_decay(facts: Facts) -> Iterator[Finding]:
         return
     if facts.config.weight_decay:
         if "weight_decay" in facts.config.defaults:
-            yield Finding(
-                code="decay-by-default",
-                severity="note",
-                message=f"the config says nothing of weight decay, so {facts.title}'s default of {facts.config.weight_decay:g} acts",
-                fix=f"write it{_recommended(facts, '; recommended is ')}",
+            message = (
+                f"the config says nothing of weight decay, so {facts.title}'s default of "
+                f"{facts.config.weight_decay:g} acts"
             )
+            fix = f"write it{_recommended(facts, '; recommended is ')}"
+            yield finding("note", "decay-by-default", None, message, fix)
         return
     if "weight_decay" in facts.config.defaults:
-        yield Finding(
-            code="no-decay-by-default",
-            severity="note" if facts.finetuning else "warning",
-            message=f"nothing decays: the config does not set weight decay, and the default of {facts.title} is 0",
-            fix=f"write weight_decay 0 if that is meant{_recommended(facts, ', else ')}",
-        )
+        message = f"nothing decays: the config does not set weight decay, and the default of {facts.title} is 0"
+        fix = f"write weight_decay 0 if that is meant{_recommended(facts, ', else ')}"
+        yield finding("note" if facts.finetuning else "warning", "no-decay-by-default", None, message, fix)
         return
-    yield Finding(
-        code="no-decay",
-        severity="note",
-        message="nothing decays: weight_decay is 0",
-        fix=f"nothing to do if that is meant{_recommended(facts, '; recommended is ')}",
-        key="weight_decay",
-    )
+    message = "nothing decays: weight_decay is 0"
+    fix = f"nothing to do if that is meant{_recommended(facts, '; recommended is ')}"
+    yield finding("note", "no-decay", "weight_decay", message, fix)
 
 
 def _not_adamw(facts: Facts) -> Iterator[Finding]:
     name = facts.config.optimizer
     if "adam" not in name.lower():
-        yield Finding(
-            code="not-adamw",
-            severity="note",
-            message=f"the optimizer is {name}: its timescale is what is said here, but every rule was fitted on AdamW",
-            fix="tune weight decay for it, or calibrate",
-            key="optim",
-        )
+        message = f"the optimizer is {name}: its timescale is what is said here, but every rule was fitted on AdamW"
+        yield finding("note", "not-adamw", "optim", message, fix="tune weight decay for it, or calibrate")
 
 
 def _inert(facts: Facts) -> Iterator[Finding]:
     kept = facts.hidden.retention
     if facts.hidden.weight_decay and kept is not None and kept > INERT_RETENTION[facts.task] and facts.hidden.timescale:
-        nothing = "nothing" if kept > NOTHING_LEFT else "little"
-        yield Finding(
-            code="inert",
-            severity="note" if facts.finetuning else "warning",
-            message=f"weight decay does {nothing}: {format_percent(kept)} of the initial weights survive the run, whose "
-            f"{format_count(facts.total_steps or 0)} steps are {1 / (facts.hidden.timescale.run or math.inf):.2g} timescales",
-            fix=f"nothing to do if that is meant{_recommended(facts, '; else write ')}",
-            key="weight_decay",
+        nothing = "nothing" if kept > NEARLY_ALL else "little"
+        message = (
+            f"weight decay does {nothing}: {format_percent(kept)} of the initial weights survive the run, whose "
+            f"{format_count(facts.total_steps or 0)} steps are {1 / (facts.hidden.timescale.run or math.inf):.2g} "
+            "timescales"
         )
+        fix = f"nothing to do if that is meant{_recommended(facts, '; else write ')}"
+        yield finding("note" if facts.finetuning else "warning", "inert", "weight_decay", message, fix)
 
 
 def _too_fast(facts: Facts) -> Iterator[Finding]:
@@ -145,47 +127,45 @@ def _too_fast(facts: Facts) -> Iterator[Finding]:
     if tau is None or (facts.kind in ("independent", "fixed") and facts.config.weight_decay > LARGEST_DECOUPLED):
         return  # `_wrong_unit` says it
     if 1 / tau.iters > LARGEST_KNOWN_DECAY_PER_STEP:
-        yield Finding(
-            code="decay-per-step",
-            severity="error" if 1 / tau.iters >= RUINOUS_DECAY_PER_STEP else "warning",
-            message=f"lr · λ = {format_significant(1 / tau.iters)} a step: the weights forget in {format_significant(tau.iters)} steps; "
-            "the largest published AdamW setting we know is 0.0032",
-            fix=f"check the unit of weight_decay, and the learning rate{_recommended(facts, '; recommended is ')}",
-            key="weight_decay",
+        message = (
+            f"lr · λ = {format_significant(1 / tau.iters)} a step: the weights forget in "
+            f"{format_significant(tau.iters)} steps; the largest published AdamW setting we know is 0.0032"
+        )
+        fix = f"check the unit of weight_decay, and the learning rate{_recommended(facts, '; recommended is ')}"
+        yield finding(
+            "error" if 1 / tau.iters >= RUINOUS_DECAY_PER_STEP else "warning",
+            "decay-per-step",
+            "weight_decay",
+            message,
+            fix,
         )
 
 
 def _warmup(facts: Facts) -> Iterator[Finding]:
     warmup, tau, total = facts.warmup_steps, facts.hidden.timescale, facts.total_steps
     if total and warmup >= total * WHOLE_RUN:
-        yield Finding(
-            code="warmup-fills-run",
-            severity="error",
-            message=f"warm-up takes {format_count(warmup)} steps and the run has {format_count(total)}: the peak learning rate is hardly used, if ever",
-            fix="shorten the warm-up to a few per cent of the run",
-            key="warmup",
+        message = (
+            f"warm-up takes {format_count(warmup)} steps and the run has {format_count(total)}: the peak learning "
+            "rate is hardly used, if ever"
         )
+        fix = "shorten the warm-up to a few per cent of the run"
+        yield finding("error", "warmup-fills-run", "warmup", message, fix)
     elif tau is not None and warmup > tau.iters:
-        yield Finding(
-            code="warmup-outlasts-timescale",
-            severity="warning" if warmup > FORGOTTEN * tau.iters else "note",
-            message=f"warm-up takes {format_count(warmup)} steps, longer than the timescale of {format_count(round(tau.iters))}: "
-            "most of what is learnt at its start is forgotten when it ends",
-            fix="shorten the warm-up, if the run stays stable",
-            key="warmup",
+        message = (
+            f"warm-up takes {format_count(warmup)} steps, longer than the timescale of "
+            f"{format_count(round(tau.iters))}: most of what is learnt at its start is forgotten when it ends"
+        )
+        fix = "shorten the warm-up, if the run stays stable"
+        yield finding(
+            "warning" if warmup > FORGOTTEN * tau.iters else "note", "warmup-outlasts-timescale", "warmup", message, fix
         )
 
 
 def _norms(facts: Facts) -> Iterator[Finding]:
     written = facts.group(NORM_AND_BIAS).written
     if written and facts.task != LORA:
-        yield Finding(
-            code="decay-on-norms",
-            severity="warning",
-            message=f"gains and biases decay too, at {written:g}; most recipes spare them",
-            fix=facts.how_to_spare,
-            key="weight_decay",
-        )
+        message = f"gains and biases decay too, at {written:g}; most recipes spare them"
+        yield finding("warning", "decay-on-norms", "weight_decay", message, fix=facts.how_to_spare)
 
 
 def _embeddings(facts: Facts) -> Iterator[Finding]:
@@ -198,14 +178,11 @@ def _embeddings(facts: Facts) -> Iterator[Finding]:
         and language
         and not facts.finetuning
     ):
-        yield Finding(
-            code="decay-on-embeddings",
-            severity="note",
-            message=f"embeddings decay too, at {facts.group(EMBEDDING).written:g}; rarely seen tokens shrink without being trained "
-            "(OLMo and levanter spare embeddings, nanoGPT, Megatron and the Trainer do not)",
-            fix="nothing to do if that is meant",
-            key="weight_decay",
+        message = (
+            f"embeddings decay too, at {facts.group(EMBEDDING).written:g}; rarely seen tokens shrink without being "
+            "trained (OLMo and levanter spare embeddings, nanoGPT, Megatron and the Trainer do not)"
         )
+        yield finding("note", "decay-on-embeddings", "weight_decay", message, fix="nothing to do if that is meant")
 
 
 def _mup(facts: Facts) -> Iterator[Finding]:
@@ -218,14 +195,16 @@ def _mup(facts: Facts) -> Iterator[Finding]:
     follows = hidden.weight_decay * hidden.peak_lr
     expected = (other.weight_decay or hidden.weight_decay) * other.peak_lr
     if m > 1 and not math.isclose(m, 1.0, rel_tol=1e-3) and follows < expected / m**0.75:
-        yield Finding(
-            code="mup-decay",
-            severity="warning",
-            message=f"muP divides the hidden learning rate by {m:.4g} and λ stays at {facts.config.weight_decay:g}, so the hidden matrices' "
-            f"timescale is {m:.4g} times as long as at the base width, {format_count(round(hidden.timescale.iters))} steps",
-            fix=f"give the hidden matrices weight_decay · {m:.4g} = {facts.config.weight_decay * m:.4g} (2405.13698), unless you follow 2512.05620",
-            key="weight_decay",
+        message = (
+            f"muP divides the hidden learning rate by {m:.4g} and λ stays at {facts.config.weight_decay:g}, so the "
+            f"hidden matrices' timescale is {m:.4g} times as long as at the base width, "
+            f"{format_count(round(hidden.timescale.iters))} steps"
         )
+        fix = (
+            f"give the hidden matrices weight_decay · {m:.4g} = {facts.config.weight_decay * m:.4g} (2405.13698), "
+            "unless you follow 2512.05620"
+        )
+        yield finding("warning", "mup-decay", "weight_decay", message, fix)
 
 
 def _far(facts: Facts) -> Iterator[Finding]:
@@ -238,16 +217,17 @@ def _far(facts: Facts) -> Iterator[Finding]:
         return
     best = _advised(facts)
     ratio = best / hidden.weight_decay
-    yield Finding(
-        code="far-from-recommended",
-        severity="warning",
-        message=f"the timescale of {format_count(round(hidden.timescale.iters))} steps is {format_significant(ratio)} times the recommended "
-        f"{format_count(round(1 / (best * (hidden.peak_lr or 1))))} ({advice.rule}, {advice.companions.source}), outside its range; "
-        + _cost(facts, ratio),
-        fix=f"write weight_decay {format_significant(facts.written(best))} (range {format_significant(facts.written(low))} to "
-        f"{format_significant(facts.written(high))})",
-        key="weight_decay",
+    message = (
+        f"the timescale of {format_count(round(hidden.timescale.iters))} steps is {format_significant(ratio)} times "
+        "the recommended "
+        f"{format_count(round(1 / (best * (hidden.peak_lr or 1))))} ({advice.rule}, {advice.companions.source}), "
+        "outside its range; " + _cost(facts, ratio)
     )
+    fix = (
+        f"write weight_decay {format_significant(facts.written(best))} (range "
+        f"{format_significant(facts.written(low))} to {format_significant(facts.written(high))})"
+    )
+    yield finding("warning", "far-from-recommended", "weight_decay", message, fix)
 
 
 def _cost(facts: Facts, ratio: float) -> str:
@@ -263,13 +243,9 @@ def _cost(facts: Facts, ratio: float) -> str:
 def _floor(facts: Facts) -> Iterator[Finding]:
     final = facts.config.final_lr_fraction
     if final is not None and final > 1:
-        yield Finding(
-            code="floor-above-peak",
-            severity="error",
-            message=f"the minimum learning rate is {final:.3g} times the peak, so the schedule rises where it should fall",
-            fix="lower the minimum learning rate to a tenth of the peak or less",
-            key="min_lr",
-        )
+        message = f"the minimum learning rate is {final:.3g} times the peak, so the schedule rises where it should fall"
+        fix = "lower the minimum learning rate to a tenth of the peak or less"
+        yield finding("error", "floor-above-peak", "min_lr", message, fix)
 
 
 def _ends(facts: Facts) -> Iterator[Finding]:
@@ -278,32 +254,31 @@ def _ends(facts: Facts) -> Iterator[Finding]:
     if schedule is None or tau is None:
         return
     if facts.kind == "fixed" and schedule.final < 0.5:
-        yield Finding(
-            code="decay-outlasts-lr",
-            severity="warning",
-            message=f"weight decay does not follow the learning rate, which ends at {format_percent(schedule.final)} of its peak: the "
-            "weights shrink on when nothing replaces what they lose",
-            fix="schedule weight decay with the learning rate",
-            key="weight_decay",
+        message = (
+            f"weight decay does not follow the learning rate, which ends at {format_percent(schedule.final)} of its "
+            "peak: the weights shrink on when nothing replaces what they lose"
         )
+        fix = "schedule weight decay with the learning rate"
+        yield finding("warning", "decay-outlasts-lr", "weight_decay", message, fix)
     if not schedule.falls:
-        yield Finding(
-            code="no-fall",
-            severity="note",
-            message=f"the learning rate never falls, so the final weights average no more than the last {format_count(round(tau.iters))} steps or so",
-            fix="nothing to do for a checkpoint that will be cooled down; else let it fall over the last tenth of the run or more",
-            key="schedule",
+        message = (
+            "the learning rate never falls, so the final weights average no more than the last "
+            f"{format_count(round(tau.iters))} steps or so"
         )
+        fix = (
+            "nothing to do for a checkpoint that will be cooled down; else let it fall over the last tenth of the run "
+            "or more"
+        )
+        yield finding("note", "no-fall", "schedule", message, fix)
     elif schedule.final == 0 and schedule.name != LAWS_OWN and not facts.finetuning:
         share = schedule.mean() - schedule.cumulative(1 - LAST_STRETCH)
-        yield Finding(
-            code="no-floor",
-            severity="note",
-            message=f"the learning rate, and weight decay with it, ends at zero: the last {LAST_STRETCH:.0%} of the run do "
-            f"{format_percent(share / schedule.mean())} of all decay, and training on from the end means warming up again",
-            fix="nothing to do if the run ends there; else end at a tenth of the peak",
-            key="schedule",
+        message = (
+            f"the learning rate, and weight decay with it, ends at zero: the last {LAST_STRETCH:.0%} of the run do "
+            f"{format_percent(share / schedule.mean())} of all decay, and training on from the end means warming up "
+            "again"
         )
+        fix = "nothing to do if the run ends there; else end at a tenth of the peak"
+        yield finding("note", "no-floor", "schedule", message, fix)
 
 
 def _advised(facts: Facts) -> float:

@@ -25,7 +25,7 @@ class PartialTimescale(Noun):
 
 
 class GroupTimescale(Noun):
-    """What one parameter group gets: as written, in PyTorch's unit, and as a timescale; None where that is not known."""
+    """What one parameter group gets: as written, in PyTorch's unit, and as a timescale; None where it is not known."""
 
     group: str
     peak_lr: float | None = None

@@ -30,7 +30,8 @@ def line_of(finding: "Finding", text: str) -> int:
 def github(audit: "Audit", path: str, text: str) -> str:
     """One workflow command a finding, which GitHub shows beside the line."""
     lines = [
-        f"::{COMMANDS[finding.severity]} file={_property(path)},line={line_of(finding, text)},title={_property(finding.code)}::"
+        f"::{COMMANDS[finding.severity]} "
+        f"file={_property(path)},line={line_of(finding, text)},title={_property(finding.code)}::"
         + _data(f"{finding.message}. Fix: {finding.fix}")
         for finding in audit.findings
     ]

@@ -97,7 +97,8 @@ def _headline(found: "Audit") -> str:
         advice, hidden = found.recommendation, found.recommendation.param_groups[0]
         low, high = advice.hidden_range
         rows["advice"] = (
-            f"weight decay {format_significant(hidden.weight_decay)} in PyTorch's unit, range {format_significant(low)} to "
+            f"weight decay {format_significant(hidden.weight_decay)} in PyTorch's unit, range "
+            f"{format_significant(low)} to "
             f"{format_significant(high)} ({advice.rule}, {advice.companions.source})"
             + ("" if advice.companions.in_domain else "; the run is OUTSIDE the rule's domain")
         )

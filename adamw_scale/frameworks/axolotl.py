@@ -15,7 +15,7 @@ from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.huggingface import OPTIMIZERS as TRAINERS
 from adamw_scale.frameworks.huggingface import HuggingFace, read_scheduler, scheduler_of
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import exact, value, whole, yaml_number
+from adamw_scale.frameworks.spelling import betas_of, eps_of, exact, lr_of, value, whole, yaml_number
 from adamw_scale.theory.parametrizations import EMBEDDING, NORM_AND_BIAS, OUTPUT
 from adamw_scale.theory.schedules import ONE_CYCLE_FINAL, Schedule
 
@@ -38,7 +38,10 @@ class Axolotl(Framework):
     undecayed = frozenset({NORM_AND_BIAS})
     undecayed_by_default = "LayerNorm modules, biases, names like norm; embeddings do decay"
     grouping = "none"
-    how_to_group = "lr_groups gives modules a learning rate, but weight decay is one number; for more, create the optimizer in a plugin"
+    how_to_group = (
+        "lr_groups gives modules a learning rate, but weight decay is one number; for more, create the optimizer in a "
+        "plugin"
+    )
     schedules = HuggingFace.schedules
     only_to_zero = HuggingFace.only_to_zero
     reads = "its YAML"
@@ -58,7 +61,7 @@ class Axolotl(Framework):
 
     def write(self, config: Config) -> str:
         """YAML; `gradient_accumulation_steps` is for one GPU."""
-        betas, (scheduler, kwargs) = config.betas or (0.9, 0.999), scheduler_of(config)
+        (beta1, beta2), (scheduler, kwargs) = betas_of(config), scheduler_of(config)
         if scheduler == "cosine_with_min_lr":
             schedule = {"lr_scheduler": "cosine", "cosine_min_lr_ratio": yaml_number(value(kwargs["min_lr_rate"]))}
         else:
@@ -71,11 +74,11 @@ class Axolotl(Framework):
             **({} if config.batch_size is None else _batch_rows(whole(config.batch_size))),
             **({"sequence_len": str(whole(config.sequence_length))} if config.sequence_length else {}),
             "optimizer": "adamw_torch_fused",
-            "learning_rate": yaml_number(value(config.peak_lr or 0)),
+            "learning_rate": yaml_number(lr_of(config)),
             "weight_decay": yaml_number(value(config.weight_decay)),
-            "adam_beta1": exact(betas[0]),
-            "adam_beta2": exact(betas[1]),
-            "adam_epsilon": yaml_number(exact(config.eps or 0)),
+            "adam_beta1": beta1,
+            "adam_beta2": beta2,
+            "adam_epsilon": yaml_number(eps_of(config)),
             **schedule,
             "warmup_steps": str(whole(config.warmup_steps)),
         }
@@ -130,13 +133,12 @@ def _groups(keys: Keys, optimizer: str, weight_decay: float, peak_lr: float | No
     if not why:
         return same_decay(weight_decay, Axolotl.undecayed)
     if weight_decay:
-        keys.note(
-            "embeddings-spared",
-            next((key for key in OWN_GROUPING if keys.raw(key)), "optimizer"),
+        message = (
             f"axolotl does not decay parameters named like embed_tokens and lm_head once {why[0]}, which it "
-            "otherwise does",
-            fix="nothing to do if it is meant",
+            "otherwise does"
         )
+        fix = "nothing to do if it is meant"
+        keys.note("embeddings-spared", next((key for key in OWN_GROUPING if keys.raw(key)), "optimizer"), message, fix)
     scale, own = keys.number("embedding_lr_scale"), keys.number("embedding_lr")
     factor = scale or (own / peak_lr if own and peak_lr else 1.0)
     return tuple(
@@ -156,12 +158,8 @@ def _betas(keys: Keys, optimizer: str) -> tuple[float, float]:
         return keys.betas((0.9, 0.999), "adam_beta1", "adam_beta2")
     own = OWN_BETAS.get(optimizer, (0.9, 0.999))
     if given:
-        keys.error(
-            "ignored-key",
-            given[0],
-            f"{given[0]} alone is not passed on to {optimizer}, which trains with betas {own[0]} and {own[1]}",
-            fix="write adam_beta1 and adam_beta2",
-        )
+        message = f"{given[0]} alone is not passed on to {optimizer}, which trains with betas {own[0]} and {own[1]}"
+        keys.error("ignored-key", given[0], message, fix="write adam_beta1 and adam_beta2")
     return own
 
 
@@ -178,7 +176,9 @@ def _read_schedule(keys: Keys, peak_lr: float | None, steps: float | None) -> di
         start = warmup["warmup_steps"] / steps if steps and "warmup_steps" in warmup else WARMUP
         end = constant if name == "cosine" and constant else 1.0
         fall = (
-            _rex if name == "rex" else lambda u: (1 + math.cos(math.pi * min(1.0, u * (1 - start) / max(end - start, 1e-9)))) / 2
+            _rex
+            if name == "rex"
+            else lambda u: (1 + math.cos(math.pi * min(1.0, u * (1 - start) / max(end - start, 1e-9)))) / 2
         )
         return {"schedule": "table", "schedule_table": tuple(_table(warmup.get("warmup_fraction", start), ratio, fall))}
     fields: dict[str, Any] = read_scheduler(keys, peak_lr) if "lr_scheduler" in keys else {"schedule": "cosine"}
@@ -205,12 +205,8 @@ def _warmup(keys: Keys, total: float | None) -> dict[str, float]:
     """Warm-up in steps where they are known; a single step becomes two."""
     steps, ratio = keys.number("warmup_steps"), keys.number("warmup_ratio")
     if steps and ratio:
-        keys.error(
-            "refused-value",
-            "warmup_ratio",
-            "warmup_steps and warmup_ratio are both given, which axolotl refuses",
-            fix="keep one of them",
-        )
+        message = "warmup_steps and warmup_ratio are both given, which axolotl refuses"
+        keys.error("refused-value", "warmup_ratio", message, fix="keep one of them")
     if steps is None:
         if ratio is None:
             keys.defaults.append("warmup_steps" if total else "warmup_fraction")
@@ -228,8 +224,8 @@ def _note_ignored(keys: Keys) -> None:
         keys.error(
             "ignored-key",
             "cosine_min_lr_ratio",
-            f"cosine_min_lr_ratio {ratio:g} has no effect with {'lr_quadratic_warmup' if quadratic else f'lr_scheduler {name}'}"
-            ": the learning rate does not end there",
+            f"cosine_min_lr_ratio {ratio:g} has no effect with "
+            f"{'lr_quadratic_warmup' if quadratic else f'lr_scheduler {name}'}: the learning rate does not end there",
             fix="drop lr_quadratic_warmup"
             if quadratic
             else "choose lr_scheduler cosine, or set the floor in lr_scheduler_kwargs",
@@ -237,16 +233,9 @@ def _note_ignored(keys: Keys) -> None:
     if "lr_div_factor" in keys:
         keys.warning("ignored-key", "lr_div_factor", "lr_div_factor is accepted and used nowhere", fix="drop it")
     if name == "one_cycle" and "cycle_momentum" not in keys.mapping("lr_scheduler_kwargs"):
-        keys.warning(
-            "betas-overridden",
-            "lr_scheduler",
-            "one_cycle also moves adam_beta1, from 0.95 down to 0.85 and back, whatever is set",
-            fix="write lr_scheduler_kwargs: {cycle_momentum: false}",
-        )
+        message = "one_cycle also moves adam_beta1, from 0.95 down to 0.85 and back, whatever is set"
+        fix = "write lr_scheduler_kwargs: {cycle_momentum: false}"
+        keys.warning("betas-overridden", "lr_scheduler", message, fix)
     if quadratic:
-        keys.note(
-            "quadratic-warmup",
-            "lr_quadratic_warmup",
-            "lr_quadratic_warmup rises with the square of the step; it is judged as linear",
-            fix="nothing to do if it is meant",
-        )
+        message = "lr_quadratic_warmup rises with the square of the step; it is judged as linear"
+        keys.note("quadratic-warmup", "lr_quadratic_warmup", message, fix="nothing to do if it is meant")

@@ -14,8 +14,8 @@ from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source, read_groups
 from adamw_scale.frameworks.reading import Keys, keys_of, sane
-from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
-from adamw_scale.theory.schedules import POWER, SCHEDULES
+from adamw_scale.frameworks.spelling import betas_of, eps_of, exact, lr_of, one_for_all, value, whole
+from adamw_scale.theory.schedules import SCHEDULES
 
 # Shapes that Composer has a class for, without and with warm-up; others are written as a function.
 _CLASSES = {
@@ -45,7 +45,7 @@ class Composer(Framework):
 
     def write(self, config: Config) -> str:
         """A module with build_optimizer(model), `scheduler` and MAX_DURATION, which go to the Trainer."""
-        by_group, betas = not one_for_all(config), config.betas or BETAS
+        by_group, (beta1, beta2) = not one_for_all(config), betas_of(config)
         imported, source = _scheduler(config)
         head = [
             *([] if imported else ["import math", "", "from composer.core import State"]),
@@ -73,9 +73,9 @@ def build_optimizer({signature}) -> DecoupledAdamW:
     \"\"\"Trainer(optimizers=build_optimizer({model}), schedulers=scheduler, max_duration=MAX_DURATION, ...).\"\"\"
     return DecoupledAdamW(
         param_groups({model}),
-        lr={value(config.peak_lr or 0)},
-        betas=({exact(betas[0])}, {exact(betas[1])}),
-        eps={exact(config.eps or 0)},
+        lr={lr_of(config)},
+        betas=({beta1}, {beta2}),
+        eps={eps_of(config)},
         weight_decay={value(config.weight_decay)},
     )
 
@@ -181,7 +181,7 @@ def _scheduler(config: Config) -> tuple[list[str], str]:
     name = _CLASSES[schedule.name][bool(whole(config.warmup_steps))]
     arguments = [f't_warmup="{whole(config.warmup_steps)}ba"'] if whole(config.warmup_steps) else []
     if schedule.name == "polynomial":
-        arguments.append(f"power={exact(POWER if schedule.schedule_power is None else schedule.schedule_power)}")
+        arguments.append(f"power={exact(config.power)}")
     if schedule.name != "constant":
         arguments.append(f"alpha_f={value(schedule.floor)}")
     return [name], f"scheduler = {name}({', '.join(arguments)})\n"

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair
 from adamw_scale.theory.parametrizations import GROUPS, HIDDEN
-from adamw_scale.theory.schedules import OPTIONS, Schedule
+from adamw_scale.theory.schedules import OPTIONS, POWER, Schedule
 from adamw_scale.units import printable
 
 NEARLY_ALL = 1 - 1e-9  # of the run, the longest warm-up that a schedule can take
@@ -25,8 +25,16 @@ class Finding(Noun):
     key: str | None = None
 
 
+def finding(severity: Severity, code: str, key: str | None, message: str, fix: str) -> Finding:
+    """A `Finding` from its parts in the order in which they are read.
+
+    error: the config surely does not do what it says. warning: it probably is not meant. note: worth knowing.
+    """
+    return Finding(code=code, severity=severity, message=message, fix=fix, key=key)
+
+
 class Group(Noun):
-    """One parameter group of a config: its learning rate over the config's, and its decay in the config's convention."""
+    """A parameter group: its learning rate over the config's, and its decay in the config's convention."""
 
     group: str
     lr_factor: Annotated[Number, Field(gt=0, le=1e12)] = 1.0
@@ -89,6 +97,13 @@ class Config(Noun):
     def weight_decay(self) -> float:
         """Decay of the hidden matrices, in the config's convention."""
         return self.groups[0].weight_decay
+
+    @property
+    def power(self) -> float:
+        """Exponent of the fall, which of a straight line is 1."""
+        if self.schedule == "linear":
+            return 1.0
+        return POWER if self.schedule_power is None else self.schedule_power
 
     @property
     def global_batch(self) -> float | None:

@@ -1,4 +1,4 @@
-"""DeepSpeed: FusedAdam, or CPUAdam when offloaded, AdamW by default; decays whatever model_parameters holds (runtime/engine.py).
+"""DeepSpeed: FusedAdam, or CPUAdam when offloaded, AdamW by default; decays all of model_parameters (runtime/engine.py).
 
 Exclusions and other learning rates are groups passed as model_parameters; their own weight_decay wins over the
 JSON's. The scheduler is one step behind: it is stepped first after the first update (runtime/lr_schedules.py), and
@@ -13,7 +13,7 @@ from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import final_lr, value, whole
+from adamw_scale.frameworks.spelling import final_lr, lr_of, value, whole
 from adamw_scale.theory.schedules import Schedule
 
 ABOUT = "adamw_scale"  # key of what DeepSpeed has no word for: comments, and the length of the run
@@ -40,7 +40,10 @@ class DeepSpeed(Framework):
     convention = "deepspeed"
     undecayed_by_default = "nothing: every parameter it is given decays"
     grouping = "none"
-    how_to_group = "pass parameter groups as model_parameters of deepspeed.initialize: a group's own lr and weight_decay win over the JSON's"
+    how_to_group = (
+        "pass parameter groups as model_parameters of deepspeed.initialize: a group's own lr and weight_decay win "
+        "over the JSON's"
+    )
     schedules = ("constant", "linear", "cosine")
     only_to_zero = frozenset({"linear"})
     reads = "the JSON (ds_config), the same in YAML, or a dict in Python"
@@ -60,10 +63,9 @@ class DeepSpeed(Framework):
 
     def write(self, config: Config) -> str:
         """The JSON; merge it into a ds_config that has the rest."""
-        betas = config.betas or (0.9, 0.999)
         optimizer = {
-            "lr": float(value(config.peak_lr or 0)),
-            "betas": list(betas),
+            "lr": float(lr_of(config)),
+            "betas": config.betas,
             "eps": config.eps,
             "weight_decay": float(value(config.weight_decay)),
         }
@@ -126,7 +128,7 @@ def _scheduler(config: Config) -> tuple[str, dict[str, Any]]:
     warm: dict[str, Any] = {"warmup_num_steps": warmup, "warmup_type": "linear"}
     if name == "cosine":
         return "WarmupCosineLR", {"total_num_steps": steps, **warm, "cos_min_ratio": config.lr_schedule.floor}
-    warm |= {"warmup_min_lr": 0.0, "warmup_max_lr": float(value(config.peak_lr or 0))}
+    warm |= {"warmup_min_lr": 0.0, "warmup_max_lr": float(lr_of(config))}
     return ("WarmupDecayLR", {"total_num_steps": steps, **warm}) if name == "linear" else ("WarmupLR", warm)
 
 
@@ -161,12 +163,8 @@ def _read_scheduler(keys: Keys, optimizer: Keys, optimizer_name: str | None) -> 
 def _read_torch_scheduler(keys: Keys, given: Keys, kind: str, peak: float | None) -> dict[str, Any]:
     """Fields of torch's LinearLR and CosineAnnealingLR, with torch's defaults."""
     if kind == "linear" and given.number("start_factor") != 1:
-        keys.note(
-            "schedule-unread",
-            "scheduler.params.start_factor",
-            "LinearLR does not start at the peak (start_factor, 1/3 by default), and so is not judged",
-            fix="say the schedule with --schedule",
-        )
+        message = "LinearLR does not start at the peak (start_factor, 1/3 by default), and so is not judged"
+        keys.note("schedule-unread", "scheduler.params.start_factor", message, fix="say the schedule with --schedule")
         return {}
     if kind == "linear":
         end, steps = given.number("end_factor"), given.number("total_iters") or 5.0
@@ -189,72 +187,55 @@ def _default_decay(given: Keys, name: str | None) -> float | None:
 def _note_optimizer(given: Keys, name: str | None) -> None:
     """Keys that DeepSpeed refuses or ignores, and what it leaves to others."""
     if name is None:
-        given.note(
-            "optimizer-elsewhere",
-            "optimizer",
-            "there is no optimizer in this config, so its weight decay is set in the training script",
-            fix="check the config or script that builds the optimizer",
-        )
+        message = "there is no optimizer in this config, so its weight decay is set in the training script"
+        fix = "check the config or script that builds the optimizer"
+        given.note("optimizer-elsewhere", "optimizer", message, fix)
     elif given.unread("weight_decay"):
-        given.note(
-            "filled-in-elsewhere",
-            "optimizer.params.weight_decay",
-            'weight_decay is "auto": the Hugging Face Trainer writes its own there, DeepSpeed alone refuses it',
-            fix="check the TrainingArguments instead",
-        )
+        message = 'weight_decay is "auto": the Hugging Face Trainer writes its own there, DeepSpeed alone refuses it'
+        fix = "check the TrainingArguments instead"
+        given.note("filled-in-elsewhere", "optimizer.params.weight_decay", message, fix)
     elif "weight_decay" not in given:
-        given.warning(
-            "decay-by-implementation",
-            "optimizer.params.weight_decay",
+        message = (
             "weight_decay is not written, and its default depends on which Adam runs: 0 in FusedAdam and CPUAdam, "
-            "0.01 in torch's AdamW (torch_adam)",
-            fix="write weight_decay into optimizer.params",
+            "0.01 in torch's AdamW (torch_adam)"
         )
+        fix = "write weight_decay into optimizer.params"
+        given.warning("decay-by-implementation", "optimizer.params.weight_decay", message, fix)
     if "max_grad_norm" in given:
-        given.error(
-            "refused-key",
-            "optimizer.params.max_grad_norm",
-            "DeepSpeed refuses max_grad_norm among the optimizer's params",
-            fix="write gradient_clipping at the top of the config",
-        )
+        message = "DeepSpeed refuses max_grad_norm among the optimizer's params"
+        fix = "write gradient_clipping at the top of the config"
+        given.error("refused-key", "optimizer.params.max_grad_norm", message, fix)
     if given.yes("adam_w_mode") is False and (name or "").lower() == "adamw":
-        given.warning(
-            "ignored-key",
-            "optimizer.params.adam_w_mode",
-            'adam_w_mode false has no effect on type "AdamW", whose decay stays decoupled',
-            fix='drop adam_w_mode, or choose type "Adam" if L2 is meant',
-        )
+        message = 'adam_w_mode false has no effect on type "AdamW", whose decay stays decoupled'
+        fix = 'drop adam_w_mode, or choose type "Adam" if L2 is meant'
+        given.warning("ignored-key", "optimizer.params.adam_w_mode", message, fix)
 
 
 def _note_overridden(given: Keys, name: str, lr: float, top: float) -> None:
     """A scheduler that goes to another learning rate than the optimizer's."""
-    given.error(
-        "lr-overridden",
-        "scheduler.params.warmup_max_lr",
-        f"lr {lr:g} is never used: {name} warms up to warmup_max_lr, {'which is' if 'warmup_max_lr' in given else 'by default'} {top:g}",
-        fix=f"set scheduler.params.warmup_max_lr to {lr:g}",
+    message = (
+        f"lr {lr:g} is never used: {name} warms up to warmup_max_lr, "
+        f"{'which is' if 'warmup_max_lr' in given else 'by default'} {top:g}"
     )
+    fix = f"set scheduler.params.warmup_max_lr to {lr:g}"
+    given.error("lr-overridden", "scheduler.params.warmup_max_lr", message, fix)
 
 
 def _note_warmup(given: Keys) -> None:
     """A warm-up that is no straight line, or that DeepSpeed refuses."""
     kind, steps = given.text("warmup_type"), given.raw("warmup_num_steps")
     if kind != "linear" and not given.unread("warmup_type"):
-        (given.note if kind == "log" else given.warning)(
-            "log-warmup",
-            "scheduler.params.warmup_type",
+        message = (
             f"warmup_type {'is' if kind in (None, 'log') else f'{kind[:20]!r} is not known and becomes'} log"
             f"{'' if kind else ' by default'}: the learning rate is past half its peak after the square root of the "
-            "warm-up's steps; it is judged as linear",
-            fix='write "warmup_type": "linear" into scheduler.params',
+            "warm-up's steps; it is judged as linear"
         )
+        fix = 'write "warmup_type": "linear" into scheduler.params'
+        given.note if kind == "log" else given.warning("log-warmup", "scheduler.params.warmup_type", message, fix)
     if steps is not None and ((given.number("warmup_num_steps") or 0) < 1 or isinstance(steps, float)):
-        given.error(
-            "refused-value",
-            "scheduler.params.warmup_num_steps",
-            f"warmup_num_steps {steps} is refused: a whole number of at least 1 is needed",
-            fix="write a whole number, or for no warm-up a scheduler of torch such as CosineAnnealingLR",
-        )
+        message = f"warmup_num_steps {steps} is refused: a whole number of at least 1 is needed"
+        fix = "write a whole number, or for no warm-up a scheduler of torch such as CosineAnnealingLR"
+        given.error("refused-value", "scheduler.params.warmup_num_steps", message, fix)
 
 
 def _json(content: dict[str, Any]) -> str:

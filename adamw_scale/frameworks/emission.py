@@ -36,7 +36,8 @@ def header(recommendation: Recommendation, framework: Framework) -> list[str]:
     low, high = (format_significant(end) for end in recommendation.weight_decay_range)
     tau = recommendation.timescale
     return [
-        f"AdamW for {framework.title}: weight decay {format_significant(recommendation.weight_decay)}, range {low} to {high}"
+        f"AdamW for {framework.title}: weight decay {format_significant(recommendation.weight_decay)}, range {low} to "
+        f"{high}"
         + (", in PyTorch's unit." if conventions.CONVENTIONS[framework.convention].kind != "pytorch" else "."),
         f"Rule {recommendation.rule} ({recommendation.companions.source}).",
         f"Timescale {format_count(round(tau.iters))} steps = {tau.epochs:.3g} epochs = {tau.run:.3g} of the run.",

@@ -15,8 +15,8 @@ from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
-from adamw_scale.theory.schedules import POWER, Schedule
+from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, value, whole
+from adamw_scale.theory.schedules import Schedule
 
 _NAMES = {
     "constant": "fixed",
@@ -66,13 +66,13 @@ class Fairseq(Framework):
 
     def write(self, config: Config) -> str:
         """Arguments for the command line; append "${ADAMW_ARGS[@]}" to the launch."""
-        betas = config.betas or (0.9, 0.999)
+        beta1, beta2 = betas_of(config)
         rows = [
             "--optimizer adam",
-            f"--lr {value(config.peak_lr or 0)}",
+            f"--lr {lr_of(config)}",
             f"--weight-decay {value(config.weight_decay)}",
-            f"--adam-betas '({exact(betas[0])}, {exact(betas[1])})'",
-            f"--adam-eps {exact(config.eps or 0)}",
+            f"--adam-betas '({beta1}, {beta2})'",
+            f"--adam-eps {eps_of(config)}",
             f"--lr-scheduler {_NAMES[config.schedule or 'constant']}",
             *_schedule_rows(config),
             f"--max-update {whole(config.total_steps)}",
@@ -128,8 +128,7 @@ def _schedule_rows(config: Config) -> list[str]:
     total, warmup = whole(config.total_steps), whole(config.warmup_steps)
     schedule, warm = config.lr_schedule, f"--warmup-updates {warmup}"
     if schedule.name in ("linear", "polynomial"):
-        exponent = POWER if schedule.schedule_power is None else schedule.schedule_power
-        power = "1.0" if schedule.name == "linear" else value(exponent)
+        power = "1.0" if schedule.name == "linear" else value(config.power)
         return [
             warm,
             f"--total-num-update {total}",
@@ -176,12 +175,8 @@ def _peak(keys: Keys) -> float:
     """The learning rate; lists have one for each epoch, and the first is taken."""
     given = keys.raw("lr")
     if (isinstance(given, list) and len(given) > 1) or (isinstance(given, str) and "," in given):
-        keys.warning(
-            "lr-by-epoch",
-            "lr",
-            "lr has a value for each epoch; it is judged by the first",
-            fix="write one lr and a scheduler",
-        )
+        message = "lr has a value for each epoch; it is judged by the first"
+        keys.warning("lr-by-epoch", "lr", message, fix="write one lr and a scheduler")
     found = _first(keys, "lr")
     if found is None:
         keys.defaults.append("peak_lr")
@@ -197,12 +192,9 @@ def _read_schedule(keys: Keys, peak: float, total: float | None) -> dict[str, An
     fields: dict[str, Any] = {"schedule": name, "warmup_steps": warmup}
     if name == "constant":
         if keys.number("force_anneal") is not None:
-            keys.warning(
-                "anneals",
-                "force_anneal",
-                "force_anneal shrinks the learning rate each epoch from then on; it is judged as constant",
-                fix="choose a scheduler that falls, such as polynomial_decay",
-            )
+            message = "force_anneal shrinks the learning rate each epoch from then on; it is judged as constant"
+            fix = "choose a scheduler that falls, such as polynomial_decay"
+            keys.warning("anneals", "force_anneal", message, fix)
     elif name == "polynomial":
         power = keys.number("power")
         fields |= {"schedule": "linear"} if power in (None, 1.0) else {"schedule_power": power}
@@ -223,13 +215,11 @@ def _read_cosine(keys: Keys, peak: float, warmup: float, total: float | None) ->
     """Fields of a cosine, which restarts where its period ends before the run."""
     floor, start = keys.number("min_lr") or 0.0, keys.signed("warmup_init_lr")
     if warmup and (floor if start is None or start < 0 else start):
-        keys.note(
-            "warmup-start",
-            "warmup_init_lr",
+        message = (
             f"the warm-up starts at {floor if start is None or start < 0 else start:g}, which is min_lr if "
-            "warmup_init_lr is not given; it is judged as if from 0",
-            fix="write --warmup-init-lr 0 if that is meant",
+            "warmup_init_lr is not given; it is judged as if from 0"
         )
+        keys.note("warmup-start", "warmup_init_lr", message, fix="write --warmup-init-lr 0 if that is meant")
     fields: dict[str, Any] = {"final_lr_fraction": floor / peak}
     period, growth = keys.signed("lr_period_updates") or -1.0, keys.number("t_mult") or 1.0
     if period <= 0 or not total or period >= total - warmup - 0.5:
@@ -239,25 +229,19 @@ def _read_cosine(keys: Keys, peak: float, warmup: float, total: float | None) ->
     shrink = keys.number("lr_shrink")
     if shrink != 1 or abs(cycles - round(cycles)) > 0.01:
         shrunk = SHRINK if shrink is None else shrink
-        keys.warning(
-            "restarts",
-            "lr_period_updates",
+        message = (
             f"the cosine restarts after {period:g} updates, at {shrunk:g} times the lr before (lr_shrink), "
-            f"{cycles:.3g} cycles in all; it is judged as whole cycles of one height",
-            fix="drop lr_period_updates for one cosine over the run",
+            f"{cycles:.3g} cycles in all; it is judged as whole cycles of one height"
         )
+        keys.warning("restarts", "lr_period_updates", message, fix="drop lr_period_updates for one cosine over the run")
     return {**fields, "schedule": "cosine-restarts", "cycles": max(1, round(cycles)), "cycle_growth": growth}
 
 
 def _read_tri_stage(keys: Keys, total: float | None) -> dict[str, Any]:
     """Fields of tri_stage; with a stage that holds they are a table."""
     if "warmup_updates" in keys:
-        keys.error(
-            "refused-key",
-            "warmup_updates",
-            "tri_stage counts its warm-up in warmup_steps; warmup_updates is refused",
-            fix="write --warmup-steps",
-        )
+        message = "tri_stage counts its warm-up in warmup_steps; warmup_updates is refused"
+        keys.error("refused-key", "warmup_updates", message, fix="write --warmup-steps")
     ratios = keys.raw("phase_ratio")
     if ratios is not None:
         parts = ratios if isinstance(ratios, list) else str(ratios).strip("()[] ").split(",")
@@ -283,9 +267,5 @@ def _read_tri_stage(keys: Keys, total: float | None) -> dict[str, Any]:
 
 def _note_other_length(keys: Keys, length: float, total: float) -> None:
     """A schedule that is shorter or longer than the run."""
-    keys.warning(
-        "schedule-length",
-        "max_update",
-        f"the schedule takes {length:g} updates and the run {total:g}; it is judged over the run",
-        fix="set both to the same number",
-    )
+    message = f"the schedule takes {length:g} updates and the run {total:g}; it is judged over the run"
+    keys.warning("schedule-length", "max_update", message, fix="set both to the same number")

@@ -12,9 +12,9 @@ from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import param_groups_source, read_groups
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import exact, final_lr, one_for_all, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
-from adamw_scale.theory.schedules import POWER, Schedule
+from adamw_scale.theory.schedules import Schedule
 
 _WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "1-sqrt"}
 _NAMES = {
@@ -88,17 +88,17 @@ class HuggingFace(Framework):
 
     def write(self, config: Config) -> str:
         """Python that builds the arguments as `training_args`."""
-        betas = config.betas or (0.9, 0.999)
+        beta1, beta2 = betas_of(config)
         scheduler, kwargs = scheduler_of(config)
         rows = {
             "output_dir": '"out"',
             "max_steps": str(whole(config.total_steps)),
             **({} if config.batch_size is None else _batch_rows()),
-            "learning_rate": value(config.peak_lr or 0),
+            "learning_rate": lr_of(config),
             "weight_decay": value(config.weight_decay),
-            "adam_beta1": exact(betas[0]),
-            "adam_beta2": exact(betas[1]),
-            "adam_epsilon": exact(config.eps or 0),
+            "adam_beta1": beta1,
+            "adam_beta2": beta2,
+            "adam_epsilon": eps_of(config),
             "optim": '"adamw_torch"',
             "lr_scheduler_type": f'"{scheduler}"',
             **({"lr_scheduler_kwargs": repr(kwargs).replace("'", '"')} if kwargs else {}),
@@ -155,13 +155,11 @@ class HuggingFace(Framework):
 def _task(keys: Keys) -> str | None:
     """LoRA, or the finetuning of a model that is named; and a note where DeepSpeed's own config has a say."""
     if "deepspeed" in keys:
-        keys.note(
-            "deepspeed-config",
-            "deepspeed",
-            "a DeepSpeed config goes with it: an optimizer block there decays all parameters, gains and biases too, and a "
-            "scheduler block there takes the place of this schedule",
-            fix="audit that file too",
+        message = (
+            "a DeepSpeed config goes with it: an optimizer block there decays all parameters, gains and biases too, "
+            "and a scheduler block there takes the place of this schedule"
         )
+        keys.note("deepspeed-config", "deepspeed", message, fix="audit that file too")
     if any(key in keys for key in ("lora_r", "lora_alpha", "lora_target_modules")) or keys.yes("use_peft"):
         return "lora"
     return "finetuning" if "model_name_or_path" in keys else None
@@ -171,12 +169,8 @@ def read_scheduler(keys: Keys, peak_lr: float | None, kwargs_key: str = "lr_sche
     """Schedule fields from the Trainer's names, which axolotl and TRL share."""
     spelled = keys.text("lr_scheduler_type", "lr_scheduler")
     if spelled is not None and spelled.lower() not in SCHEDULERS:
-        keys.note(
-            "schedule-unread",
-            "lr_scheduler_type",
-            f"the schedule {spelled[:60]!r} is not known here",
-            fix="pass --schedule with the nearest",
-        )
+        message = f"the schedule {spelled[:60]!r} is not known here"
+        keys.note("schedule-unread", "lr_scheduler_type", message, fix="pass --schedule with the nearest")
         return {"schedule": None}
     name = chosen("lr_scheduler_type", spelled, SCHEDULERS, "linear") or "linear"
     kwargs = keys.mapping(kwargs_key)
@@ -209,12 +203,12 @@ def _read_warmup(keys: Keys) -> dict[str, Any]:
     """Warm-up in steps, or as a fraction: `warmup_ratio` in 4.x, a number below 1 in 5.x."""
     ratio, steps = keys.number("warmup_ratio"), keys.number("warmup_steps")
     if ratio is not None:
-        keys.warning(
-            "removed-key",
-            "warmup_ratio",
-            f"warmup_ratio = {ratio:g} is read by transformers 4.x and 5.0 to 5.2; later releases do not know it and refuse it",
-            fix="write warmup_steps: whole steps work in every release, a number below 1 is a fraction since 5.0",
+        message = (
+            f"warmup_ratio = {ratio:g} is read by transformers 4.x and 5.0 to 5.2; later releases do not know it and "
+            "refuse it"
         )
+        fix = "write warmup_steps: whole steps work in every release, a number below 1 is a fraction since 5.0"
+        keys.warning("removed-key", "warmup_ratio", message, fix)
     if steps:
         return {"warmup_fraction": steps} if steps < 1 else {"warmup_steps": steps}
     return {"warmup_fraction": ratio} if ratio else {}
@@ -234,17 +228,10 @@ def scheduler_of(config: Config) -> tuple[str, dict[str, Any]]:
             "min_lr_ratio": floor,
         },
         "cosine_with_min_lr": {"min_lr_rate": floor},
-        "polynomial": {"power": _power(schedule), "lr_end": float(value(final_lr(config)))},
+        "polynomial": {"power": config.power, "lr_end": float(value(final_lr(config)))},
         "cosine_with_restarts": {"num_cycles": whole(schedule.cycles)},
     }
     return name, kwargs.get(name, {})
-
-
-def _power(schedule: Schedule) -> float:
-    """Exponent of the fall; a linear schedule with a floor is a polynomial of power 1."""
-    if schedule.name == "linear":
-        return 1.0
-    return POWER if schedule.schedule_power is None else schedule.schedule_power
 
 
 def _batch_rows() -> dict[str, str]:
@@ -264,7 +251,7 @@ WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))
 
 def _optimizer_source(config: Config) -> str:
     """TrainingArguments hold one lr and one λ; groups go in as an optimizer, the Trainer adds the schedule."""
-    betas = config.betas or (0.9, 0.999)
+    beta1, beta2 = betas_of(config)
     return f"""
 
 {param_groups_source(config)}
@@ -273,8 +260,8 @@ def build_optimizer(model: nn.Module, output_layer: nn.Module) -> torch.optim.Ad
     \"\"\"Pass it on: Trainer(model, training_args, optimizers=(build_optimizer(model, model.lm_head), None), ...).\"\"\"
     return torch.optim.AdamW(
         param_groups(model, output_layer),
-        lr={value(config.peak_lr or 0)},
-        betas=({exact(betas[0])}, {exact(betas[1])}),
-        eps={exact(config.eps or 0)},
+        lr={lr_of(config)},
+        betas=({beta1}, {beta2}),
+        eps={eps_of(config)},
     )
 """

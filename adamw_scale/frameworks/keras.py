@@ -1,4 +1,4 @@
-"""Keras 3: every optimizer takes `variable * weight_decay * lr` off with the scheduled lr (keras/src/optimizers/base_optimizer.py).
+"""Keras 3: every optimizer takes `variable * weight_decay * lr` off with the scheduled lr (optimizers/base_optimizer.py).
 
 Everything decays unless `exclude_from_weight_decay` names it: `var_names` sees only the last part of a name ("kernel"),
 so variables themselves are passed. One optimizer has one lr and one λ. Schedules are asked at the count of batches,
@@ -9,9 +9,9 @@ a warm-up, so all others are written as a class.
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.phase import MOST_PHASES, Phase, phases
-from adamw_scale.frameworks.spelling import exact, spared, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, spared, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, NORM_AND_BIAS, OUTPUT
-from adamw_scale.theory.schedules import POWER, SCHEDULES, Schedule
+from adamw_scale.theory.schedules import SCHEDULES, Schedule
 
 _RULES = {
     NORM_AND_BIAS: 'len(v.shape) < 2 or v.name == "bias"',  # biases of attention have one dimension for the heads
@@ -39,7 +39,7 @@ class Keras(Framework):
 
     def write(self, config: Config) -> str:
         """A module with build_optimizer(model)."""
-        betas = config.betas or (0.9, 0.999)
+        beta1, beta2 = betas_of(config)
         definition, learning_rate = _learning_rate(config)
         rules = [rule for group, rule in _RULES.items() if group in spared(config)]
         excluded = f"[v for v in model.trainable_variables if {' or '.join(rules)}]"
@@ -52,9 +52,9 @@ def build_optimizer(model: keras.Model) -> keras.optimizers.AdamW:
     optimizer = keras.optimizers.AdamW(
         learning_rate={learning_rate},
         weight_decay={value(config.weight_decay)},
-        beta_1={exact(betas[0])},
-        beta_2={exact(betas[1])},
-        epsilon={exact(config.eps or 0)},
+        beta_1={beta1},
+        beta_2={beta2},
+        epsilon={eps_of(config)},
     )
 {exclusion}    return optimizer
 '''
@@ -62,7 +62,7 @@ def build_optimizer(model: keras.Model) -> keras.optimizers.AdamW:
 
 def _learning_rate(config: Config) -> tuple[str, str]:
     """Source of a schedule's class, if it needs one, and of the schedule."""
-    peak, rows = value(config.peak_lr or 0), phases(config)
+    peak, rows = lr_of(config), phases(config)
     fall = rows[-1]
     if config.schedule == "constant" and len(rows) == 1:
         return "", peak
@@ -105,14 +105,13 @@ def _phase_source(config: Config, phase: Phase) -> str:
     """One phase's multiplier; falls count what is left of them, which is exact near their end."""
     if phase.curve == "level":
         return f"ops.ones_like(step) * {value(phase.first)}" if phase.first != 1 else "ops.ones_like(step)"
-    power = POWER if config.schedule_power is None else config.schedule_power
     since = f"(step - {phase.start})" if phase.start else "step"
     past = f"ops.clip({since} / {phase.steps}, 0.0, 1.0)"
     left = f"ops.clip(({phase.end} - step) / {phase.steps}, 0.0, 1.0)"
     shape = {
         "line": left,
         "cosine": f"ops.sin(1.57079633 * {left}) ** 2",
-        "polynomial": f"{left} ** {value(power)}",
+        "polynomial": f"{left} ** {value(config.power)}",
         "1-sqrt": f"(1.0 - ops.sqrt({past}))",
         "exponential": f"{value(phase.last)} ** {past}",
         "inverse-sqrt": f"ops.rsqrt(ops.maximum(step, {phase.start}) / {phase.start})",

@@ -10,11 +10,11 @@ from itertools import pairwise
 from typing import Any
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Group
+from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.phase import MOST_PHASES, phases
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import exact, spared, value, whole, yaml_number
+from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, spared, value, whole, yaml_number
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.theory.schedules import MAX_PIECES, POWER, Schedule
 
@@ -82,18 +82,18 @@ class Levanter(Framework):
     def write(self, config: Config) -> str:
         """YAML to merge into a train_lm config."""
         total, warmup = whole(config.total_steps), whole(config.warmup_steps)
-        betas = config.betas or (0.9, 0.95)
+        beta1, beta2 = betas_of(config)
         name = _NAMES[config.schedule or "constant"]
         ends = [phase.end for phase in phases(config) if phase.curve == "cosine"][:-1]
         rows = {
             "type": "adam",
-            "learning_rate": yaml_number(value(config.peak_lr or 0)),
+            "learning_rate": yaml_number(lr_of(config)),
             "weight_decay": yaml_number(value(config.weight_decay)),
             **({"adamc_weight_decay": "true"} if config.weight_decay_schedule == "follows-lr" else {}),
             **_mask(spared(config)),
-            "beta1": yaml_number(exact(betas[0])),
-            "beta2": yaml_number(exact(betas[1])),
-            "epsilon": yaml_number(exact(config.eps or 0)),
+            "beta1": yaml_number(beta1),
+            "beta2": yaml_number(beta2),
+            "epsilon": yaml_number(eps_of(config)),
             "lr_schedule": f"{{type: inv_sqrt, timescale: {warmup}}}" if name == "inv_sqrt" else name,
             "min_lr_ratio": yaml_number(value(config.lr_schedule.floor)),
             "warmup": _steps(warmup, total),
@@ -123,7 +123,7 @@ class Levanter(Framework):
             convention=chosen("optimizer.type", kind, {"adam": self.convention}, None) or self.convention,
             optimizer=kind,
             peak_lr=keys.number_or("peak_lr", 6e-4, "optimizer.learning_rate"),
-            groups=tuple(Group(group=name, weight_decay=weight_decay * (name in decaying)) for name in GROUPS),
+            groups=same_decay(weight_decay, frozenset(GROUPS) - decaying),
             betas=betas,
             eps=keys.number("optimizer.epsilon") or 1e-8,
             **_read_schedule(keys, steps or 0.0),
@@ -153,12 +153,8 @@ def _mask(undecayed: frozenset[str]) -> dict[str, str]:
 def _batch(keys: Keys) -> float | None:
     """train_batch_size, which may also be a schedule of its own."""
     if isinstance(keys.raw("trainer.train_batch_size"), list):
-        keys.note(
-            "batch-schedule",
-            "trainer.train_batch_size",
-            "the batch has a schedule of its own, which is not read: lr and decay are judged without it",
-            fix="say the batch you mean",
-        )
+        message = "the batch has a schedule of its own, which is not read: lr and decay are judged without it"
+        keys.note("batch-schedule", "trainer.train_batch_size", message, fix="say the batch you mean")
         return None
     return keys.number("trainer.train_batch_size")
 
@@ -171,13 +167,12 @@ def _decaying(keys: Keys) -> frozenset[str]:
     by_default = frozenset(GROUPS) - Levanter.undecayed if mask else frozenset()
     named = {name for name, paths in PATHS.items() if any(_names(modules, path) for path in paths)}
     if named != {EMBEDDING}:
-        keys.note(
-            "decay-by-name",
-            "optimizer.weight_decay_modules",
+        message = (
             "weight_decay_modules says what decays by the names of your model's weights; it is judged by those "
-            "of Levanter's Llama",
-            fix="check the list of decayed weights that Levanter logs at its start",
+            "of Levanter's Llama"
         )
+        fix = "check the list of decayed weights that Levanter logs at its start"
+        keys.note("decay-by-name", "optimizer.weight_decay_modules", message, fix)
     return by_default | named
 
 
@@ -205,12 +200,9 @@ def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
     """Schedule fields."""
     for key in ("warmup", "decay"):
         if keys.number(f"optimizer.{key}") == 1:
-            keys.error(
-                "fraction-of-one",
-                f"optimizer.{key}",
-                f"{key}: 1 is the whole run and not one step: numbers up to 1 are fractions",
-                fix=f"for one step write a fraction, {1.5 / total if total else 1e-5:.3g}; above 1 numbers are steps",
-            )
+            message = f"{key}: 1 is the whole run and not one step: numbers up to 1 are fractions"
+            fix = f"for one step write a fraction, {1.5 / total if total else 1e-5:.3g}; above 1 numbers are steps"
+            keys.error("fraction-of-one", f"optimizer.{key}", message, fix)
     shaped = isinstance(keys.raw("optimizer.lr_schedule"), dict)
     name = keys.text("optimizer.lr_schedule.type") if shaped else keys.text("optimizer.lr_schedule")
     kind = chosen("optimizer.lr_schedule", name, _READ, "cosine")
@@ -219,12 +211,8 @@ def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
     fields: dict[str, Any] = {"schedule": kind, "warmup_steps": min(warmup, max(total - 1, 0.0))}
     cooldown = _part(keys, "cooldown", total, None)
     if cooldown:
-        keys.warning(
-            "deprecated-key",
-            "optimizer.cooldown",
-            "cooldown is deprecated: it falls in a straight line after the schedule has ended, and shortens it",
-            fix="write decay with lr_schedule: linear",
-        )
+        message = "cooldown is deprecated: it falls in a straight line after the schedule has ended, and shortens it"
+        keys.warning("deprecated-key", "optimizer.cooldown", message, fix="write decay with lr_schedule: linear")
         if kind == "constant":
             kind, falling = "linear", cooldown
     if kind == "inverse-sqrt":
@@ -245,12 +233,11 @@ def _inverse_sqrt(keys: Keys, shaped: bool, warmup: float, total: float) -> dict
     """Fields of inv_sqrt, which stays at the peak until its timescale."""
     timescale = (keys.number("optimizer.lr_schedule.timescale") if shaped else None) or _TIMESCALE
     if timescale >= total:
-        keys.warning(
-            "never-decays",
-            "optimizer.lr_schedule",
-            f"inv_sqrt starts to fall at its timescale, step {timescale:g}, which this run of {total:g} does not reach",
-            fix="write lr_schedule: {type: inv_sqrt, timescale: ...} with the steps of the warm-up",
+        message = (
+            f"inv_sqrt starts to fall at its timescale, step {timescale:g}, which this run of {total:g} does not reach"
         )
+        fix = "write lr_schedule: {type: inv_sqrt, timescale: ...} with the steps of the warm-up"
+        keys.warning("never-decays", "optimizer.lr_schedule", message, fix)
         return {"schedule": "constant"}
     if timescale == warmup:
         return {}
@@ -270,12 +257,8 @@ def _read_cycles(keys: Keys, warmup: float, total: float) -> dict[str, Any]:
     lengths = [end - start for start, end in pairwise([warmup, *ends])]
     growth = (lengths[-1] / lengths[0]) ** (1 / (len(lengths) - 1))
     if any(abs(later / earlier / growth - 1) > 0.1 for earlier, later in pairwise(lengths)):
-        keys.note(
-            "uneven-cycles",
-            "optimizer.cycles",
-            f"the lengths of the cycles grow by no one factor; they are judged as if it were {growth:.3g}",
-            fix="nothing to do if they are meant",
-        )
+        message = f"the lengths of the cycles grow by no one factor; they are judged as if it were {growth:.3g}"
+        keys.note("uneven-cycles", "optimizer.cycles", message, fix="nothing to do if they are meant")
     return {"schedule": "cosine-restarts", "cycles": len(lengths), "cycle_growth": growth}
 
 
@@ -298,9 +281,6 @@ def _note_strangers(keys: Keys, given: dict[str, Any]) -> None:
     """Keys of the optimizer that Levanter does not know."""
     unknown = [str(key)[:40] for key in given if key not in FIELDS | {"type"}]
     if unknown and str(given.get("type", "adam")) == "adam":
-        keys.error(
-            "refused-key",
-            f"optimizer.{unknown[0]}",
-            f"Levanter's adam does not know {', '.join(unknown[:5])} and refuses the config",
-            fix="use its own names: learning_rate, weight_decay, beta1, beta2, epsilon, warmup, decay, min_lr_ratio",
-        )
+        message = f"Levanter's adam does not know {', '.join(unknown[:5])} and refuses the config"
+        fix = "use its own names: learning_rate, weight_decay, beta1, beta2, epsilon, warmup, decay, min_lr_ratio"
+        keys.error("refused-key", f"optimizer.{unknown[0]}", message, fix)

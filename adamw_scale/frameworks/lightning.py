@@ -7,7 +7,7 @@ A scheduler is stepped once an epoch unless its "interval" says "step" (pytorch/
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source
-from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, one_for_all, whole
 from adamw_scale.theory.schedules import SCHEDULES
 
 
@@ -25,7 +25,7 @@ class Lightning(Framework):
 
     def write(self, config: Config) -> str:
         """Python with the class that a module derives from; LightningCLI's YAML cannot step a scheduler by steps."""
-        by_group, betas = not one_for_all(config), config.betas or (0.9, 0.999)
+        by_group, (beta1, beta2) = not one_for_all(config), betas_of(config)
         return f'''import math
 
 import lightning
@@ -46,9 +46,9 @@ class WithAdamW(lightning.LightningModule):
 {_OUTPUT if by_group else ""}    def configure_optimizers(self) -> dict:
         optimizer = torch.optim.AdamW(
             param_groups({"self, self.output_layer()" if by_group else "self"}),
-            lr={value(config.peak_lr or 0)},
-            betas=({exact(betas[0])}, {exact(betas[1])}),
-            eps={exact(config.eps or 0)},
+            lr={lr_of(config)},
+            betas=({beta1}, {beta2}),
+            eps={eps_of(config)},
         )
         scheduler = {{"scheduler": LambdaLR(optimizer, lr_multiplier), "interval": "step"}}  # the default is "epoch"
         return {{"optimizer": optimizer, "lr_scheduler": scheduler}}

@@ -11,7 +11,7 @@ from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import exact, final_lr, value, whole, yaml_number
+from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, value, whole, yaml_number
 
 OPTIMIZERS = {
     "AdamW": "pytorch",
@@ -51,12 +51,12 @@ class LitGPT(Framework):
 
     def write(self, config: Config) -> str:
         """YAML; the micro-batch times the number of devices has to divide the batch."""
-        betas = config.betas or (0.9, 0.999)
+        beta1, beta2 = betas_of(config)
         optimizer = {
-            "lr": yaml_number(value(config.peak_lr or 0)),
+            "lr": yaml_number(lr_of(config)),
             "weight_decay": yaml_number(value(config.weight_decay)),
-            "betas": f"[{exact(betas[0])}, {exact(betas[1])}]",
-            "eps": yaml_number(exact(config.eps or 0)),
+            "betas": f"[{beta1}, {beta2}]",
+            "eps": yaml_number(eps_of(config)),
         }
         rows = {
             **_length(config),
@@ -71,7 +71,7 @@ class LitGPT(Framework):
         )
 
     def read(self, document: Document) -> Config:
-        """The train and optimizer keys, with the defaults of litgpt pretrain, or of finetuning where epochs are given."""
+        """The train and optimizer keys, with the defaults of litgpt pretrain, or of finetuning if epochs are given."""
         keys = keys_of(document)
         train, arguments, name = keys.mapping("train"), keys.mapping("optimizer.init_args"), _optimizer(keys)
         finetuning = "epochs" in train
@@ -149,44 +149,23 @@ def _note_traps(keys: Keys, train: Keys, finetuning: bool) -> None:
     """Keys that LitGPT refuses or does not look at."""
     for old, new in MOVED.items():
         if old in train:
-            keys.warning(
-                "removed-key",
-                f"train.{old}",
-                f"train.{old} is of older releases; LitGPT now refuses it, as the optimizer has its own keys",
-                fix=f"write optimizer.init_args.{new}",
-            )
+            message = f"train.{old} is of older releases; LitGPT now refuses it, as the optimizer has its own keys"
+            keys.warning("removed-key", f"train.{old}", message, fix=f"write optimizer.init_args.{new}")
     if train.number("lr_warmup_fraction"):
         if train.number_or("warmup_steps", 1.0, "lr_warmup_steps"):
-            keys.error(
-                "refused-value",
-                "train.lr_warmup_fraction",
-                "lr_warmup_fraction is refused beside lr_warmup_steps, which has a default of its own",
-                fix="write lr_warmup_steps: 0 too, or lr_warmup_steps alone",
-            )
-        keys.note(
-            "fraction-of-an-epoch",
-            "train.lr_warmup_fraction",
-            "lr_warmup_fraction is of an epoch of the data, not of the run; it is judged as if the two were equal",
-            fix="write lr_warmup_steps",
-        )
+            message = "lr_warmup_fraction is refused beside lr_warmup_steps, which has a default of its own"
+            fix = "write lr_warmup_steps: 0 too, or lr_warmup_steps alone"
+            keys.error("refused-value", "train.lr_warmup_fraction", message, fix)
+        message = "lr_warmup_fraction is of an epoch of the data, not of the run; it is judged as if the two were equal"
+        keys.note("fraction-of-an-epoch", "train.lr_warmup_fraction", message, fix="write lr_warmup_steps")
     if "max_steps" in train and not finetuning:
-        keys.error(
-            "ignored-key",
-            "train.max_steps",
-            "pretraining does not look at train.max_steps, neither for its schedule nor for its end",
-            fix="write train.max_tokens: steps times global_batch_size times max_seq_length",
-        )
+        message = "pretraining does not look at train.max_steps, neither for its schedule nor for its end"
+        fix = "write train.max_tokens: steps times global_batch_size times max_seq_length"
+        keys.error("ignored-key", "train.max_steps", message, fix)
     if "min_lr" in train and finetuning:
-        keys.note(
-            "ignored-key",
-            "train.min_lr",
-            "finetuning does not look at train.min_lr: its cosine always falls to zero",
-            fix="drop it",
-        )
+        message = "finetuning does not look at train.min_lr: its cosine always falls to zero"
+        keys.note("ignored-key", "train.min_lr", message, fix="drop it")
     if isinstance(keys.raw("optimizer"), dict) and "optimizer.class_path" not in keys:
-        keys.error(
-            "refused-value",
-            "optimizer",
-            "optimizer has no class_path, without which it is not built",
-            fix="write optimizer.class_path: torch.optim.AdamW, and its arguments below optimizer.init_args",
-        )
+        message = "optimizer has no class_path, without which it is not built"
+        fix = "write optimizer.class_path: torch.optim.AdamW, and its arguments below optimizer.init_args"
+        keys.error("refused-value", "optimizer", message, fix)

@@ -15,7 +15,7 @@ from adamw_scale.frameworks.composer import BETAS, EPS, LR, WEIGHT_DECAY, Durati
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import exact, value, whole, yaml_number
+from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, value, whole, yaml_number
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 
 _SCHEDULERS = {
@@ -69,13 +69,13 @@ class LLMFoundry(Framework):
 
     def write(self, config: Config) -> str:
         """The optimizer, its groups, the scheduler, duration and batch."""
-        betas, rows = config.betas or BETAS, _group_rows(config)
+        (beta1, beta2), rows = betas_of(config), _group_rows(config)
         lines = [
             "optimizer:",
             "  name: decoupled_adamw",
-            f"  lr: {yaml_number(value(config.peak_lr or 0))}",
-            f"  betas: [{yaml_number(exact(betas[0]))}, {yaml_number(exact(betas[1]))}]",
-            f"  eps: {yaml_number(exact(config.eps or 0))}",
+            f"  lr: {yaml_number(lr_of(config))}",
+            f"  betas: [{yaml_number(beta1)}, {yaml_number(beta2)}]",
+            f"  eps: {yaml_number(eps_of(config))}",
             f"  weight_decay: {yaml_number(value(config.weight_decay))}",
             *(["  param_groups:  # by name; the first that matches counts"] if rows else []),
             *rows,
@@ -182,12 +182,8 @@ def _note_units(keys: Keys, warmup: Duration | None, total: Duration | None, *, 
     steps = {"ba", "ep"}
     if not in_run_units and (warmup.unit == "dur" or {warmup.unit, total.unit} <= steps):
         return
-    keys.error(
-        "time-units",
-        "scheduler.t_warmup",
-        f"t_warmup counts in {warmup.unit!r} and max_duration in {total.unit!r}: the scheduler refuses that",
-        fix=f"write t_warmup in {total.unit!r}",
-    )
+    message = f"t_warmup counts in {warmup.unit!r} and max_duration in {total.unit!r}: the scheduler refuses that"
+    keys.error("time-units", "scheduler.t_warmup", message, fix=f"write t_warmup in {total.unit!r}")
 
 
 def _note_other_end(keys: Keys, total: Duration | None) -> None:
@@ -195,13 +191,11 @@ def _note_other_end(keys: Keys, total: Duration | None) -> None:
     end = Duration.of(keys.text("scheduler.t_max"))
     if end is None or total is None or end in (total, Duration(1.0, "dur")):
         return
-    keys.warning(
-        "other-end",
-        "scheduler.t_max",
+    message = (
         f"t_max is {end.amount:g}{end.unit} and max_duration {total.amount:g}{total.unit}: a shorter t_max is "
-        "refused, with a longer one the fall is cut off; it is judged as if it fell over the run",
-        fix="leave t_max out, which is 1dur",
+        "refused, with a longer one the fall is cut off; it is judged as if it fell over the run"
     )
+    keys.warning("other-end", "scheduler.t_max", message, fix="leave t_max out, which is 1dur")
 
 
 def _read_groups(keys: Keys, own: Keys) -> tuple[Group, ...]:
@@ -235,10 +229,7 @@ def _pattern(row: Keys, keys: Keys) -> re.Pattern[str] | None:
             return re.compile(text)
     except re.error:
         pass
-    keys.note(
-        "group-unread",
-        "optimizer.param_groups",
-        "a group of param_groups was left out: its param_str_match is missing, broken or too intricate",
-        fix="match by plain parts of names, such as norm|bias$",
-    )
+    message = "a group of param_groups was left out: its param_str_match is missing, broken or too intricate"
+    fix = "match by plain parts of names, such as norm|bias$"
+    keys.note("group-unread", "optimizer.param_groups", message, fix)
     return None

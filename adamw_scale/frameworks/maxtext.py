@@ -10,11 +10,11 @@ import re
 from typing import Any
 
 from adamw_scale.formats import Document, parse
-from adamw_scale.frameworks.config import Config, Group
+from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import exact, spared, value, whole, yaml_number
-from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, spared, value, whole, yaml_number
+from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 
 _STYLES = {"linear": "linear", "wsd": "linear", "wsd-cosine": "cosine"}
 _OPTIMIZERS = {"adamw": "maxtext", "adam_pax": "maxtext"}
@@ -56,7 +56,7 @@ class MaxText(Framework):
     def write(self, config: Config) -> str:
         """YAML to put over base.yml."""
         total, warmup, name = whole(config.total_steps), whole(config.warmup_steps), config.schedule or "constant"
-        betas = config.betas or (0.9, 0.95)
+        beta1, beta2 = betas_of(config)
         falling = whole(config.decay_steps) if config.decay_steps is not None else total - warmup
         masks = [f'"{mask}"' for group, each in MASKS.items() if group in spared(config) for mask in each]
         stable = {
@@ -66,12 +66,12 @@ class MaxText(Framework):
         }
         rows = {
             "opt_type": "adamw",
-            "learning_rate": yaml_number(value(config.peak_lr or 0)),
+            "learning_rate": yaml_number(lr_of(config)),
             "adam_weight_decay": yaml_number(value(config.weight_decay)),
             "adamw_mask": f"[{', '.join(masks)}]",
-            "adam_b1": yaml_number(exact(betas[0])),
-            "adam_b2": yaml_number(exact(betas[1])),
-            "adam_eps": yaml_number(exact(config.eps or 0)),
+            "adam_b1": yaml_number(beta1),
+            "adam_b2": yaml_number(beta2),
+            "adam_eps": yaml_number(eps_of(config)),
             "steps": str(total),
             **(stable if name in _STYLES else {"lr_schedule_type": "cosine"}),
             "warmup_steps_fraction": _fraction(warmup, total),
@@ -95,12 +95,11 @@ class MaxText(Framework):
         if steps != length:
             _note_other_length(keys, steps or 0.0, length or 0.0)
         batch = re.search(_GLOBAL_BATCH.format(r"(\d{1,12})"), document.text)
-        undecayed = _undecayed(keys)
         return Config(
             convention=chosen("opt_type", optimizer, _OPTIMIZERS, None) or self.convention,
             optimizer=optimizer,
             peak_lr=keys.number_or("peak_lr", 3e-5, "learning_rate"),
-            groups=tuple(Group(group=name, weight_decay=0.0 if name in undecayed else weight_decay) for name in GROUPS),
+            groups=same_decay(weight_decay, _undecayed(keys)),
             betas=keys.betas((0.9, 0.95), "adam_b1", "adam_b2"),
             eps=keys.number("adam_eps") or 1e-8,
             **_read_schedule(keys, length or 0.0),
@@ -152,13 +151,11 @@ def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
     kind = chosen("lr_schedule_type", keys.text("lr_schedule_type"), {"cosine": "cosine", "wsd": "wsd"}, "cosine")
     style = chosen("wsd_decay_style", keys.text("wsd_decay_style"), {"linear": "wsd", "cosine": "wsd-cosine"}, "wsd")
     if "cosine_learning_rate_final_fraction" in keys:
-        keys.warning(
-            "renamed-key",
-            "cosine_learning_rate_final_fraction",
+        message = (
             "cosine_learning_rate_final_fraction is now learning_rate_final_fraction; current MaxText refuses keys "
-            "it does not know",
-            fix="rename it",
+            "it does not know"
         )
+        keys.warning("renamed-key", "cosine_learning_rate_final_fraction", message, fix="rename it")
     final = keys.number_or(
         "final_lr_fraction", FINAL, "learning_rate_final_fraction", "cosine_learning_rate_final_fraction"
     )
@@ -186,9 +183,6 @@ def _note_other_length(keys: Keys, steps: float, length: float) -> None:
         if steps > length
         else f"the run ends {length - steps:g} steps before it, above its final learning rate"
     )
-    keys.warning(
-        "schedule-length",
-        "learning_rate_schedule_steps",
-        f"the schedule takes {length:g} steps and the run {steps:g}: {after}; the schedule is judged",
-        fix="drop learning_rate_schedule_steps, which is then the same as steps",
-    )
+    message = f"the schedule takes {length:g} steps and the run {steps:g}: {after}; the schedule is judged"
+    fix = "drop learning_rate_schedule_steps, which is then the same as steps"
+    keys.warning("schedule-length", "learning_rate_schedule_steps", message, fix)

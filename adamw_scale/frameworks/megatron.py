@@ -1,7 +1,7 @@
 """Megatron-LM: decoupled, times the scheduled lr; biases and 1-D tensors excluded, embeddings decayed.
 
-`--start-weight-decay` and `--end-weight-decay` override `--weight-decay` every step (core/optimizer_param_scheduler.py),
-so the snippet sets the constant style and leaves them out. Its muP (`--use-mup`) divides the hidden lr by the width
+`--start-weight-decay` and `--end-weight-decay` override `--weight-decay` every step
+(core/optimizer_param_scheduler.py), so the snippet sets the constant style and leaves them out. Its muP (`--use-mup`) divides the hidden lr by the width
 ratio and leaves λ alone.
 """
 
@@ -9,7 +9,7 @@ from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Group, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 
 WSD_STYLES = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "minus_sqrt"}
@@ -53,16 +53,16 @@ class Megatron(Framework):
 
     def write(self, config: Config) -> str:
         """Arguments for the command line; append "${ADAMW_ARGS[@]}" to the launch."""
-        schedule, betas = config.schedule or "constant", config.betas or (0.9, 0.999)
+        schedule, (beta1, beta2) = config.schedule or "constant", betas_of(config)
         rows = [
             "--optimizer adam",
-            f"--lr {value(config.peak_lr or 0)}",
+            f"--lr {lr_of(config)}",
             f"--min-lr {value(final_lr(config))}",
             f"--weight-decay {value(config.weight_decay)}",
             "--weight-decay-incr-style constant",
-            f"--adam-beta1 {exact(betas[0])}",
-            f"--adam-beta2 {exact(betas[1])}",
-            f"--adam-eps {exact(config.eps or 0)}",
+            f"--adam-beta1 {beta1}",
+            f"--adam-beta2 {beta2}",
+            f"--adam-eps {eps_of(config)}",
             f"--lr-decay-style {STYLES[schedule]}",
             *(
                 [f"--lr-wsd-decay-style {WSD_STYLES[schedule]} --lr-wsd-decay-iters {whole(config.decay_steps)}"]
@@ -110,13 +110,12 @@ def read_arguments(keys: Keys, title: str) -> Config:
     decoupled = keys.number("decoupled_lr")
     ends = decoupled / peak_lr if decoupled and peak_lr else 1.0
     if decaying and total and not 0.99 < decaying / total < 1.01 and scheduled not in ("constant", "inverse-sqrt"):
-        (keys.note if decaying < total else keys.warning)(
-            "other-end",
-            "lr_decay_iters",
-            f"the learning rate falls over {decaying:g} steps and the run has {total:g}; it is judged as if it fell over "
-            "the run",
-            fix="set lr_decay_iters to train_iters, or nothing if it is meant",
+        message = (
+            f"the learning rate falls over {decaying:g} steps and the run has {total:g}; it is judged as if it fell "
+            "over the run"
         )
+        fix = "set lr_decay_iters to train_iters, or nothing if it is meant"
+        keys.note if decaying < total else keys.warning("other-end", "lr_decay_iters", message, fix)
     return Config(
         convention="megatron",
         optimizer=keys.text("optimizer") or "adam",
@@ -161,23 +160,21 @@ def read_decay(keys: Keys, title: str) -> tuple[float, tuple[str, float | None]]
         return keys.number_or("weight_decay", 0.01, "weight_decay") or 0.0, ("constant", None)
     start, end = (start if start is not None else end) or 0.0, (end if end is not None else start) or 0.0
     if plain is not None and (start, end) != (plain, plain):
-        keys.error(
-            "decay-overridden",
-            "start_weight_decay",
+        message = (
             f"weight_decay {plain:g} is never used: {title}'s scheduler writes start_weight_decay {start:g} to "
-            f"end_weight_decay {end:g} into the optimizer at every step",
-            fix=f"set start_weight_decay and end_weight_decay to {plain:g}, or drop them and keep the constant style",
+            f"end_weight_decay {end:g} into the optimizer at every step"
         )
+        fix = f"set start_weight_decay and end_weight_decay to {plain:g}, or drop them and keep the constant style"
+        keys.error("decay-overridden", "start_weight_decay", message, fix)
     style = keys.text("weight_decay_incr_style") or "constant"
     if start == end or style == "constant":
         return end, ("constant", None)
     if start == 0:
-        keys.note(
-            "decay-from-zero",
-            "start_weight_decay",
-            f"weight decay rises from 0 to {end:g}; it is judged as constant at half of that, which has the same sum at a constant lr",
-            fix="nothing to do if it is meant",
+        message = (
+            f"weight decay rises from 0 to {end:g}; it is judged as constant at half of that, which has the same sum "
+            "at a constant lr"
         )
+        keys.note("decay-from-zero", "start_weight_decay", message, fix="nothing to do if it is meant")
         return end / 2, ("constant", None)
     return start, (style, end / start)
 

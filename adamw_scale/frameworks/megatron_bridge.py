@@ -1,4 +1,4 @@
-"""Megatron-Bridge: megatron-core's optimizer and scheduler; spares biases and tensors of one dimension (training/config.py).
+"""Megatron-Bridge: megatron-core's optimizer and scheduler; spares biases and 1-D tensors (training/config.py).
 
 The scheduler writes start_weight_decay to end_weight_decay into the optimizer at every step (training/optim.py), so
 OptimizerConfig.weight_decay alone does nothing. The functions that recipes take both configs from set start and end to
@@ -13,7 +13,7 @@ from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.megatron import STYLES, WSD_STYLES, Megatron, read_arguments
 from adamw_scale.frameworks.reading import Keys
-from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, OUTPUT
 
 TITLE = "Megatron-Bridge"
@@ -71,8 +71,8 @@ class MegatronBridge(Framework):
     undecayed_by_default = Megatron.undecayed_by_default
     grouping = "none"
     how_to_group = (
-        "subclass OptimizerConfigOverrideProvider: it maps ParamKey(name=...) to ParamGroupOverride(max_lr=..., min_lr=..., "
-        "start_wd=..., end_wd=..., wd_mult=...)"
+        "subclass OptimizerConfigOverrideProvider: it maps ParamKey(name=...) to ParamGroupOverride(max_lr=..., "
+        "min_lr=..., start_wd=..., end_wd=..., wd_mult=...)"
     )
     schedules = Megatron.schedules
     reads = "a recipe in Python, or the YAML that overrides one"
@@ -96,16 +96,16 @@ class MegatronBridge(Framework):
 
     def write(self, config: Config) -> str:
         """Values to pass as ConfigContainer(optimizer=optimizer, scheduler=scheduler, train=train, ...)."""
-        schedule, betas = config.schedule or "constant", config.betas or (0.9, 0.999)
+        schedule, (beta1, beta2) = config.schedule or "constant", betas_of(config)
         decay = value(config.weight_decay)
         optimizer = {
             "optimizer": '"adam"',
-            "lr": value(config.peak_lr or 0),
+            "lr": lr_of(config),
             "min_lr": value(final_lr(config)),
             "weight_decay": decay,
-            "adam_beta1": exact(betas[0]),
-            "adam_beta2": exact(betas[1]),
-            "adam_eps": exact(config.eps or 0.0),
+            "adam_beta1": beta1,
+            "adam_beta2": beta2,
+            "adam_eps": eps_of(config),
         }
         scheduler = {
             "start_weight_decay": decay,
@@ -209,32 +209,26 @@ def _note_fixed(keys: Keys, document: Document) -> None:
         name = call.name.rpartition(".")[2]
         recipe = RECIPES.get(name, _Recipe({}))
         for key in sorted(call.keywords.keys() & set(recipe.fixed)):
-            keys.error(
-                "unknown-argument",
-                key,
-                f"{name} has no argument {key}, and refuses it: it always sets {recipe.defaults[key]}",
-                fix=f"assign scheduler.{key} afterwards",
-            )
+            message = f"{name} has no argument {key}, and refuses it: it always sets {recipe.defaults[key]}"
+            keys.error("unknown-argument", key, message, fix=f"assign scheduler.{key} afterwards")
 
 
 def _note_missing(keys: Keys) -> None:
     """What Megatron-Bridge needs and has no default for."""
     if "min_lr" not in keys and "lr" in keys:
-        keys.error(
-            "no-min-lr",
-            "min_lr",
-            "OptimizerConfig.min_lr is None by default, which the scheduler cannot compare with lr: the run fails at its start",
-            fix="write min_lr, 0.0 if none is meant",
+        message = (
+            "OptimizerConfig.min_lr is None by default, which the scheduler cannot compare with lr: the run fails at "
+            "its start"
         )
+        keys.error("no-min-lr", "min_lr", message, fix="write min_lr, 0.0 if none is meant")
     missing = [each for each in ("start_weight_decay", "end_weight_decay") if each not in keys]
     if missing and "lr" in keys:
-        keys.error(
-            "no-scheduled-decay",
-            missing[0],
-            f"{' and '.join(missing)} of SchedulerConfig not set: it takes nothing from weight_decay, and the run fails at "
-            "its start",
-            fix="set start_weight_decay and end_weight_decay to the weight decay that is meant",
+        message = (
+            f"{' and '.join(missing)} of SchedulerConfig not set: it takes nothing from weight_decay, and the run "
+            "fails at its start"
         )
+        fix = "set start_weight_decay and end_weight_decay to the weight decay that is meant"
+        keys.error("no-scheduled-decay", missing[0], message, fix)
 
 
 def _note_disagreeing(keys: Keys, given: dict[str, Any], filled: dict[str, Any]) -> None:
@@ -246,7 +240,10 @@ def _note_disagreeing(keys: Keys, given: dict[str, Any], filled: dict[str, Any])
             None,
             f"the recipe's function gives OptimizerConfig a weight_decay of {STATED:g}, which the run never uses: its "
             f"scheduler gets {acting:g}, and that acts",
-            fix=f"set start_weight_decay and end_weight_decay of the scheduler to {STATED:g}, or all three to what is meant",
+            fix=(
+                f"set start_weight_decay and end_weight_decay of the scheduler to {STATED:g}, or all three to what is "
+                "meant"
+            ),
         )
 
 
@@ -255,10 +252,6 @@ def _capped(keys: Keys) -> float | None:
     warmup, end = keys.number("lr_warmup_iters"), keys.number("lr_decay_iters", "train_iters")
     if warmup is None or end is None or warmup < end:
         return None
-    keys.warning(
-        "warmup-fills-run",
-        "lr_warmup_iters",
-        f"{warmup:g} iterations of warm-up are cut to the {end:g} of the schedule, which then never falls",
-        fix="lower lr_warmup_iters",
-    )
+    message = f"{warmup:g} iterations of warm-up are cut to the {end:g} of the schedule, which then never falls"
+    keys.warning("warmup-fills-run", "lr_warmup_iters", message, fix="lower lr_warmup_iters")
     return end

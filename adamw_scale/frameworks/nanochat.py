@@ -14,7 +14,7 @@ from adamw_scale.errors import SpecError
 from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, Group, hidden_only
 from adamw_scale.frameworks.framework import Framework, Snippet
-from adamw_scale.frameworks.spelling import comment, exact, value, whole
+from adamw_scale.frameworks.spelling import betas_of, comment, eps_of, value, whole
 from adamw_scale.spec.advice import Caution
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.theory.weight_decay_schedules import Decay
@@ -22,9 +22,11 @@ from adamw_scale.theory.weight_decay_schedules import Decay
 REFERENCE_BATCH = 2**19  # tokens, at which lr and weight decay are used as given
 MUON = Caution(
     code="muon",
-    message="no flag of nanochat sets AdamW's weight decay: --weight-decay and --matrix-lr are Muon's, for which this rule was "
-    "not fitted. Written is what has the same sum of lr*λ over the run, at the assumption that cautious decay acts on half "
-    "of the weights",
+    message=(
+        "no flag of nanochat sets AdamW's weight decay: --weight-decay and --matrix-lr are Muon's, for which this "
+        "rule was not fitted. Written is what has the same sum of lr*λ over the run, at the assumption that cautious "
+        "decay acts on half of the weights"
+    ),
     fix="sweep --weight-decay around it; the decays of the AdamW groups are in setup_optimizer of nanochat/gpt.py",
 )
 
@@ -60,7 +62,7 @@ class NanoChat(Framework):
 
     def write(self, config: Config) -> str:
         """Arguments for `python -m scripts.base_train`; Muon's decay falls as a cosine whatever the config says."""
-        steps, schedule, betas = whole(config.total_steps), config.lr_schedule, config.betas or (0.9, 0.95)
+        steps, schedule, (beta1, beta2) = whole(config.total_steps), config.lr_schedule, betas_of(config)
         own = Decay(schedule, config.weight_decay_schedule, config.final_weight_decay_fraction or 0.0)
         weight_decay = config.weight_decay * own.mean() / Decay(schedule, "cosine").mean()
         scale = math.sqrt(config.batch_tokens / REFERENCE_BATCH) if config.batch_tokens else 1.0
@@ -76,7 +78,8 @@ class NanoChat(Framework):
             f"--final-lr-frac {value(schedule.final)}",
         ]
         return (
-            f"# AdamW groups keep their own betas and eps, not {exact(betas[0])}, {exact(betas[1])} and {exact(config.eps or 0)}.\n"
+            f"# AdamW groups keep their own betas and eps, not {beta1}, {beta2} and "
+            f"{eps_of(config)}.\n"
             "# Multiply --weight-decay by your matrices' parameters over those of nanochat's 12-layer model.\n"
             "NANOCHAT_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n"
         )
@@ -88,6 +91,6 @@ class NanoChat(Framework):
             SpecError: always.
         """
         raise SpecError(
-            "nanochat's AdamW groups are configured in code (nanochat/gpt.py), and --weight-decay is Muon's: write the values "
-            "of a group in a --run file"
+            "nanochat's AdamW groups are configured in code (nanochat/gpt.py), and --weight-decay is Muon's: write "
+            "the values of a group in a --run file"
         )

@@ -11,7 +11,7 @@ from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, keys_of
-from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
+from adamw_scale.frameworks.spelling import betas_of, exact, final_lr, lr_of, value, whole
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
 
 EPS = 1e-8  # torch's, which train.py leaves
@@ -49,13 +49,13 @@ class NanoGPT(Framework):
 
     def write(self, config: Config) -> str:
         """A file for `python train.py FILE`."""
-        betas, eps, steps = config.betas or (0.9, 0.95), config.eps or EPS, whole(config.total_steps)
+        (beta1, beta2), eps, steps = betas_of(config), config.eps or EPS, whole(config.total_steps)
         rows = [
-            f"learning_rate = {value(config.peak_lr or 0)}",
+            f"learning_rate = {lr_of(config)}",
             f"min_lr = {value(final_lr(config))}",
             f"weight_decay = {value(config.weight_decay)}",
-            f"beta1 = {exact(betas[0])}",
-            f"beta2 = {exact(betas[1])}",
+            f"beta1 = {beta1}",
+            f"beta2 = {beta2}",
             *([f"# epsilon stays at {EPS:g}, not {exact(eps)}: no key sets it"] if eps != EPS else []),
             "decay_lr = True",
             f"warmup_iters = {whole(config.warmup_steps)}",
@@ -79,12 +79,9 @@ class NanoGPT(Framework):
         if falling:
             _note_other_end(keys, last, peak_lr, floor)
         elif "warmup_iters" in keys:
-            keys.error(
-                "warmup-ignored",
-                "warmup_iters",
-                "decay_lr = False turns get_lr off and with it the warm-up: every step runs at learning_rate",
-                fix="to warm up and stay, set decay_lr = True and min_lr to learning_rate",
-            )
+            message = "decay_lr = False turns get_lr off and with it the warm-up: every step runs at learning_rate"
+            fix = "to warm up and stay, set decay_lr = True and min_lr to learning_rate"
+            keys.error("warmup-ignored", "warmup_iters", message, fix)
         micro, passes = keys.number("batch_size"), keys.number("gradient_accumulation_steps")
         batch = None if micro is None and passes is None else (micro or 12.0) * (passes or 40.0)
         return Config(
@@ -118,12 +115,8 @@ def _note_strangers(keys: Keys) -> None:
     """Names that a config file may hold and nothing reads."""
     for stranger, own in STRANGERS.items():
         if stranger in keys:
-            keys.warning(
-                "unknown-key",
-                stranger,
-                f"train.py has no {stranger}: from a config file it is ignored, as an argument refused",
-                fix=f"write {own}",
-            )
+            message = f"train.py has no {stranger}: from a config file it is ignored, as an argument refused"
+            keys.warning("unknown-key", stranger, message, fix=f"write {own}")
 
 
 def _note_other_end(keys: Keys, last: float, peak_lr: float | None, floor: float | None) -> None:
@@ -138,9 +131,5 @@ def _note_other_end(keys: Keys, last: float, peak_lr: float | None, floor: float
         if fall < last
         else "the learning rate has not come down by then"
     )
-    keys.warning(
-        "other-end",
-        "lr_decay_iters",
-        f"{said}, but the run ends at max_iters = {last:g}: {what}; it is judged as if it fell over the run",
-        fix=f"set lr_decay_iters = {last:g}",
-    )
+    message = f"{said}, but the run ends at max_iters = {last:g}: {what}; it is judged as if it fell over the run"
+    keys.warning("other-end", "lr_decay_iters", message, fix=f"set lr_decay_iters = {last:g}")

@@ -7,15 +7,15 @@ the run ends after 10 epochs whatever max_steps says. Groups have no eps of thei
 
 import math
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from adamw_scale.formats import Document
-from adamw_scale.frameworks.config import Config, Group
+from adamw_scale.frameworks.config import Config, Group, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.megatron import read_decay
-from adamw_scale.frameworks.reading import Keys, chosen
-from adamw_scale.frameworks.spelling import exact, final_lr, value, whole, yaml_number
+from adamw_scale.frameworks.reading import Keys, Optimizer, chosen
+from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, value, whole, yaml_number
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
 
 PATTERNS = {NORM_AND_BIAS: r"norm|bias$", EMBEDDING: r"embed_tokens\.", OUTPUT: r"lm_head\."}
@@ -24,23 +24,15 @@ _STYLES = {"constant": "constant", "linear": "linear", "cosine": "cosine", "inve
 SECTION = "lr_scheduler"
 
 
-class _Target(NamedTuple):
-    """An optimizer as `_target_` names it, and what it gets where the config says nothing."""
-
-    convention: str
-    lr: float
-    weight_decay: float
-
-
 TARGETS = {
-    "AdamW": _Target("pytorch", 1e-3, 0.01),
-    "Adam": _Target("torch-adam", 1e-3, 0.0),
-    "AdamWConfig": _Target("pytorch", 1e-4, 0.01),
-    "FlashAdamWConfig": _Target("pytorch", 1e-4, 0.01),
-    "AdamConfig": _Target("torch-adam", 1e-4, 0.01),
-    "FusedAdam": _Target("apex", 1e-3, 0.0),
-    "FusedAdamConfig": _Target("apex", 1e-4, 0.01),
-    "AdamW8bit": _Target("bitsandbytes", 1e-3, 0.01),
+    "AdamW": Optimizer("pytorch", 1e-3, 0.01),
+    "Adam": Optimizer("torch-adam", 1e-3, 0.0),
+    "AdamWConfig": Optimizer("pytorch", 1e-4, 0.01),
+    "FlashAdamWConfig": Optimizer("pytorch", 1e-4, 0.01),
+    "AdamConfig": Optimizer("torch-adam", 1e-4, 0.01),
+    "FusedAdam": Optimizer("apex", 1e-3, 0.0),
+    "FusedAdamConfig": Optimizer("apex", 1e-4, 0.01),
+    "AdamW8bit": Optimizer("bitsandbytes", 1e-3, 0.01),
 }
 
 
@@ -67,13 +59,13 @@ class NemoAutomodel(Framework):
     def write(self, config: Config) -> str:
         """Three sections of a recipe."""
         *others, hidden = own_groups(config)
-        betas = config.betas or (0.9, 0.999)
+        beta1, beta2 = betas_of(config)
         peak = (config.peak_lr or 0) * hidden.lr_factor
         optimizer = {
             "_target_": "torch.optim.AdamW",
             "lr": yaml_number(value(peak)),
-            "betas": f"[{yaml_number(exact(betas[0]))}, {yaml_number(exact(betas[1]))}]",
-            "eps": yaml_number(exact(config.eps or 0.0)),
+            "betas": f"[{yaml_number(beta1)}, {yaml_number(beta2)}]",
+            "eps": yaml_number(eps_of(config)),
             "weight_decay": yaml_number(value(hidden.weight_decay)),
         }
         overrides = "".join(
@@ -110,7 +102,7 @@ class NemoAutomodel(Framework):
         weight_decay, shape = _read_decay(keys, known)
         _note_traps(keys, said, top, total)
         base = said if top is None else top
-        groups, factor = _read_groups(keys, weight_decay) if scheduled else (_plain(weight_decay), 1.0)
+        groups, factor = _read_groups(keys, weight_decay) if scheduled else (same_decay(weight_decay), 1.0)
         return Config(
             convention=known.convention,
             optimizer=target,
@@ -157,7 +149,7 @@ def _scheduler(config: Config, hidden: Group) -> dict[str, Any]:
     }
 
 
-def _read_decay(keys: Keys, known: _Target) -> tuple[float, tuple[str, float | None]]:
+def _read_decay(keys: Keys, known: Optimizer) -> tuple[float, tuple[str, float | None]]:
     """The decay that acts: the scheduler's start and end, which are the optimizer's if they are not given."""
     given = {
         "weight_decay": keys.number_or("weight_decay", known.weight_decay, "optimizer.weight_decay"),
@@ -178,10 +170,6 @@ def _read_decay(keys: Keys, known: _Target) -> tuple[float, tuple[str, float | N
         }
         keys.findings.append(finding.model_copy(update={**said, "key": f"{SECTION}.start_wd"}))
     return result
-
-
-def _plain(weight_decay: float) -> tuple[Group, ...]:
-    return tuple(Group(group=kind, weight_decay=weight_decay) for kind in GROUPS)
 
 
 def _read_groups(keys: Keys, weight_decay: float) -> tuple[tuple[Group, ...], float]:
@@ -248,51 +236,41 @@ def _note_traps(keys: Keys, said: float | None, top: float | None, total: float 
     """Traps of the sections as they stand together."""
     if not isinstance(keys.raw(SECTION), dict):
         if keys.raw("optimizer.param_group_overrides"):
-            keys.error(
-                "overrides-unused",
-                "optimizer.param_group_overrides",
-                "param_group_overrides do nothing without an lr_scheduler, which is what multiplies lr and weight decay",
-                fix="add an lr_scheduler, with lr_decay_style: constant if nothing else is meant",
+            message = (
+                "param_group_overrides do nothing without an lr_scheduler, which is what multiplies lr and weight decay"
             )
+            fix = "add an lr_scheduler, with lr_decay_style: constant if nothing else is meant"
+            keys.error("overrides-unused", "optimizer.param_group_overrides", message, fix)
         return
     if top is not None and said is not None and top != said and "optimizer.lr" in keys:
-        keys.error(
-            "lr-overridden",
-            f"{SECTION}.max_lr",
-            f"lr {said:g} is never used: the scheduler writes its own, up to max_lr {top:g}, into the optimizer at every step",
-            fix="drop max_lr, which is the optimizer's lr by default",
+        message = (
+            f"lr {said:g} is never used: the scheduler writes its own, up to max_lr {top:g}, into the optimizer at "
+            "every step"
         )
+        fix = "drop max_lr, which is the optimizer's lr by default"
+        keys.error("lr-overridden", f"{SECTION}.max_lr", message, fix)
     warmup = keys.number(f"{SECTION}.lr_warmup_steps")
     if warmup is not None and 0 < warmup < 1:
-        keys.error(
-            "warmup-fraction",
-            f"{SECTION}.lr_warmup_steps",
-            f"lr_warmup_steps {warmup:g} is refused: Automodel takes whole steps, no fraction of the run",
-            fix="write the number of steps",
-        )
+        message = f"lr_warmup_steps {warmup:g} is refused: Automodel takes whole steps, no fraction of the run"
+        keys.error("warmup-fraction", f"{SECTION}.lr_warmup_steps", message, fix="write the number of steps")
     if f"{SECTION}.init_lr" not in keys and warmup != 0:
-        keys.note(
-            "warmup-start",
-            f"{SECTION}.init_lr",
-            "warm-up starts at a tenth of the learning rate, which is the default of init_lr, and is judged as if it started at 0",
-            fix="write init_lr: 0.0",
+        message = (
+            "warm-up starts at a tenth of the learning rate, which is the default of init_lr, and is judged as if it "
+            "started at 0"
         )
+        keys.note("warmup-start", f"{SECTION}.init_lr", message, fix="write init_lr: 0.0")
     style = keys.text(f"{SECTION}.lr_decay_style") or "cosine"
     missing = [each for each in ("wsd_decay_steps", "lr_wsd_decay_style") if f"{SECTION}.{each}" not in keys]
     if style == "WSD" and missing:
-        keys.error(
-            "wsd-incomplete",
-            f"{SECTION}.{missing[0]}",
-            f"WSD without {' and '.join(missing)} fails, at the latest when the fall starts: there is no default",
-            fix="write wsd_decay_steps and lr_wsd_decay_style (linear, cosine, minus_sqrt or exponential)",
-        )
+        message = f"WSD without {' and '.join(missing)} fails, at the latest when the fall starts: there is no default"
+        fix = "write wsd_decay_steps and lr_wsd_decay_style (linear, cosine, minus_sqrt or exponential)"
+        keys.error("wsd-incomplete", f"{SECTION}.{missing[0]}", message, fix)
     end = keys.number(f"{SECTION}.lr_decay_steps")
     if end is not None and total is not None and end != total and style != "constant":
-        keys.warning(
-            "decay-steps",
-            f"{SECTION}.lr_decay_steps",
+        message = (
             f"the schedule ends after {end:g} steps and the run after {total:g}"
             + (": the rest is at min_lr" if end < total else ", before it has fallen")
-            + "; it is judged as if both ended together",
-            fix="drop lr_decay_steps, which is the run's length by default",
+            + "; it is judged as if both ended together"
         )
+        fix = "drop lr_decay_steps, which is the run's length by default"
+        keys.warning("decay-steps", f"{SECTION}.lr_decay_steps", message, fix)

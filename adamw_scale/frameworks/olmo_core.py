@@ -14,7 +14,7 @@ from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.reading import Keys, chosen
-from adamw_scale.frameworks.spelling import exact, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
 
 GLOBS = {NORM_AND_BIAS: "*norm*", EMBEDDING: "embeddings.weight", OUTPUT: "lm_head.w_out.weight"}
@@ -80,11 +80,11 @@ class OLMoCore(Framework):
     def write(self, config: Config) -> str:
         """Values for TransformerTrainModuleConfig(optim=optim, scheduler=scheduler, ...) and the configs beside it."""
         *others, hidden = own_groups(config)
-        betas = config.betas or (0.9, 0.999)
+        beta1, beta2 = betas_of(config)
         overrides = "".join(f"        {_override(config, group, hidden)},\n" for group in others)
         rows = {
             **_values(config, hidden),
-            "betas": f"({exact(betas[0])}, {exact(betas[1])})",
+            "betas": f"({beta1}, {beta2})",
             **({"group_overrides": f"[\n{overrides}    ]"} if overrides else {}),
         }
         classes, scheduler = _scheduler(config)
@@ -127,10 +127,9 @@ class OLMoCore(Framework):
 
 
 def _values(config: Config, group: Group) -> dict[str, str]:
-    eps = config.eps or 0
     return {
-        "lr": value((config.peak_lr or 0) * group.lr_factor),
-        "eps": exact(eps) if group.eps_factor == 1 else value(eps * group.eps_factor),
+        "lr": lr_of(config, group),
+        "eps": eps_of(config, group),
         "weight_decay": value(group.weight_decay),
     }
 
@@ -175,7 +174,10 @@ def _batch(config: Config) -> str:
     if config.batch_size is None:
         return f"GLOBAL_BATCH_SIZE = {whole(config.batch_tokens)}  # tokens\n"
     if config.sequence_length is None:
-        return f"SEQUENCES = {whole(config.batch_size)}  # times your sequence length is the global_batch_size, in tokens\n"
+        return (
+            f"SEQUENCES = {whole(config.batch_size)}  # times your sequence length is the global_batch_size, in "
+            "tokens\n"
+        )
     return (
         f"SEQUENCE_LENGTH = {whole(config.sequence_length)}\n"
         f"GLOBAL_BATCH_SIZE = {whole(config.batch_size)} * SEQUENCE_LENGTH  # tokens\n"
@@ -240,12 +242,12 @@ def _read_groups(keys: Keys, optim: Keys) -> tuple[float | None, float | None, t
         values |= {kind: {**values[kind], **changed} for kind in kinds}
         raw = given.raw("opts")
         for name in sorted((raw if isinstance(raw, dict) else {}).keys() - _KNOWN):
-            keys.error(
-                "ignored-key",
-                f"group_overrides.opts.{name}",
-                f"{name} in a group override is no option of AdamW: OLMo-core stores it in the group, and nothing reads it",
-                fix="write lr, betas, eps or weight_decay",
+            message = (
+                f"{name} in a group override is no option of AdamW: OLMo-core stores it in the group, and nothing "
+                "reads it"
             )
+            fix = "write lr, betas, eps or weight_decay"
+            keys.error("ignored-key", f"group_overrides.opts.{name}", message, fix)
     base = values[NORM_AND_BIAS]
 
     def factor(kind: str, name: str) -> float:
@@ -295,12 +297,8 @@ def _read_schedule(keys: Keys, peak_lr: float | None, lengths: dict[str, Any]) -
     if name is None:
         return {"schedule": "constant"}
     if name in _OTHERS:
-        keys.note(
-            "schedule-unread",
-            "scheduler",
-            f"the schedule {name} has no counterpart here, so it is not judged",
-            fix="pass its learning rates as a --schedule-file",
-        )
+        message = f"the schedule {name} has no counterpart here, so it is not judged"
+        keys.note("schedule-unread", "scheduler", message, fix="pass its learning rates as a --schedule-file")
         return {}
     schedule = chosen("scheduler", name, SCHEDULERS, None)
     if schedule == "composable":
@@ -349,24 +347,12 @@ def _note_schedule(given: Keys, name: str, schedule: str | None) -> None:
     if name not in ("ConstantScheduler", "constant") and not any(
         key in given for key in ("warmup", "warmup_steps", "warmup_fraction")
     ):
-        given.error(
-            "no-warmup",
-            "warmup",
-            f"{name} has neither warmup nor warmup_fraction, and OLMo-core refuses it",
-            fix="write warmup=0 if none is meant",
-        )
+        message = f"{name} has neither warmup nor warmup_fraction, and OLMo-core refuses it"
+        given.error("no-warmup", "warmup", message, fix="write warmup=0 if none is meant")
     if schedule == "wsd" and "decay" in given and not saved and not given.unread("decay_fraction"):
-        given.error(
-            "two-decays",
-            "decay",
-            "WSD has decay and, by default or not, decay_fraction, and OLMo-core refuses to have both",
-            fix="write decay_fraction=None beside decay",
-        )
+        message = "WSD has decay and, by default or not, decay_fraction, and OLMo-core refuses to have both"
+        given.error("two-decays", "decay", message, fix="write decay_fraction=None beside decay")
     end = given.number_or("final_lr_fraction", ALPHA_F, "alpha_f") if schedule == "inverse-sqrt" else None
     if end:
-        given.note(
-            "floor-ignored",
-            "alpha_f",
-            f"the square root falls towards {end:g} of the peak (alpha_f); it is judged as if it fell towards 0",
-            fix="write alpha_f=0.0, or pass the learning rates as a table",
-        )
+        message = f"the square root falls towards {end:g} of the peak (alpha_f); it is judged as if it fell towards 0"
+        given.note("floor-ignored", "alpha_f", message, fix="write alpha_f=0.0, or pass the learning rates as a table")

@@ -8,9 +8,9 @@ be one too. Other optimizers for other groups are put together by multi_transfor
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.phase import MOST_PHASES, Phase, phases
-from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
-from adamw_scale.theory.schedules import POWER, SCHEDULES, Schedule
+from adamw_scale.theory.schedules import SCHEDULES, Schedule
 from adamw_scale.theory.weight_decay_schedules import SHAPES as DECAY_SHAPES
 
 
@@ -37,7 +37,8 @@ class Optax(Framework):
             "import jax\nimport jax.numpy as jnp\nimport optax\n\n\n"
             f"{_schedule_source(config)}\n\n{_optimizer_source(config)}\n\n"
             'if __name__ == "__main__":\n'
-            '    params = {"embedding": jnp.ones((256, 64)), "dense": {"kernel": jnp.ones((64, 64)), "bias": jnp.ones(64)}}\n'
+            '    params = {"embedding": jnp.ones((256, 64)), '
+            '"dense": {"kernel": jnp.ones((64, 64)), "bias": jnp.ones(64)}}\n'
             '    params["lm_head"] = {"kernel": jnp.ones((64, 256))}\n'
             "    build_optimizer().init(params)\n"
             f"    print(jax.tree.leaves_with_path({'decays' if one_for_all(config) else 'labels'}(params)))\n"
@@ -64,13 +65,12 @@ def _phase_source(config: Config, phase: Phase) -> str:
     """One of optax's schedules; `count` starts at 0 in each."""
     first, last, steps = _times_peak(phase.first), _times_peak(phase.last), phase.steps
     ratio = value(phase.last / phase.first) if phase.first else ""
-    power = POWER if config.schedule_power is None else config.schedule_power
     since = f"jnp.clip(count / {steps}, 0, 1)"
     return {
         "level": f"optax.constant_schedule({first})",
         "line": f"optax.linear_schedule({first}, {last}, {steps})",
         "cosine": f"optax.cosine_decay_schedule({first}, {steps}, alpha={ratio})",
-        "polynomial": f"optax.polynomial_schedule({first}, {last}, {value(power)}, {steps})",
+        "polynomial": f"optax.polynomial_schedule({first}, {last}, {value(config.power)}, {steps})",
         "exponential": f"optax.exponential_decay({first}, {steps}, {ratio})",
         "inverse-sqrt": f"lambda count: {first} * jax.lax.rsqrt(1 + jnp.maximum(count, 0) / {phase.start})",
         "1-sqrt": f"lambda count: {first} * (1 - {value(phase.first - phase.last)} * jnp.sqrt({since}))",
@@ -95,13 +95,12 @@ def _decay_source(config: Config, weight_decay: float) -> str:
 
 def _adamw_source(config: Config, group: Group, mask: str, indent: str) -> str:
     """A call of optax.adamw with one group's values."""
-    betas = config.betas or (0.9, 0.999)
-    eps = (config.eps or 0) * group.eps_factor
+    beta1, beta2 = betas_of(config)
     rows = [
-        f"learning_rate({value((config.peak_lr or 0) * group.lr_factor)})",
-        f"b1={exact(betas[0])}",
-        f"b2={exact(betas[1])}",
-        f"eps={exact(eps) if group.eps_factor == 1 else value(eps)}",
+        f"learning_rate({lr_of(config, group)})",
+        f"b1={beta1}",
+        f"b2={beta2}",
+        f"eps={eps_of(config, group)}",
         f"weight_decay={_decay_source(config, group.weight_decay)}",
         *([f"mask={mask}"] if mask else []),
     ]

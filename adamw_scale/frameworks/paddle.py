@@ -1,4 +1,4 @@
-"""PaddlePaddle: AdamW's kernel takes `p *= 1 - lr * coeff` with the scheduled lr (paddle/phi/kernels/gpu/adamw_kernel.cu).
+"""PaddlePaddle: AdamW's kernel takes `p *= 1 - lr * coeff` with the scheduled lr (phi/kernels/gpu/adamw_kernel.cu).
 
 Every parameter decays; groups may have another weight_decay and epsilon, and their "learning_rate" is a factor, which
 scales their decay too. Its own schedulers take the lr at the start of each step; what they lack is written as a
@@ -8,9 +8,9 @@ function for LambdaDecay, which takes the middle.
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import multiplier_source
-from adamw_scale.frameworks.spelling import exact, final_lr, one_for_all, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
-from adamw_scale.theory.schedules import POWER, SCHEDULES
+from adamw_scale.theory.schedules import SCHEDULES
 
 
 class Paddle(Framework):
@@ -28,7 +28,7 @@ class Paddle(Framework):
     def write(self, config: Config) -> str:
         """A module with build_optimizer(model)."""
         by_group = not one_for_all(config)
-        betas = config.betas or (0.9, 0.999)
+        beta1, beta2 = betas_of(config)
         scheduler = _scheduler(config)
         own = f"\nTOTAL_STEPS = {whole(config.total_steps)}\n\n\n{multiplier_source(config.lr_schedule)}"
         signature = "model: nn.Layer, output_layer: nn.Layer" if by_group else "model: nn.Layer"
@@ -41,12 +41,12 @@ from paddle.optimizer import AdamW, lr
 
 def build_optimizer({signature}) -> tuple[AdamW, lr.LRScheduler]:
     """Call optimizer.step() and then scheduler.step(), once per step of the run."""
-    scheduler = {scheduler or f"lr.LambdaDecay({value(config.peak_lr or 0)}, lr_multiplier)"}
+    scheduler = {scheduler or f"lr.LambdaDecay({lr_of(config)}, lr_multiplier)"}
     optimizer = AdamW(
         scheduler,
-        beta1={exact(betas[0])},
-        beta2={exact(betas[1])},
-        epsilon={exact(config.eps or 0)},
+        beta1={beta1},
+        beta2={beta2},
+        epsilon={eps_of(config)},
         parameters=param_groups({"model, output_layer" if by_group else "model"}),
     )
     return optimizer, scheduler
@@ -55,14 +55,13 @@ def build_optimizer({signature}) -> tuple[AdamW, lr.LRScheduler]:
 
 def _scheduler(config: Config) -> str:
     """Source of one of Paddle's own schedulers; empty where it has none."""
-    peak, low = value(config.peak_lr or 0), value(final_lr(config))
+    peak, low = lr_of(config), value(final_lr(config))
     warmup = whole(config.warmup_steps)
     steps = whole(config.total_steps) - warmup
-    power = POWER if config.schedule_power is None else config.schedule_power
     fall = {
         "constant": peak if warmup else "",
         "linear": f"lr.PolynomialDecay({peak}, {steps}, end_lr={low}, power=1.0)",
-        "polynomial": f"lr.PolynomialDecay({peak}, {steps}, end_lr={low}, power={value(power)})",
+        "polynomial": f"lr.PolynomialDecay({peak}, {steps}, end_lr={low}, power={value(config.power)})",
         "cosine": f"lr.CosineAnnealingDecay({peak}, T_max={steps}, eta_min={low})",
     }.get(config.schedule or "constant", "")
     return f"lr.LinearWarmup({fall}, warmup_steps={warmup}, start_lr=0.0, end_lr={peak})" if fall and warmup else fall
@@ -104,4 +103,5 @@ def _groups_source(config: Config) -> str:
 
 def _values(config: Config, group: Group) -> str:
     eps = (config.eps or 0) * group.eps_factor
-    return f'"learning_rate": {value(group.lr_factor)}, "weight_decay": {value(group.weight_decay)}, "epsilon": {value(eps)}'
+    values = {"learning_rate": group.lr_factor, "weight_decay": group.weight_decay, "epsilon": eps}
+    return ", ".join(f'"{key}": {value(each)}' for key, each in values.items())

@@ -11,7 +11,7 @@ from adamw_scale.formats import Call, Document
 from adamw_scale.frameworks.config import Config, Group, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, keys_of
-from adamw_scale.frameworks.spelling import exact, one_for_all, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.theory.schedules import SCHEDULES, Piece, Schedule
 
@@ -34,7 +34,7 @@ class PyTorch(Framework):
     def write(self, config: Config) -> str:
         """A module with build_optimizer(model); run as a script, it shows itself on a tiny model."""
         by_group = not one_for_all(config)
-        betas = config.betas or (0.9, 0.999)
+        beta1, beta2 = betas_of(config)
         return f'''import math
 
 import torch
@@ -52,9 +52,9 @@ def build_optimizer({_signature(by_group)}) -> tuple[torch.optim.AdamW, LambdaLR
     """Call optimizer.step() and then scheduler.step(), once per step of the run."""
     optimizer = torch.optim.AdamW(
         param_groups({"model, output_layer" if by_group else "model"}),
-        lr={value(config.peak_lr or 0)},
-        betas=({exact(betas[0])}, {exact(betas[1])}),
-        eps={exact(config.eps or 0)},
+        lr={lr_of(config)},
+        betas=({beta1}, {beta2}),
+        eps={eps_of(config)},
     )
     return optimizer, LambdaLR(optimizer, lr_multiplier)
 
@@ -104,11 +104,11 @@ def read_groups(
     eps: float | None,
     undecayed: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """Groups of {"params": ..., "weight_decay": ...}, and whether every decay in them is known, as fields of a `Config`.
+    """Fields of a `Config`: groups of {"params": ..., "weight_decay": ...}, and whether all their decays are known.
 
     They are told by name where they are named as here; among others the largest decay is taken for the matrices', the
-    smallest for that of the norms. A group that says nothing has the optimizer's, `weight_decay`, as all have where there
-    is none, but for those `undecayed` where there are no groups. One that is code counts as decayed by an unknown amount.
+    smallest for that of the norms. A group that says nothing has the optimizer's `weight_decay`. Where no group says
+    anything all have that, or without any groups all but the `undecayed`. Code counts as an unknown decay above 0.
     """
     rows = [Keys(call.keywords) for call in document.calls if call.name == "dict" and "params" in call.keywords]
     if not any("weight_decay" in row or row.unread("weight_decay") for row in rows):
@@ -163,16 +163,18 @@ def _piece_source(piece: Piece, indent: int) -> str:
 def param_groups_source(config: Config) -> str:
     """Source of param_groups(model): decay by dimension, or by group where lr and λ depend on it."""
     if one_for_all(config):
+        decayed, spared = (value(config.group(name).weight_decay) for name in (HIDDEN, NORM_AND_BIAS))
         return f'''def param_groups(model: nn.Module) -> list[dict]:
     """Matrices and embeddings decay; gains and biases (one dimension) do not."""
     trained = [p for p in model.parameters() if p.requires_grad]
     return [
-        {{"name": "decayed", "params": [p for p in trained if p.ndim >= 2], "weight_decay": {value(config.group(HIDDEN).weight_decay)}}},
-        {{"name": "{NORM_AND_BIAS}", "params": [p for p in trained if p.ndim < 2], "weight_decay": {value(config.group(NORM_AND_BIAS).weight_decay)}}},
+        {{"name": "decayed", "params": [p for p in trained if p.ndim >= 2], "weight_decay": {decayed}}},
+        {{"name": "{NORM_AND_BIAS}", "params": [p for p in trained if p.ndim < 2], "weight_decay": {spared}}},
     ]
 '''
     rows = ",\n        ".join(
-        f'{{"name": "{group.group}", "params": [p for p in trained if kind(p) == "{group.group}"], {_group_values(config, group)}}}'
+        f'{{"name": "{group.group}", "params": [p for p in trained if kind(p) == "{group.group}"], '
+        f"{_group_values(config, group)}}}"
         for group in config.groups
     )
     return f'''def param_groups(model: nn.Module, output_layer: nn.Module) -> list[dict]:
@@ -193,8 +195,8 @@ def param_groups_source(config: Config) -> str:
 
 
 def _group_values(config: Config, group: Group) -> str:
-    lr, eps = (config.peak_lr or 0) * group.lr_factor, (config.eps or 0) * group.eps_factor
-    return f'"lr": {value(lr)}, "weight_decay": {value(group.weight_decay)}, "eps": {value(eps)}'
+    eps = value((config.eps or 0) * group.eps_factor)
+    return f'"lr": {lr_of(config, group)}, "weight_decay": {value(group.weight_decay)}, "eps": {eps}'
 
 
 def _signature(by_group: bool) -> str:

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import ANY_MORE, Document, Unread, parse
-from adamw_scale.frameworks.config import Finding, Severity
+from adamw_scale.frameworks.config import Finding, finding
 
 T = TypeVar("T")
 MOST_HOPS = 8  # of ${references} to other keys
@@ -22,6 +22,14 @@ SCHEDULE_KEYS = frozenset(
     {"lr_scheduler_type", "lr_scheduler", "lr_decay_style", "sched", "lr_schedule", "lr_schedule_type", "decay_type"}
 )
 LEFT_OPEN = ("auto", "none", "null", "")  # spellings of "somebody else fills this in"
+
+
+class Optimizer(NamedTuple):
+    """An optimizer that a config names, and what it gets where the config says nothing."""
+
+    convention: str
+    lr: float
+    weight_decay: float
 
 
 class Keys:
@@ -150,18 +158,15 @@ class Keys:
 
     def error(self, code: str, key: str | None, message: str, fix: str) -> None:
         """Remember what surely does not do what it says."""
-        self._remember("error", code, key, message, fix)
+        self.findings.append(finding("error", code, key, message, fix))
 
     def warning(self, code: str, key: str | None, message: str, fix: str) -> None:
         """Remember what its author probably does not mean."""
-        self._remember("warning", code, key, message, fix)
+        self.findings.append(finding("warning", code, key, message, fix))
 
     def note(self, code: str, key: str | None, message: str, fix: str) -> None:
         """Remember what is worth knowing."""
-        self._remember("note", code, key, message, fix)
-
-    def _remember(self, severity: Severity, code: str, key: str | None, message: str, fix: str) -> None:
-        self.findings.append(Finding(code=code, severity=severity, message=message, fix=fix, key=key))
+        self.findings.append(finding("note", code, key, message, fix))
 
     def noted(self) -> dict[str, Any]:
         """What was remembered on the way, as fields of a `Config`.

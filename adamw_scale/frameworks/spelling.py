@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from adamw_scale.frameworks.config import Config
+from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.units import printable
 
 
@@ -35,6 +35,23 @@ def one_for_all(config: Config) -> bool:
 def spared(config: Config) -> frozenset[str]:
     """Groups that do not decay."""
     return frozenset(group.group for group in config.groups if not group.weight_decay)
+
+
+def lr_of(config: Config, group: Group | None = None) -> str:
+    """The highest learning rate, of a group or of the config."""
+    return value((config.peak_lr or 0.0) * (group.lr_factor if group else 1.0))
+
+
+def betas_of(config: Config) -> tuple[str, str]:
+    """Both, as the user gave them."""
+    first, second = config.betas or (0.9, 0.999)
+    return exact(first), exact(second)
+
+
+def eps_of(config: Config, group: Group | None = None) -> str:
+    """Adam's, as the user gave it unless a group has another."""
+    eps = config.eps or 0
+    return value(eps * group.eps_factor) if group and group.eps_factor != 1 else exact(eps)
 
 
 def final_lr(config: Config) -> float:

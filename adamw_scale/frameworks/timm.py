@@ -14,10 +14,9 @@ from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework, Snippet
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, exact, final_lr, lr_of, value, whole
 from adamw_scale.spec.advice import Caution
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
-from adamw_scale.theory.schedules import POWER
 
 _WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "1-sqrt"}
 _SCHED = {
@@ -83,15 +82,15 @@ class Timm(Framework):
 
     def write(self, config: Config) -> str:
         """Arguments for train.py, and a launch on one device."""
-        schedule, betas = config.schedule or "constant", config.betas or (0.9, 0.999)
+        schedule, (beta1, beta2) = config.schedule or "constant", betas_of(config)
         epochs, steps = config.epochs or 1.0, whole(config.total_steps)
         warmup = epochs * whole(config.warmup_steps) / steps
         after = steps - whole(config.warmup_steps)
         rows = [
             f"--opt {'adamc' if config.weight_decay_schedule == 'follows-lr' else 'adamw'}",
-            f"--opt-betas {exact(betas[0])} {exact(betas[1])}",
-            f"--opt-eps {exact(config.eps or 0)}",
-            f"--lr {value(config.peak_lr or 0)}",
+            f"--opt-betas {beta1} {beta2}",
+            f"--opt-eps {eps_of(config)}",
+            f"--lr {lr_of(config)}",
             f"--weight-decay {value(config.weight_decay)}",
             f"--sched {_SCHED[schedule]}",
             "--sched-on-updates",
@@ -102,7 +101,7 @@ class Timm(Framework):
             f"--min-lr {value(final_lr(config) if schedule not in ('constant', 'inverse-sqrt') else 0.0)}",
         ]
         if _SCHED[schedule] == "poly":
-            rows.append(f"--decay-rate {exact(_power(config))}")
+            rows.append(f"--decay-rate {exact(config.power)}")
         if schedule in _WSD:
             rows.append(f"--lr-decay-fn {_WSD[schedule]}")
             rows.append(f"--decay-epochs {_fall(whole(config.decay_steps), after, epochs / steps)}")
@@ -147,13 +146,11 @@ class Timm(Framework):
         end = keys.number("weight_decay_end")
         moves = end is not None and decay > 0 and end != decay
         if "layer_decay" in keys and keys.number("layer_decay") != 1.0:
-            keys.note(
-                "layer-decay",
-                "layer_decay",
+            message = (
                 f"layer_decay = {keys.number('layer_decay'):g} lowers lr, and so lr*λ, from layer to layer; the "
-                "values here are those of the head",
-                fix="nothing to do if it is meant",
+                "values here are those of the head"
             )
+            keys.note("layer-decay", "layer_decay", message, fix="nothing to do if it is meant")
         return Config(
             convention=convention,
             optimizer=optimizer,
@@ -170,13 +167,6 @@ class Timm(Framework):
         )
 
 
-def _power(config: Config) -> float:
-    """Exponent of the fall; a linear schedule is a polynomial of power 1."""
-    if config.schedule == "linear":
-        return 1.0
-    return POWER if config.schedule_power is None else config.schedule_power
-
-
 def _fall(steps: int, after_warmup: int, epochs_per_step: float) -> str:
     """--decay-epochs: below 1 a fraction of what follows the warm-up, else epochs."""
     return value(steps / after_warmup if steps < after_warmup else steps * epochs_per_step)
@@ -186,13 +176,11 @@ def _read_optimizer(keys: Keys, *, sibling: bool) -> str:
     """The optimizer's name; train.py's own default is no AdamW."""
     optimizer = keys.text("opt")
     if optimizer is None and not sibling:
-        keys.warning(
-            "optimizer-default",
-            "opt",
+        message = (
             "no --opt: train.py of timm then uses SGD with L2 decay; it is read as adamw, the default of scripts "
-            "such as ConvNeXt's",
-            fix="write --opt adamw",
+            "such as ConvNeXt's"
         )
+        keys.warning("optimizer-default", "opt", message, fix="write --opt adamw")
     return (optimizer or "adamw").lower()
 
 
@@ -225,13 +213,11 @@ def _read_lr(keys: Keys, batch: dict[str, float | None]) -> float | None:
     ratio = None if size is None else size / reference
     peak = None if ratio is None else base * (math.sqrt(ratio) if scale == "sqrt" else ratio)
     became = f"is {peak:g} here" if peak is not None else "is not known without the number of devices"
-    (keys.note if peak is not None else keys.warning)(
-        "lr-scaling",
-        "lr",
+    message = (
         f"no --lr: the peak is {base:g} times {'the square root of ' if scale == 'sqrt' else ''}the global batch "
-        f"over {reference:g}, and {became}; weight decay is not scaled with it",
-        fix="write --lr",
+        f"over {reference:g}, and {became}; weight decay is not scaled with it"
     )
+    keys.note if peak is not None else keys.warning("lr-scaling", "lr", message, fix="write --lr")
     return peak
 
 
@@ -274,41 +260,31 @@ def _warmup(keys: Keys, warmup: float, total: float) -> float:
     """Part of the run; one that takes all of it leaves nothing of the schedule."""
     if warmup < total:
         return warmup / total
-    keys.error(
-        "warmup-never-ends",
-        "warmup_epochs",
-        f"the warm-up of {warmup:g} epochs is not over when the run of {total:g} is: the peak lr is never reached",
-        fix="set --warmup-epochs to a small part of --epochs",
-    )
+    message = f"the warm-up of {warmup:g} epochs is not over when the run of {total:g} is: the peak lr is never reached"
+    keys.error("warmup-never-ends", "warmup_epochs", message, fix="set --warmup-epochs to a small part of --epochs")
     return 0.99
 
 
 def _note_counting(keys: Keys, spelled: str, *, prefix: bool) -> None:
     """Where timm's schedule is not what its names suggest."""
     if keys.yes("sched_on_updates") is not True:
-        keys.note(
-            "steps-of-an-epoch",
-            "sched_on_updates",
-            "without --sched-on-updates the lr moves once an epoch, and the whole first epoch runs at --warmup-lr",
-            fix="pass --sched-on-updates",
-        )
+        message = "without --sched-on-updates the lr moves once an epoch, and the whole first epoch runs at --warmup-lr"
+        keys.note("steps-of-an-epoch", "sched_on_updates", message, fix="pass --sched-on-updates")
     if spelled in ("cosine", "poly", "tanh") and not prefix and keys.number("warmup_epochs") != 0:
-        keys.note(
-            "warmup-inside",
-            "warmup_prefix",
-            "without --warmup-prefix the warm-up replaces the start of the curve: after it the lr jumps below --lr",
-            fix="pass --warmup-prefix and take the warm-up off --epochs",
+        message = (
+            "without --warmup-prefix the warm-up replaces the start of the curve: after it the lr jumps below --lr"
         )
+        fix = "pass --warmup-prefix and take the warm-up off --epochs"
+        keys.note("warmup-inside", "warmup_prefix", message, fix)
 
 
 def _read_power(keys: Keys) -> float:
     """--decay-rate is the power of `poly`, and its default a bad one."""
     power = keys.number("decay_rate", "dr")
     if power is None:
-        keys.warning(
-            "power-default",
-            "decay_rate",
-            "--sched poly takes its power from --decay-rate, 0.1 by default: the lr stays near its peak and falls at the very end",
-            fix="write --decay-rate 1.0 for a straight line",
+        message = (
+            "--sched poly takes its power from --decay-rate, 0.1 by default: the lr stays near its peak and falls at "
+            "the very end"
         )
+        keys.warning("power-default", "decay_rate", message, fix="write --decay-rate 1.0 for a straight line")
     return 0.1 if power is None else power

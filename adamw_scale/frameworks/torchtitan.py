@@ -1,7 +1,7 @@
 """torchtitan: torch AdamW; decays everything that no pattern of a group of its own takes out (components/optimizer).
 
-Configs are Python now, TOML in older releases. Groups inherit nothing: one that leaves out weight_decay gets torch's 0.01,
-not torchtitan's 0.1, and a key that torch's optimizers do not know is kept and ignored. The schedule never quite
+Configs are Python now, TOML in older releases. Groups inherit nothing: one that leaves out weight_decay gets torch's
+0.01, not torchtitan's 0.1, and a key that torch's optimizers do not know is kept and ignored. The schedule never quite
 reaches its floor: a virtual last step stands behind the run (components/optimizer/lr_scheduler.py).
 """
 
@@ -13,7 +13,7 @@ from adamw_scale.frameworks.config import NEARLY_ALL, Config, Group
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.reading import Keys, chosen
-from adamw_scale.frameworks.spelling import exact, value, whole
+from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 
 PATTERNS = {
@@ -94,7 +94,8 @@ class TorchTitan(Framework):
             "from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig\n"
             "from torchtitan.config import TrainingConfig\n\n"
             + (
-                "# The first pattern that is found in a name counts; under pipeline parallelism each must be in every stage.\n"
+                "# The first pattern that is found in a name counts; under pipeline parallelism each must be in every "
+                "stage.\n"
                 if len(groups) > 2
                 else ""
             )
@@ -126,12 +127,11 @@ class TorchTitan(Framework):
 
 
 def _param_group(config: Config, group: Group) -> str:
-    betas = config.betas or (0.9, 0.95)
-    eps = config.eps or 0
+    beta1, beta2 = betas_of(config)
     kwargs = {
-        "lr": value((config.peak_lr or 0) * group.lr_factor),
-        "betas": f"({exact(betas[0])}, {exact(betas[1])})",
-        "eps": exact(eps) if group.eps_factor == 1 else value(eps * group.eps_factor),
+        "lr": lr_of(config, group),
+        "betas": f"({beta1}, {beta2})",
+        "eps": eps_of(config, group),
         "weight_decay": value(group.weight_decay),
     }
     inside = ", ".join(f'"{key}": {each}' for key, each in kwargs.items())
@@ -242,35 +242,30 @@ def _rows(document: Document, keys: Keys) -> list[_Row]:
     if old:
         betas = Keys(given).betas((0.9, 0.95), "beta1", "beta2")
         given = {"betas": list(betas)} | {key: each for key, each in given.items() if key in _KNOWN}
-        keys.warning(
-            "old-format",
-            "optimizer",
-            "torchtitan 0.3 refuses an optimizer with fields of its own, such as optimizer.lr: it has groups instead",
-            fix="for 0.3 write default_adamw(lr=..., weight_decay=...), or ParamGroupConfig for each group",
+        message = (
+            "torchtitan 0.3 refuses an optimizer with fields of its own, such as optimizer.lr: it has groups instead"
         )
+        fix = "for 0.3 write default_adamw(lr=..., weight_decay=...), or ParamGroupConfig for each group"
+        keys.warning("old-format", "optimizer", message, fix)
     return [_Row(".*", name, {key: each for key, each in given.items() if key not in _NO_ARGUMENTS}, _TITAN)]
 
 
 def _note_row(keys: Keys, row: _Row) -> None:
     """Arguments that do nothing, and those that are torch's though torchtitan has its own."""
     for name in sorted(row.given.keys() - _KNOWN):
-        keys.error(
-            "ignored-key",
-            name,
-            f"{name} is no argument of torch's {row.name}: torchtitan stores it in the group {row.pattern!r}, and nothing "
-            "reads it",
-            fix="write lr, betas, eps or weight_decay",
+        message = (
+            f"{name} is no argument of torch's {row.name}: torchtitan stores it in the group {row.pattern!r}, and "
+            "nothing reads it"
         )
+        keys.error("ignored-key", name, message, fix="write lr, betas, eps or weight_decay")
     if row.otherwise is not _TITAN and row.name != "DistMuon":
         for name in ("lr", "weight_decay"):
             if name not in row.given:
-                keys.warning(
-                    "torch-default",
-                    name,
+                message = (
                     f"the group {row.pattern!r} says no {name} and gets torch's {row.otherwise[name]:g}: groups "
-                    "inherit nothing, not even from default_adamw",
-                    fix=f"write {name} into its optimizer_kwargs",
+                    "inherit nothing, not even from default_adamw"
                 )
+                keys.warning("torch-default", name, message, fix=f"write {name} into its optimizer_kwargs")
 
 
 def _read_schedule(keys: Keys, steps: float | None) -> dict[str, Any]:
@@ -283,29 +278,23 @@ def _read_schedule(keys: Keys, steps: float | None) -> dict[str, Any]:
     if warmup is None or total is None or steps is None:
         return {}
     if warmup >= total:
-        keys.warning(
-            "warmup-fills-run",
-            "lr_scheduler.warmup_steps",
-            f"{warmup:g} steps of warm-up are cut to the {total:g} steps of the run, which then never falls",
-            fix="lower warmup_steps",
-        )
+        message = f"{warmup:g} steps of warm-up are cut to the {total:g} steps of the run, which then never falls"
+        keys.warning("warmup-fills-run", "lr_scheduler.warmup_steps", message, fix="lower warmup_steps")
         return {"schedule": "constant", "warmup_fraction": NEARLY_ALL}
     if total < steps:
-        keys.error(
-            "schedule-too-short",
-            "lr_scheduler.total_steps",
+        message = (
             f"lr_scheduler.total_steps {total:g} ends before the {steps:g} steps of the run: beyond it linear and sqrt "
-            "go below their floor, a negative learning rate if that is 0, and cosine rises again",
-            fix=f"set total_steps to {steps:g}, or leave it out",
+            "go below their floor, a negative learning rate if that is 0, and cosine rises again"
         )
+        fix = f"set total_steps to {steps:g}, or leave it out"
+        keys.error("schedule-too-short", "lr_scheduler.total_steps", message, fix)
     elif total > steps:
-        keys.warning(
-            "schedule-cut",
-            "lr_scheduler.total_steps",
+        message = (
             f"the schedule is made for {total:g} steps and the run stops after {steps:g}; it is judged as if it "
-            "ended there",
-            fix="leave total_steps out, unless the run is to be continued",
+            "ended there"
         )
+        fix = "leave total_steps out, unless the run is to be continued"
+        keys.warning("schedule-cut", "lr_scheduler.total_steps", message, fix)
     if ratio == 0:
         return {"schedule": "constant", "warmup_steps": warmup}
     falling = steps - warmup if ratio is None else min(round(total * ratio), steps - warmup)

@@ -6,36 +6,28 @@ constant in recipes for all weights, and recipes for LoRA do not start. The proj
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 from adamw_scale.formats import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.reading import Keys, chosen
-from adamw_scale.frameworks.spelling import exact, value, whole, yaml_number
+from adamw_scale.frameworks.reading import Keys, Optimizer, chosen
+from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, value, whole, yaml_number
 
 COSINE = "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"
 OLD_COSINE = "torchtune.modules.get_cosine_schedule_with_warmup"
 WAVES = 0.5  # of the cosine, if num_cycles is not given: half a wave, to 0
 
 
-class _Component(NamedTuple):
-    """An optimizer as `_component_` names it, and its defaults."""
-
-    convention: str
-    lr: float
-    weight_decay: float
-
-
 COMPONENTS = {
-    "torch.optim.AdamW": _Component("pytorch", 1e-3, 0.01),
-    "torch.optim.Adam": _Component("torch-adam", 1e-3, 0.0),
+    "torch.optim.AdamW": Optimizer("pytorch", 1e-3, 0.01),
+    "torch.optim.Adam": Optimizer("torch-adam", 1e-3, 0.0),
     **dict.fromkeys(
         (f"bitsandbytes.optim.{name}" for name in ("AdamW", "AdamW8bit", "PagedAdamW", "PagedAdamW8bit")),
-        _Component("bitsandbytes", 1e-3, 0.01),
+        Optimizer("bitsandbytes", 1e-3, 0.01),
     ),
     **dict.fromkeys(
-        (f"torchao.optim.{name}" for name in ("AdamW8bit", "AdamW4bit", "AdamWFp8")), _Component("torchao", 1e-3, 0.01)
+        (f"torchao.optim.{name}" for name in ("AdamW8bit", "AdamW4bit", "AdamWFp8")), Optimizer("torchao", 1e-3, 0.01)
     ),
 }
 
@@ -66,16 +58,16 @@ class TorchTune(Framework):
 
     def write(self, config: Config) -> str:
         """Keys to put into a recipe's YAML; the recipe tells the scheduler how many steps there are."""
-        betas, epochs = config.betas or (0.9, 0.999), max(1, math.ceil(config.epochs or 1))
+        (beta1, beta2), epochs = betas_of(config), max(1, math.ceil(config.epochs or 1))
         repeats = epochs > 1 and config.epochs == epochs
         batch = whole(config.batch_size)
         return (
             "optimizer:\n"
             "  _component_: torch.optim.AdamW\n"
-            f"  lr: {yaml_number(value(config.peak_lr or 0))}\n"
+            f"  lr: {yaml_number(lr_of(config))}\n"
             f"  weight_decay: {yaml_number(value(config.weight_decay))}\n"
-            f"  betas: [{yaml_number(exact(betas[0]))}, {yaml_number(exact(betas[1]))}]\n"
-            f"  eps: {yaml_number(exact(config.eps or 0.0))}\n"
+            f"  betas: [{yaml_number(beta1)}, {yaml_number(beta2)}]\n"
+            f"  eps: {yaml_number(eps_of(config))}\n"
             "lr_scheduler:\n"
             f"  _component_: {COSINE}\n"
             f"  num_warmup_steps: {whole(config.warmup_steps)}\n"
@@ -83,7 +75,8 @@ class TorchTune(Framework):
             + f"epochs: {epochs}\n"
             + f"max_steps_per_epoch: {'null' if repeats else whole((config.total_steps or 0) / epochs)}\n"
             + (
-                f"global_batch_size: {batch}  # for people: what the next two and the number of devices have to multiply to\n"
+                f"global_batch_size: {batch}  # for people: what the next two and the number of devices have to "
+                "multiply to\n"
                 f"batch_size: 1\ngradient_accumulation_steps: {batch}\n"
                 if batch
                 else f"# Keep the global batch at {config.batch_tokens:g} tokens.\n"
@@ -136,24 +129,16 @@ def _note_traps(keys: Keys) -> None:
     """Schedulers that the current release lacks or cannot build, and cosines of another length."""
     name, waves = keys.text("lr_scheduler._component_"), keys.number("lr_scheduler.num_cycles")
     if name == OLD_COSINE:
-        keys.warning(
-            "moved",
-            "lr_scheduler._component_",
-            f"{OLD_COSINE} is an old place, which torchtune 0.6 does not have",
-            fix=f"write {COSINE}",
-        )
+        message = f"{OLD_COSINE} is an old place, which torchtune 0.6 does not have"
+        keys.warning("moved", "lr_scheduler._component_", message, fix=f"write {COSINE}")
     elif name is not None and name.startswith("torch.optim.lr_scheduler."):
-        keys.error(
-            "scheduler-refused",
-            "lr_scheduler._component_",
-            f"recipes pass num_training_steps to their scheduler, which {name} does not take",
-            fix=f"write {COSINE}, or change the recipe",
-        )
+        message = f"recipes pass num_training_steps to their scheduler, which {name} does not take"
+        fix = f"write {COSINE}, or change the recipe"
+        keys.error("scheduler-refused", "lr_scheduler._component_", message, fix)
     if waves is not None and waves not in (0, WAVES):
-        keys.warning(
-            "other-waves",
-            "lr_scheduler.num_cycles",
-            f"num_cycles {waves:g} is not half a wave, so the cosine ends elsewhere than at 0 or rises again; it is judged as "
-            "half a wave",
-            fix=f"drop num_cycles, which is {WAVES} by default",
+        message = (
+            f"num_cycles {waves:g} is not half a wave, so the cosine ends elsewhere than at 0 or rises again; it is "
+            "judged as half a wave"
         )
+        fix = f"drop num_cycles, which is {WAVES} by default"
+        keys.warning("other-waves", "lr_scheduler.num_cycles", message, fix)

@@ -132,16 +132,20 @@ def _of_the_schedule(
     run = recommendation.run
     tau, λ = recommendation.timescale, recommendation.weight_decay
     change = (
-        f"λ {format_significant(λ)} and tau at peak lr, {format_count(round(tau.iters))} steps, stay, as the mean lr is the same"
+        f"λ {format_significant(λ)} and tau at peak lr, {format_count(round(tau.iters))} steps, stay, as the mean lr "
+        "is the same"
         if math.isclose(factor, 1.0, rel_tol=NOT_WORTH_SAYING)
         else f"λ was changed from {format_significant(λ)} to {format_significant(λ * factor)}, and tau at peak lr from "
-        f"{format_count(round(tau.iters))} to {format_count(round(tau.iters / factor))} steps (× {1 / factor:.3g}), so that the "
-        "decay over the run stays the same"
+        f"{format_count(round(tau.iters))} to {format_count(round(tau.iters / factor))} steps (× {1 / factor:.3g}), "
+        "so that the decay over the run stays the same"
     )
     if after.weight_decay_schedule != run.weight_decay_schedule:
         yield Caution(
             code="weight-decay-schedule",
-            message=f"{framework.title} cannot move its weight decay as {run.weight_decay_schedule!r}, so it is constant; {change}",
+            message=(
+                f"{framework.title} cannot move its weight decay as {run.weight_decay_schedule!r}, so it is constant; "
+                f"{change}"
+            ),
             fix="recommend again with --weight-decay-schedule constant",
         )
     if after.lr_schedule != run.lr_schedule:
@@ -161,7 +165,9 @@ def _of_the_groups(wanted: tuple[Group, ...], written: tuple[Group, ...], framew
     if other.weight_decay > norm.weight_decay == 0:
         yield Caution(
             code="norms-decay",
-            message=f"this config of {framework.title} decays gains and biases too, which were recommended without decay",
+            message=(
+                f"this config of {framework.title} decays gains and biases too, which were recommended without decay"
+            ),
             fix=framework.how_to_group,
         )
     elif other.weight_decay != norm.weight_decay:
@@ -193,8 +199,10 @@ def _of_the_groups(wanted: tuple[Group, ...], written: tuple[Group, ...], framew
         )
         yield Caution(
             code="one-weight-decay",
-            message=f"this config of {framework.title} has one learning rate and one weight decay, that of the hidden matrices; "
-            f"against what is written, {rows}",
+            message=(
+                f"this config of {framework.title} has one learning rate and one weight decay, that of the hidden "
+                f"matrices; against what is written, {rows}"
+            ),
             fix=framework.how_to_group,
         )
 
@@ -204,7 +212,10 @@ def _global_batch(run: TrainingRun) -> tuple[int | None, tuple[Caution, ...]]:
     if run.unit == "tokens" and run.sequence_length is None:
         caution = Caution(
             code="batch-in-tokens",
-            message=f"the batch of {format_count(run.batch_size)} tokens could not be written in sequences, so the snippet does not set it",
+            message=(
+                f"the batch of {format_count(run.batch_size)} tokens could not be written in sequences, so the "
+                "snippet does not set it"
+            ),
             fix="pass --sequence-length",
         )
         return None, (caution,)
