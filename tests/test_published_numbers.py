@@ -127,7 +127,7 @@ def test_08_retention_2405_13698_2502_15938_at_a_fifth_of_the_run(schedule: Sche
 
 
 def test_09_ema_coefficients_2405_13698() -> None:
-    """1000 steps, lr 0.03 linear to zero, λ 0.1: coefficients sum to 1, 0.2224608 of the initial weights, tau a third."""
+    """1000 steps, lr 0.03 linear to zero, λ 0.1: coefficients sum to 1, 0.2224608 of the start is left."""
     decays = torch.tensor([0.03 * (1 - i / 1000) * 0.1 for i in range(1000)], dtype=torch.float64).numpy()
     initial, updates = ema_coefficients(decays)
     assert initial + updates.sum() == pytest.approx(1, abs=1e-14)
@@ -208,7 +208,7 @@ def test_15_nanochat_carries_its_reference(data: float, batch: float, lr_factor:
 
 
 def test_18_completed_p_2512_22382() -> None:
-    """10 times the data, 4 times the batch: lr and λ x 0.632456, eps x 1.581139, 1 - beta x 0.4, steps x 2.5, tau kept."""
+    """lr and λ x 0.632456, eps x 1.581139, 1 - beta x 0.4, steps x 2.5, tau x 1 at m_B 4, m_D 10."""
     factors = scaling.completed_p(4, 10)
     assert factors == pytest.approx((0.632456, 0.632456, 1.581139, 0.4, 2.5), rel=1e-6)
     assert factors.lr * factors.weight_decay * factors.steps == pytest.approx(1)

@@ -1,1 +1,1 @@
-"""The nouns: `run`, what the user trains, is read first; `advice` is what is said of it, `measurement` what was seen."""
+"""The nouns: `run`, what the user trains, comes first; `advice` is what is said of it, `measurement` what is seen."""

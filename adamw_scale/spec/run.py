@@ -394,12 +394,12 @@ def said_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
         raise _mixed_units()
     dropped: set[str] = set()
     if "schedule" in own:
-        known = schedules.SCHEDULES.get(own["schedule"])
+        known = schedules.SCHEDULES.get(str(own["schedule"]))
         dropped |= schedules.OPTIONS.keys() - set(known.takes if known else ())
     if own.keys() & WARMUPS or "warmup_fraction" in dropped:
         dropped |= set(WARMUPS)
     if "parametrization" in own:
-        by = parametrizations.PARAMETRIZATIONS.get(own["parametrization"])
+        by = parametrizations.PARAMETRIZATIONS.get(str(own["parametrization"]))
         dropped |= {f"base_{what}" for what in ("width", "depth") if by and what not in by.needs}
     if own.get("weight_decay_schedule", "linear") not in weight_decay_schedules.TAKE_A_FINAL_FRACTION:
         dropped |= {"final_weight_decay_fraction"}

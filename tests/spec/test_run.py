@@ -172,6 +172,18 @@ def test_what_is_said_anew_takes_along_what_it_contradicts(
     assert said_over(described_by(base), described_by(own)) == together
 
 
+@given(
+    base=st.dictionaries(st.sampled_from([*TrainingRun.model_fields, "steps"]), st.text() | st.floats()),
+    own=st.dictionaries(st.sampled_from([*TrainingRun.model_fields, "steps"]), st.text() | st.lists(st.integers())),
+)
+def test_what_is_said_last_stays(base: dict[str, Any], own: dict[str, Any]) -> None:
+    """Whatever it is: what cannot be is left for the run to refuse, and nothing is made up."""
+    with suppress(SpecError):
+        together = said_over(base, own)
+        assert {name: together[name] for name in own} == own
+        assert all(together[name] is base[name] for name in together.keys() - own.keys())
+
+
 def test_units_are_not_mixed_between_what_was_said_before_and_now() -> None:
     """Samples over a run in tokens would take its batch for samples."""
     with pytest.raises(SpecError, match="mixed"):
