@@ -21,10 +21,8 @@ from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
 from adamw_scale.units import format_count, format_significant
 
-# Beyond this factor from what was measured, a fitted answer is marked as outside its domain.
-REACH = 4.0
-# A tuned run is known to half a step of the usual grid, a factor 2.
-TUNED_OCTAVES = 0.5
+REACH = 4.0  # factor from what was measured beyond which a fitted answer is outside its domain
+TUNED_OCTAVES = 0.5  # a tuned run is known to half a step of the usual grid, a factor 2
 
 
 class Answer(NamedTuple):

@@ -23,7 +23,6 @@ SMALLEST_USUAL_BATCH = 16_384  # tokens, for models of more than 100M parameters
 INERT_RETENTION = {"pretraining": 0.8, "lora": 0.8, "finetuning": 0.99}
 LAW_AND_TUNING_AGREE = 4.0
 LARGEST_DECOUPLED = 1e-2  # a fully decoupled value above this is usually a PyTorch value
-ROUNDING = 1e-6  # of a share that is told from its bound
 
 
 def cautions_of(
@@ -232,7 +231,7 @@ def _of_the_timescale(run: TrainingRun, tau: Timescale) -> Iterator[Caution]:
     """Timescales that are longer than the run can use, or shorter than what they must outlast."""
     beta1, beta2 = run.betas
     kept = ema.retention(run.decay_schedule.mean(), tau.run)
-    if run.task == "finetuning" and kept < INERT_RETENTION[run.task] - ROUNDING:
+    if run.task == "finetuning" and kept < INERT_RETENTION[run.task] - 1e-6:  # but for rounding
         yield Caution(
             code="erases",
             message=f"after this run {format_percent(kept)} of the pretrained weights are left",

@@ -18,7 +18,6 @@ from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.conventions import Setting, to_pytorch
 from adamw_scale.units import format_count, parse_quantity
 
-CONFIDENCES = ("read-primary", "read-secondary", "memory")
 # Decoupled decay, multiplied by the learning rate. "Adam(W)": the source leaves it open; read as AdamW.
 ADAMW_LIKE = ("AdamW", "NadamW", "Adam(W)")
 COMPARED = ("num_params", "total_units", "batch_size", "epochs")
