@@ -22,7 +22,9 @@ from adamw_scale.units import parse_quantity
 AXES = ("dataset_size", "width", "batch_size", "epochs", "peak_lr")
 MOST_SCALES = 32
 LR_FACTORS = (0.5, 2.0)  # around the run's, where the learning rate is tuned too; further out where the end is best
-BUDGET = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?) *([kMGTP]?) *(probes?|s|min|h|flops?)?", re.IGNORECASE)
+BUDGET = re.compile(
+    r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?) *([kMGTP]?) *(probes?|s|min|h|flops?)?", re.IGNORECASE
+)
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 THOUSANDS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15}
 

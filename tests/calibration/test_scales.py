@@ -292,7 +292,9 @@ def test_on_the_command_line(tmp_path: Path, adamw_scale: Command) -> None:
     assert "target, 256000 tokens x 8 epochs, width 64, lr 0.004: λ" in text.out
     assert text.out.count("optimum located") == 2
     assert "for 4 x the data set the timescale moves" in text.out
-    document = json.loads(adamw_scale("calibrate", *options, "--json").out)
+    fitted = adamw_scale("calibrate", *options, "--json")
+    assert fitted.code == 0, fitted.err
+    document = json.loads(fitted.out)
     assert set(document["slopes"]) == {"data set"}
     assert json.loads(adamw_scale("calibrate", "--fit-only", "--out", str(tmp_path), "--json").out)["slopes"]
     larger = [
