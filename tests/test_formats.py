@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Call, Document, Unread, parse
+from adamw_scale.formats import parse
+from adamw_scale.formats.document import Call, Document, Unread
 
 
 def test_python_assignments_and_arithmetic() -> None:
@@ -112,9 +113,8 @@ REFUSED = {
     "itself.yaml": ("a: &a [*a]\n", "holds itself"),
     "twice.yaml": ("a: {lr: 1, lr: 2}\n", "given twice"),
     "deep.json": ("[" * 10_000, "nested too deeply"),
-    "deep.yaml": ("a: " + "[" * 200, "nested too deeply"),
-    "dashes.yaml": ("- " * 200 + "a", "nested too deeply"),
-    "deeper.yaml": ("a: " + "[" * 10_000, "not valid YAML"),  # libyaml has a limit and words of its own
+    "deep.yaml": ("a: " + "[" * 10_000, "nested too deeply"),
+    "dashes.yaml": ("- " * 10_000 + "a", "nested too deeply"),
     "deep.py": ("x = " + "(" * 10_000, "nested too deeply"),
     "minus.py": ("x = " + "-" * 100_000 + "1", "not valid Python"),
     "dots.py": ("x = a" + ".b" * 100_000, "not valid Python"),
@@ -145,8 +145,7 @@ def test_a_bomb_of_aliases_costs_nothing() -> None:
 def test_json_is_read_as_it_is(value: object) -> None:
     """What was written comes back."""
     document = {"key": value}
-    text = json.dumps(document)
-    assert parse(text, ".json") == Document("JSON", document, text=text)
+    assert parse(json.dumps(document), ".json") == Document("JSON", document, text=json.dumps(document))
 
 
 @given(st.text(max_size=300), st.sampled_from(["", ".json", ".yaml", ".toml", ".py", ".sh"]))

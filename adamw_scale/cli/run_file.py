@@ -16,7 +16,7 @@ def read_run_file(path: str) -> dict[str, Any]:
     Raises:
         SpecError: unreadable, not text, too large, not valid in its format, or not a flat mapping.
     """
-    from adamw_scale.formats import json_of, toml_of, yaml_of
+    from adamw_scale.formats.data import json_of, toml_of, yaml_of
 
     name = "stdin" if path == "-" else path
     text = read_text(path, MAX_BYTES)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, Group, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.huggingface import OPTIMIZERS as TRAINERS

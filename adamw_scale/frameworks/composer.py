@@ -9,7 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source, read_groups

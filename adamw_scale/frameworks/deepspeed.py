@@ -1,4 +1,4 @@
-"""DeepSpeed: FusedAdam, or CPUAdam when offloaded, AdamW by default; decays all of model_parameters (runtime/engine.py).
+"""DeepSpeed: FusedAdam, or CPUAdam when offloaded, AdamW by default; decays all model_parameters (runtime/engine.py).
 
 Exclusions and other learning rates are groups passed as model_parameters; their own weight_decay wins over the
 JSON's. The scheduler is one step behind: it is stepped first after the first update (runtime/lr_schedules.py), and
@@ -9,7 +9,7 @@ without one gets a scheduler of torch.optim. Keys at the top that DeepSpeed does
 import json
 from typing import Any
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of

@@ -11,7 +11,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import FORMATS, Document
+from adamw_scale.formats import FORMATS
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, Group, hidden_only
 from adamw_scale.frameworks.spelling import comment
 from adamw_scale.noun import Noun

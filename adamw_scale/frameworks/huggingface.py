@@ -7,7 +7,7 @@ a linear schedule that ends above zero is written as a polynomial of power 1.
 
 from typing import Any
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import param_groups_source, read_groups
@@ -249,6 +249,9 @@ WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))
 """
 
 
+_BUILT = "optimizers=(build_optimizer(model, model.lm_head), None)"
+
+
 def _optimizer_source(config: Config) -> str:
     """TrainingArguments hold one lr and one λ; groups go in as an optimizer, the Trainer adds the schedule."""
     beta1, beta2 = betas_of(config)
@@ -257,7 +260,7 @@ def _optimizer_source(config: Config) -> str:
 {param_groups_source(config)}
 
 def build_optimizer(model: nn.Module, output_layer: nn.Module) -> torch.optim.AdamW:
-    \"\"\"Pass it on: Trainer(model, training_args, optimizers=(build_optimizer(model, model.lm_head), None), ...).\"\"\"
+    \"\"\"Pass it on: Trainer(model, training_args, {_BUILT}, ...).\"\"\"
     return torch.optim.AdamW(
         param_groups(model, output_layer),
         lr={lr_of(config)},

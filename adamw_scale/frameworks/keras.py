@@ -1,4 +1,4 @@
-"""Keras 3: every optimizer takes `variable * weight_decay * lr` off with the scheduled lr (optimizers/base_optimizer.py).
+"""Keras 3: every optimizer takes `variable * weight_decay * lr` off with the scheduled lr (base_optimizer.py).
 
 Everything decays unless `exclude_from_weight_decay` names it: `var_names` sees only the last part of a name ("kernel"),
 so variables themselves are passed. One optimizer has one lr and one λ. Schedules are asked at the count of batches,

@@ -9,7 +9,7 @@ levanter 1.1, which is of 2023 and has other keys.
 from itertools import pairwise
 from typing import Any
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.phase import MOST_PHASES, phases

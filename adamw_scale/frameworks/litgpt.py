@@ -7,7 +7,7 @@ a run is `train.max_tokens`; `train.max_steps` is not looked at. Every group get
 
 from typing import Any
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of

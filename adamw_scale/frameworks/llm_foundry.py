@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.composer import BETAS, EPS, LR, WEIGHT_DECAY, Duration, part_of_run, run_length
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.framework import Framework

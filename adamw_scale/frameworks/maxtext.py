@@ -9,7 +9,8 @@ end of the warm-up and at its lowest in the last step (create_learning_rate_sche
 import re
 from typing import Any
 
-from adamw_scale.formats import Document, parse
+from adamw_scale.formats import parse
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of

@@ -1,11 +1,11 @@
 """Megatron-LM: decoupled, times the scheduled lr; biases and 1-D tensors excluded, embeddings decayed.
 
 `--start-weight-decay` and `--end-weight-decay` override `--weight-decay` every step
-(core/optimizer_param_scheduler.py), so the snippet sets the constant style and leaves them out. Its muP (`--use-mup`) divides the hidden lr by the width
-ratio and leaves λ alone.
+(core/optimizer_param_scheduler.py), so the snippet sets the constant style and leaves them out. Its muP (`--use-mup`)
+divides the hidden lr by the width ratio and leaves λ alone.
 """
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, Group, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of

@@ -8,7 +8,7 @@ OptimizerConfig.weight_decay alone does nothing. The functions that recipes take
 from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.megatron import STYLES, WSD_STYLES, Megatron, read_arguments

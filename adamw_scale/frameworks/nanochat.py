@@ -11,7 +11,7 @@ also multiplies weight decay by the parameters of its 12-layer model over yours,
 import math
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, Group, hidden_only
 from adamw_scale.frameworks.framework import Framework, Snippet
 from adamw_scale.frameworks.spelling import betas_of, comment, eps_of, value, whole

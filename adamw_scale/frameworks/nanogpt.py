@@ -7,7 +7,7 @@ counted from 0, so a run takes max_iters + 1 steps. No key sets epsilon, which s
 
 import math
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, keys_of

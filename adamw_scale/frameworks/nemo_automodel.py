@@ -9,7 +9,7 @@ import math
 import re
 from typing import Any
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, Group, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.group_names import kinds_named, own_groups

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document, Unread
+from adamw_scale.formats.document import Document, Unread
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.group_names import kinds_named, own_groups

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Call, Document
+from adamw_scale.formats.document import Call, Document
 from adamw_scale.frameworks.config import Config, Group, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, keys_of

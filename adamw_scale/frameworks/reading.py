@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import ANY_MORE, Document, Unread, parse
+from adamw_scale.formats import parse
+from adamw_scale.formats.document import ANY_MORE, Document, Unread
 from adamw_scale.frameworks.config import Finding, finding
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks import FRAMEWORKS
 
 

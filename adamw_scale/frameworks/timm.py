@@ -10,7 +10,7 @@ import math
 import re
 from typing import Any
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework, Snippet
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of

@@ -8,7 +8,7 @@ reaches its floor: a virtual last step stands behind the run (components/optimiz
 from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import NEARLY_ALL, Config, Group
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.group_names import kinds_named, own_groups

@@ -8,7 +8,7 @@ constant in recipes for all weights, and recipes for LoRA do not start. The proj
 import math
 from typing import Any
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, Optimizer, chosen

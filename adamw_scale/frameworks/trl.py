@@ -6,7 +6,7 @@ preference and reinforcement trainers 1e-6, the reward model 1e-4.
 
 import re
 
-from adamw_scale.formats import Document
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.frameworks.huggingface import HuggingFace
 from adamw_scale.frameworks.reading import keys_of

@@ -21,7 +21,8 @@ from walking import RUNS, SUFFIX, advice
 
 from adamw_scale import audit
 from adamw_scale.errors import AdamWScaleError
-from adamw_scale.formats import Call, Document, Unread, parse
+from adamw_scale.formats import parse
+from adamw_scale.formats.document import Call, Document, Unread
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
 from adamw_scale.frameworks.reading import Keys

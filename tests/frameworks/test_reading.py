@@ -4,7 +4,7 @@ import pytest
 from walking import read
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats import Unread
+from adamw_scale.formats.document import Unread
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.reading import UNREAD, Keys
 

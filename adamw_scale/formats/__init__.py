@@ -1,0 +1,91 @@
+"""Text in a format, as plain data and never as code: JSON, YAML, TOML, shell arguments, Python.
+
+`parse` finds out which. Nothing is executed, imported or built beyond strings, numbers, lists and
+mappings; nesting is bounded before a parser sees the text, so that hostile text costs little.
+
+document.py   what a text says, whatever its format
+data.py       JSON, TOML, YAML
+shell.py      arguments in shell text
+python.py     assignments and calls in Python text
+"""
+
+import re
+from collections.abc import Callable, Collection
+from typing import Any
+
+from adamw_scale.errors import SpecError
+from adamw_scale.formats.data import json_of, toml_of, yaml_of
+from adamw_scale.formats.document import Document
+from adamw_scale.formats.python import python_source
+from adamw_scale.formats.shell import shell_arguments
+
+FORMATS = ("JSON", "TOML", "YAML", "Python", "shell arguments")
+
+
+def parse(text: str, suffix: str = "", among: Collection[str] = FORMATS) -> Document:
+    """The document a text is.
+
+    Args:
+        text: A whole config, launch script or training script.
+        suffix: Of its file (".yaml"); it settles the format where it is one of a format.
+        among: Formats that it may be in; one alone settles it where the suffix does not, else the text is looked at.
+
+    Raises:
+        SpecError: not valid in its format, nested beyond reason, or not a document with keys.
+    """
+    only = next(iter(among)) if len(among) == 1 else None
+    name = _BY_SUFFIX.get(suffix.lower()) or only or _sniffed(text)
+    try:
+        document = _PARSERS[name](text)._replace(text=text)
+        document.keys()  # refuses what aliases and names make of a few bytes
+        return document
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise SpecError(
+            f"not valid {name} ({' '.join(str(error).split())[:160] or type(error).__name__}): pass a complete file"
+        ) from None
+
+
+def _mapping(format_: str, read: Callable[[str], Any]) -> Callable[[str], Document]:
+    def document(text: str) -> Document:
+        content = read(text)
+        if not isinstance(content, dict):
+            raise ValueError("no mapping of keys to values")
+        return Document(format_, content)
+
+    return document
+
+
+def _sniffed(text: str) -> str:
+    """The format a text looks like."""
+    start = text.lstrip()[:1]
+    if start == "{":
+        return "JSON"
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    flags = sum(bool(re.search(r"(^|\s)--[a-zA-Z]", line)) for line in lines)
+    colons = sum(bool(re.match(r"\s*(- )?[\w.\-\"']+\s*:(\s|$)", line)) for line in lines)
+    tables = sum(bool(re.fullmatch(r"\s*\[[\w.\-]+\]\s*", line)) for line in lines)
+    equals = sum(bool(re.search(r"\w\s*=[^=]|\w\(", line)) for line in lines)
+    if flags and flags >= max(colons, tables):
+        return "shell arguments"
+    if tables:
+        return "TOML"
+    if any(re.match(r"\w+\s*=\s*(\{|dict\()", line) for line in lines):
+        return "Python"  # "ds_config = {", however many colons follow
+    return "YAML" if colons > equals else "Python"
+
+
+_BY_SUFFIX = {
+    ".json": "JSON",
+    ".toml": "TOML",
+    ".yaml": "YAML",
+    ".yml": "YAML",
+    ".py": "Python",
+    ".sh": "shell arguments",
+}
+_PARSERS: dict[str, Callable[[str], Document]] = {
+    "JSON": _mapping("JSON", json_of),
+    "TOML": _mapping("TOML", toml_of),
+    "YAML": _mapping("YAML", yaml_of),
+    "Python": python_source,
+    "shell arguments": shell_arguments,
+}

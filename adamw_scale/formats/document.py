@@ -1,0 +1,88 @@
+"""What a text says, whatever its format: a mapping, and the calls of a Python text."""
+
+import re
+from collections.abc import Hashable, Iterator
+from typing import Any, NamedTuple
+
+from adamw_scale.errors import SpecError
+
+ANY_MORE = "**"  # key of a call that takes arguments from a mapping that is code
+DEEPEST = 100  # levels of nesting; parsers recurse, and some take quadratic time
+MOST_OF_A_PATH = 200  # characters
+MOST_VALUES = 20_000  # of a document; YAML's aliases can write many in a few bytes
+
+
+class Unread(str):
+    """Source of an argument that is no plain data."""
+
+
+class Call(NamedTuple):
+    """A call in Python text: its dotted name and its arguments; a {"key": value} is a call of dict."""
+
+    name: str
+    keywords: dict[str, Any]
+    positional: tuple[Any, ...] = ()
+
+
+class Document(NamedTuple):
+    """What a text says: a mapping, and the calls of a Python text.
+
+    `content` of Python text holds its assignments ("lr", "cfg.optim.lr"), that of shell text its --flags without the
+    dashes. `text` is what was parsed.
+    """
+
+    format: str
+    content: dict[str, Any]
+    calls: tuple[Call, ...] = ()
+    text: str = ""
+
+    def keys(self) -> frozenset[str]:
+        """Every key at any depth, alone and with the path to it, and the last part of every name that is called."""
+        found = {call.name.rpartition(".")[2] for call in self.calls}
+        for mapping in (self.content, *(call.keywords for call in self.calls)):
+            for path in _paths(mapping):
+                found |= {path, path.rpartition(".")[2]}
+        return frozenset(found)
+
+
+def _paths(mapping: dict[Any, Any]) -> Iterator[str]:
+    """Keys at any depth, as dotted paths.
+
+    Raises:
+        SpecError: more values than a config has.
+    """
+    stack: list[tuple[str, Any]] = [("", mapping)]
+    count = 0
+    while stack:
+        before, item = stack.pop()
+        named = item.items() if isinstance(item, dict) else (("", each) for each in item)
+        for key, value in named:
+            count += 1
+            if count > MOST_VALUES:
+                raise SpecError(f"more than {MOST_VALUES} values: this is no training config")
+            path = f"{before}{key}" if isinstance(key, str) else before
+            if isinstance(key, str) and key:
+                yield path[:MOST_OF_A_PATH]
+            if isinstance(value, dict | list):
+                stack.append((f"{path[:MOST_OF_A_PATH]}." if key else before, value))
+
+
+def without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A mapping of pairs; ValueError for a key that is there twice."""
+    content: dict[Any, Any] = {}
+    for key, value in pairs:
+        if not isinstance(key, Hashable):
+            raise ValueError("a key is a list or a mapping")
+        if key in content:
+            raise ValueError(f"{str(key)[:40]!r} is given twice")
+        content[key] = value
+    return content
+
+
+def refuse_deep(text: str) -> None:
+    """ValueError for brackets that are nested beyond reason."""
+    depth = 0
+    for bracket in re.finditer(r"[\[\]{}()]", text):
+        depth = max(0, depth + (1 if bracket[0] in "[{(" else -1))
+        if depth > DEEPEST:
+            raise ValueError("nested too deeply")
