@@ -41,12 +41,7 @@ class Said(Noun):
 
 
 def audit(
-    text: str,
-    framework: str | None = None,
-    *,
-    suffix: str = "",
-    devices: str | float | None = None,
-    **said: Any,
+    text: str, framework: str | None = None, *, suffix: str = "", devices: str | float | None = None, **said: Any
 ) -> Audit:
     """What timescale a config really gives each parameter group, and what in it is probably not meant.
 

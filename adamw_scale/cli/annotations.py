@@ -1,18 +1,17 @@
 """An audit in the languages of code review: SARIF 2.1.0 and GitHub's workflow commands."""
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from adamw_scale import __version__
+from adamw_scale.noun import to_json
 from adamw_scale.units import printable
 
 if TYPE_CHECKING:
     from adamw_scale.auditing import Audit
     from adamw_scale.frameworks import Finding
 
-LEVELS = {"error": "error", "warning": "warning", "note": "note"}  # SARIF's names of severities
 COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}  # GitHub's
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -46,7 +45,7 @@ def sarif(audit: "Audit", path: str, text: str) -> str:
     results: list[dict[str, Any]] = [
         {
             "ruleId": finding.code,
-            "level": LEVELS[finding.severity],
+            "level": finding.severity,
             "message": {"text": f"{finding.message}. Fix: {finding.fix}"},
             "locations": [
                 {
@@ -61,9 +60,8 @@ def sarif(audit: "Audit", path: str, text: str) -> str:
     ]
     rules = [{"id": code} for code in dict.fromkeys(finding.code for finding in audit.findings)]
     driver = {"name": "adamw-scale", "version": __version__, "rules": rules}
-    return json.dumps(
-        {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
-    )
+    runs = [{"tool": {"driver": driver}, "results": results}]
+    return to_json({"$schema": SCHEMA, "version": "2.1.0", "runs": runs})
 
 
 def _data(text: str) -> str:

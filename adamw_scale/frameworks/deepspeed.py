@@ -170,11 +170,7 @@ def _read_torch_scheduler(keys: Keys, given: Keys, kind: str, peak: float | None
         end, steps = given.number("end_factor"), given.number("total_iters") or 5.0
         return {"schedule": kind, "total_steps": steps, "final_lr_fraction": 1.0 if end is None else end}
     floor = given.number("eta_min") or 0.0
-    return {
-        "schedule": kind,
-        "total_steps": given.number("T_max"),
-        "final_lr_fraction": floor / peak if peak else None,
-    }
+    return {"schedule": kind, "total_steps": given.number("T_max"), "final_lr_fraction": floor / peak if peak else None}
 
 
 def _default_decay(given: Keys, name: str | None) -> float | None:

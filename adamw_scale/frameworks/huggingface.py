@@ -10,7 +10,7 @@ from typing import Any
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.pytorch import param_groups_source, read_groups
+from adamw_scale.frameworks.pytorch import adamw_source, param_groups_source, read_groups
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
@@ -254,17 +254,11 @@ _BUILT = "optimizers=(build_optimizer(model, model.lm_head), None)"
 
 def _optimizer_source(config: Config) -> str:
     """TrainingArguments hold one lr and one λ; groups go in as an optimizer, the Trainer adds the schedule."""
-    beta1, beta2 = betas_of(config)
     return f"""
 
 {param_groups_source(config)}
 
 def build_optimizer(model: nn.Module, output_layer: nn.Module) -> torch.optim.AdamW:
     \"\"\"Pass it on: Trainer(model, training_args, {_BUILT}, ...).\"\"\"
-    return torch.optim.AdamW(
-        param_groups(model, output_layer),
-        lr={lr_of(config)},
-        betas=({beta1}, {beta2}),
-        eps={eps_of(config)},
-    )
+    return {adamw_source(config, "model, output_layer")}
 """

@@ -6,8 +6,8 @@ A scheduler is stepped once an epoch unless its "interval" says "step" (pytorch/
 
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source
-from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, one_for_all, whole
+from adamw_scale.frameworks.pytorch import adamw_source, multiplier_source, param_groups_source
+from adamw_scale.frameworks.spelling import one_for_all, whole
 from adamw_scale.theory.schedules import SCHEDULES
 
 
@@ -25,7 +25,7 @@ class Lightning(Framework):
 
     def write(self, config: Config) -> str:
         """Python with the class that a module derives from; LightningCLI's YAML cannot step a scheduler by steps."""
-        by_group, (beta1, beta2) = not one_for_all(config), betas_of(config)
+        by_group = not one_for_all(config)
         return f'''import math
 
 import lightning
@@ -44,12 +44,7 @@ class WithAdamW(lightning.LightningModule):
     """Derive your module from this, or copy its method."""
 
 {_OUTPUT if by_group else ""}    def configure_optimizers(self) -> dict:
-        optimizer = torch.optim.AdamW(
-            param_groups({"self, self.output_layer()" if by_group else "self"}),
-            lr={lr_of(config)},
-            betas=({beta1}, {beta2}),
-            eps={eps_of(config)},
-        )
+        optimizer = {adamw_source(config, "self, self.output_layer()" if by_group else "self", " " * 8)}
         scheduler = {{"scheduler": LambdaLR(optimizer, lr_multiplier), "interval": "step"}}  # the default is "epoch"
         return {{"optimizer": optimizer, "lr_scheduler": scheduler}}
 '''

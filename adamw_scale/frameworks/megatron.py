@@ -39,13 +39,8 @@ class Megatron(Framework):
     signs = frozenset(
         {
             *("train_samples", "lr_decay_samples", "lr_warmup_samples", "lr_wsd_decay_style", "seq_length"),
-            *("tensor_model_parallel_size", "pipeline_model_parallel_size"),
-            "lr_decay_style",
-            "lr_warmup_iters",
-            "lr_decay_iters",
-            "train_iters",
-            "micro_batch_size",
-            "adam_beta1",
+            *("tensor_model_parallel_size", "pipeline_model_parallel_size", "lr_decay_style", "lr_warmup_iters"),
+            *("lr_decay_iters", "train_iters", "micro_batch_size", "adam_beta1"),
         }
     )
     formats = frozenset({"shell arguments", "YAML"})

@@ -80,15 +80,8 @@ class MegatronBridge(Framework):
         {
             *CONFIGS,
             *RECIPES,
-            *(
-                "ConfigContainer",
-                "GPTDatasetConfig",
-                "CheckpointConfig",
-                "LoggerConfig",
-                "TokenizerConfig",
-                "RNGConfig",
-                "_pretrain_common",
-            ),
+            *("ConfigContainer", "GPTDatasetConfig", "CheckpointConfig", "LoggerConfig", "TokenizerConfig"),
+            *("RNGConfig", "_pretrain_common"),
         }
     )
     formats = frozenset({"Python", "YAML"})

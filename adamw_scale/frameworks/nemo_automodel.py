@@ -183,11 +183,7 @@ def _read_groups(keys: Keys, weight_decay: float) -> tuple[tuple[Group, ...], fl
     lr = {kind: _multiplier(owners, kind, "lr_mult") for kind in GROUPS}
     base = lr[NORM_AND_BIAS] or 1.0
     groups = tuple(
-        Group(
-            group=kind,
-            weight_decay=weight_decay * _multiplier(owners, kind, "wd_mult"),
-            lr_factor=lr[kind] / base,
-        )
+        Group(group=kind, weight_decay=weight_decay * _multiplier(owners, kind, "wd_mult"), lr_factor=lr[kind] / base)
         for kind in GROUPS
     )
     return groups, base

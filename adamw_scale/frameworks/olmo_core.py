@@ -41,14 +41,8 @@ LR, WEIGHT_DECAY, EPS = 1e-3, 0.01, 1e-8  # where nothing is said
 ALPHA_F = 0.1  # of the peak, where everything but WSD ends if alpha_f is not given
 DECAY_FRACTION = 0.1
 _OTHERS = (
-    *(
-        "WSDS",
-        "PowerLR",
-        "HalfCosWithWarmup",
-        "CosWithWarmupAndLinearDecay",
-        "SequentialScheduler",
-        "ExponentialScheduler",
-    ),
+    *("WSDS", "PowerLR", "HalfCosWithWarmup", "CosWithWarmupAndLinearDecay"),
+    *("SequentialScheduler", "ExponentialScheduler"),
     *("wsds", "power_lr", "half_cos_with_warmup", "cos_with_warmup_and_linear_decay", "sequential", "exponential"),
 )
 _LENGTHS = ("max_duration", "global_batch_size", "rank_microbatch_size", "sequence_length", "max_sequence_length")
@@ -127,11 +121,7 @@ class OLMoCore(Framework):
 
 
 def _values(config: Config, group: Group) -> dict[str, str]:
-    return {
-        "lr": lr_of(config, group),
-        "eps": eps_of(config, group),
-        "weight_decay": value(group.weight_decay),
-    }
+    return {"lr": lr_of(config, group), "eps": eps_of(config, group), "weight_decay": value(group.weight_decay)}
 
 
 def _override(config: Config, group: Group, hidden: Group) -> str:

@@ -34,7 +34,6 @@ class PyTorch(Framework):
     def write(self, config: Config) -> str:
         """A module with build_optimizer(model); run as a script, it shows itself on a tiny model."""
         by_group = not one_for_all(config)
-        beta1, beta2 = betas_of(config)
         return f'''import math
 
 import torch
@@ -50,12 +49,7 @@ TOTAL_STEPS = {whole(config.total_steps)}
 
 def build_optimizer({_signature(by_group)}) -> tuple[torch.optim.AdamW, LambdaLR]:
     """Call optimizer.step() and then scheduler.step(), once per step of the run."""
-    optimizer = torch.optim.AdamW(
-        param_groups({"model, output_layer" if by_group else "model"}),
-        lr={lr_of(config)},
-        betas=({beta1}, {beta2}),
-        eps={eps_of(config)},
-    )
+    optimizer = {adamw_source(config, "model, output_layer" if by_group else "model")}
     return optimizer, LambdaLR(optimizer, lr_multiplier)
 
 
@@ -158,6 +152,13 @@ def _piece_source(piece: Piece, indent: int) -> str:
         width = "" if piece.width == 1 else f" / {value(piece.width)}"
         lines.insert(0, f"u = {f'({since})' if width and piece.start else since}{width}")
     return "".join(" " * indent + line + "\n" for line in lines)
+
+
+def adamw_source(config: Config, arguments: str, indent: str = "    ") -> str:
+    """Source of the optimizer, over the param_groups of these arguments."""
+    beta1, beta2 = betas_of(config)
+    rows = (f"param_groups({arguments})", f"lr={lr_of(config)}", f"betas=({beta1}, {beta2})", f"eps={eps_of(config)}")
+    return "torch.optim.AdamW(\n" + "".join(f"{indent}    {row},\n" for row in rows) + f"{indent})"
 
 
 def param_groups_source(config: Config) -> str:

@@ -16,19 +16,8 @@ from adamw_scale.frameworks.reading import Keys, chosen
 from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 
-PATTERNS = {
-    NORM_AND_BIAS: r"norm|bias$",
-    EMBEDDING: r"tok_embeddings\.",
-    OUTPUT: r"lm_head\.",
-    HIDDEN: ".*",
-}
-_DECAY = {
-    "linear": "linear",
-    "cosine": "cosine",
-    "wsd": "linear",
-    "wsd-cosine": "cosine",
-    "wsd-1-sqrt": "sqrt",
-}
+PATTERNS = {NORM_AND_BIAS: r"norm|bias$", EMBEDDING: r"tok_embeddings\.", OUTPUT: r"lm_head\.", HIDDEN: ".*"}
+_DECAY = {"linear": "linear", "cosine": "cosine", "wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "sqrt"}
 _FALLS = {"linear": ("linear", "wsd"), "cosine": ("cosine", "wsd-cosine"), "sqrt": ("wsd-1-sqrt", "wsd-1-sqrt")}
 OPTIMIZERS = {"AdamW": "torchtitan", "Adam": "torch-adam", "DistMuon": "torch-muon"}
 CALLS = {

@@ -96,9 +96,7 @@ class TorchTune(Framework):
             convention=known.convention,
             optimizer=name,
             peak_lr=keys.number_or("peak_lr", known.lr, "optimizer.lr"),
-            groups=same_decay(
-                keys.number_or("weight_decay", known.weight_decay, "optimizer.weight_decay") or 0.0,
-            ),
+            groups=same_decay(keys.number_or("weight_decay", known.weight_decay, "optimizer.weight_decay") or 0.0),
             betas=keys.pair("optimizer.betas") or (0.9, 0.999),
             eps=keys.number("optimizer.eps") or 1e-8,
             **_read_schedule(keys),

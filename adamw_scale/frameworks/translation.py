@@ -84,12 +84,7 @@ def _written(group: ParamGroup, run: TrainingRun, framework: Framework, factor: 
     """A recommended group, its decay in the framework's convention at the group's own learning rate."""
     setting = run.setting._replace(peak_lr=group.peak_lr)
     own = conventions.from_pytorch(framework.convention, group.weight_decay * factor, setting)
-    return Group(
-        group=group.group,
-        lr_factor=group.peak_lr / run.lr,
-        weight_decay=own,
-        eps_factor=group.eps / run.eps,
-    )
+    return Group(group=group.group, lr_factor=group.peak_lr / run.lr, weight_decay=own, eps_factor=group.eps / run.eps)
 
 
 def closest(wanted: Schedule, framework: Framework) -> Schedule:
