@@ -206,7 +206,7 @@ def test_other_learning_rates_are_no_mup() -> None:
 
 @given(st.floats(1e-4, 10), st.floats(1e-6, 1e-2), st.floats(10, 1e6))
 def test_decay_erases_or_does_nothing_but_not_both(weight_decay: float, peak_lr: float, steps: float) -> None:
-    """Of pretrained weights a hundredth is the border; what lies beyond it either way is said, by advice and audit alike."""
+    """Of pretrained weights a hundredth is the border, in advice and in an audit; on either side one is said."""
     run = {
         "dataset_size": steps * 1e5,
         "batch_size": 1e5,

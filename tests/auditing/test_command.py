@@ -10,10 +10,14 @@ import pytest
 from conftest import Command
 
 OVERRIDDEN = (
-    "python pretrain_gpt.py \\\n  --lr 1e-3 --weight-decay 0.1 \\\n  --start-weight-decay 0.033 --end-weight-decay 0.033 \\\n"
+    "python pretrain_gpt.py \\\n  --lr 1e-3 --weight-decay 0.1 \\\n  --start-weight-decay 0.033 --end-weight-decay "
+    "0.033 \\\n"
     "  --train-iters 1000 --lr-decay-style cosine --global-batch-size 64 --seq-length 1024\n"
 )
-SOUND = "learning_rate: 3e-4\nweight_decay: 0.3\nper_device_train_batch_size: 8\nmax_steps: 49592\nlr_scheduler_type: linear\n"
+SOUND = (
+    "learning_rate: 3e-4\nweight_decay: 0.3\nper_device_train_batch_size: 8\nmax_steps: 49592\nlr_scheduler_type: "
+    "linear\n"
+)
 
 
 @pytest.fixture
@@ -144,7 +148,7 @@ def test_bad_configs_are_one_line(adamw_scale: Command, tmp_path: Path, name: st
 
 @pytest.mark.parametrize("name", ["large.yaml", "large.json", "large.py", "bomb.yaml"])
 def test_memory_is_bounded(tmp_path: Path, name: str) -> None:
-    """100 MB are refused without being read, and a bomb does not go off: under 400 MB of address space beyond the start."""
+    """100 MB are refused without being read, and a bomb does not go off: under 400 MB of addresses beyond the start."""
     file = tmp_path / name
     if name in BAD:
         file.write_bytes(BAD[name])
@@ -178,7 +182,10 @@ def test_a_variable_is_not_zero(adamw_scale: Command, tmp_path: Path) -> None:
     assert said["timescale"]["iters"] == pytest.approx(1 / 3e-5)
 
 
-HALF_KNOWN = "torchrun pretrain_gpt.py --lr $LR --weight-decay $WD --lr-decay-style $STYLE --train-iters 1000 --global-batch-size 8\n"
+HALF_KNOWN = (
+    "torchrun pretrain_gpt.py --lr $LR --weight-decay $WD --lr-decay-style $STYLE --train-iters 1000 "
+    "--global-batch-size 8\n"
+)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ IMAGENET = "--samples 1281167"
 
 
 class Case(NamedTuple):
-    """What is added on the command line, and what an audit must say; tau in steps at peak, None where nothing decays."""
+    """What is added on the command line, and what an audit must say; tau in steps at peak, None without decay."""
 
     framework: str
     tau: float | None
@@ -92,7 +92,7 @@ def test_there_is_a_case_for_every_file() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_audit_of_a_public_config(adamw_scale: Command, name: str) -> None:
-    """The framework is recognised, the timescale is that of the library's own convention, errors are the known traps."""
+    """The framework is recognised, the timescale is that of its own convention, errors are the known traps."""
     case = CASES[name]
     outcome = adamw_scale("audit", str(CONFIGS / name), "--json", *case.options.split())
     document = json.loads(outcome.out)

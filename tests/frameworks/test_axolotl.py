@@ -202,7 +202,7 @@ BASE = "base_model: any\nlearning_rate: 1.0e-3\nweight_decay: 0.1\nmax_steps: 40
     ],
 )
 def test_reads_its_own_schedules(more: str, tmp_path: Path) -> None:
-    """What was read is what runs, to a step: rex and one_cycle are taken at other points of each, and rex in a table."""
+    """What was read is what runs, to a step: rex and one_cycle are taken elsewhere in it, and rex in a table."""
     schedule: Schedule = read(FRAMEWORKS["axolotl"](), BASE + more).lr_schedule
     real = lrs(BASE + more, tmp_path)
     for step in range(STEPS):

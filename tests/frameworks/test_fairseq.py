@@ -47,7 +47,7 @@ OTHERS = {
     "tri-stage": BASE + "--lr-scheduler tri_stage --warmup-steps 40 --hold-steps 200 --decay-steps 160",
     "ratios": BASE + "--lr-scheduler tri_stage --phase-ratio '(0.25, 0.25, 0.5)' --final-lr-scale 0.1",
 }
-# Walks every run that is given on stdin. The dataclasses of fairseq and of hydra 1.0 are defaults of others, which Python
+# Walks every run on stdin. The dataclasses of fairseq and of hydra 1.0 are defaults of others, which Python
 # 3.11 takes only if they are hashable; fairseq's package imports compiled parts, so its modules are loaded without it.
 WALK = """
 import argparse, dataclasses, importlib.util, json, sys, types
@@ -142,7 +142,10 @@ def walked() -> dict[str, Any]:
     """Every run, walked by fairseq."""
     found = os.environ.get("ADAMW_SCALE_FAIRSEQ", "")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (found, os.environ.get("PYTHONPATH"))))}
-    check = "import importlib.util as u, sys; sys.exit(any(u.find_spec(n) is None for n in ('fairseq', 'omegaconf', 'hydra')))"
+    check = (
+        "import importlib.util as u, sys; sys.exit(any(u.find_spec(n) is None for n in ('fairseq', 'omegaconf', "
+        "'hydra')))"
+    )
     if subprocess.run([sys.executable, "-c", check], env=environment).returncode:
         pytest.skip("fairseq 0.12.2 with omegaconf 2.0 and hydra 1.0 is not on ADAMW_SCALE_FAIRSEQ")
     runs = {
@@ -164,7 +167,7 @@ def walked() -> dict[str, Any]:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_every_step_is_as_recommended(walked: dict[str, Any], run: str) -> None:
-    """lr and decay at the start of each step; `fixed` warms up over (t + 1) / W, which is 1/W of the peak above what is written."""
+    """lr and decay at the start of each step; `fixed` warms up over (t + 1) / W, 1/W of the peak higher."""
     recommendation = short("linear" if RUNS[run] else run, **RUNS[run])
     config, result = config_of(recommendation, "fairseq"), walked[run]
     assert config.schedule == recommendation.run.schedule
@@ -226,10 +229,12 @@ def test_reads_a_launch_script() -> None:
     """fairseq's own example of a language model, with a batch in tokens."""
     config = read(
         FRAMEWORKS["fairseq"](),
-        "fairseq-train --task language_modeling data-bin/wikitext-103 --arch transformer_lm --share-decoder-input-output-embed \\\n"
+        "fairseq-train --task language_modeling data-bin/wikitext-103 --arch transformer_lm "
+        "--share-decoder-input-output-embed \\\n"
         "  --dropout 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 0.0 \\\n"
         "  --lr 0.0005 --lr-scheduler inverse_sqrt --warmup-updates 4000 --warmup-init-lr 1e-07 \\\n"
-        "  --tokens-per-sample 512 --sample-break-mode none --max-tokens 2048 --update-freq 16 --fp16 --max-update 50000\n",
+        "  --tokens-per-sample 512 --sample-break-mode none --max-tokens 2048 --update-freq 16 --fp16 --max-update "
+        "50000\n",
     )
     assert (config.peak_lr, config.weight_decay, config.betas) == (5e-4, 0.01, (0.9, 0.98))
     assert (config.schedule, config.warmup_steps, config.total_steps) == ("inverse-sqrt", 4000, 50000)
@@ -243,7 +248,8 @@ def test_reads_yaml_of_hydra() -> None:
         FRAMEWORKS["fairseq"](),
         "task:\n  _name: masked_lm\n  tokens_per_sample: 512\ndataset:\n  batch_size: 16\n"
         "optimizer:\n  _name: adam\n  weight_decay: 0.01\n  adam_betas: (0.9,0.98)\n  adam_eps: 1e-06\n"
-        "lr_scheduler:\n  _name: polynomial_decay\n  warmup_updates: 10000\n  total_num_update: ${optimization.max_update}\n"
+        "lr_scheduler:\n  _name: polynomial_decay\n  warmup_updates: 10000\n  total_num_update: "
+        "${optimization.max_update}\n"
         "optimization:\n  lr: [0.0005]\n  max_update: 125000\n  update_freq: [16]\n",
     )
     assert (config.peak_lr, config.weight_decay, config.betas, config.eps) == (5e-4, 0.01, (0.9, 0.98), 1e-6)

@@ -43,7 +43,7 @@ KINDS = {"embeddings": "embedding", "norm": "norm-and-bias", "hidden": "hidden",
 
 @pytest.fixture(scope="module")
 def levanter() -> Iterator[Any]:
-    """Levanter's optimizers and libraries beneath; its package itself wants git, wandb and ray, and logs to a tracker."""
+    """Levanter's optimizers and libraries beneath; its package itself wants git, wandb and ray, and a tracker."""
     before = set(sys.modules)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -208,7 +208,7 @@ CASES = {
 @pytest.mark.filterwarnings("ignore:cooldown is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("case", CASES)
 def test_schedule_is_read_as_levanter_reads_it(levanter: Any, case: str, tmp_path: Path) -> None:
-    """The schedule found in a config is the one that Levanter makes of it, to 2 % of the peak where a table stands in."""
+    """The schedule found in a config is what Levanter makes of it, to 2 % of the peak where a table stands in."""
     text = f"optimizer: {CASES[case]}\ntrainer: {{num_train_steps: 400}}\n"
     real, config = parsed(levanter, text, tmp_path).optimizer, read(FRAMEWORKS["levanter"](), text)
     assert config.peak_lr == real.learning_rate
@@ -231,7 +231,7 @@ MASKS = {
 
 @pytest.mark.parametrize("mask", MASKS)
 def test_what_decays_is_read_as_levanter_reads_it(levanter: Any, mask: str, tmp_path: Path) -> None:
-    """The groups that decay are those that Levanter's own mask decays; modules by name are said to be judged by name."""
+    """The groups that decay are those that Levanter's own mask decays; modules by name are judged by it, which is said."""
     text = f"optimizer: {mask}\n"
     config, real = read(FRAMEWORKS["levanter"](), text), parsed(levanter, text, tmp_path).optimizer
     model, jax = tiny_model(levanter), levanter.jax

@@ -202,7 +202,10 @@ def test_reads_times_in_every_unit(duration: str, warmup: str, field: str, expec
 
 def test_units_that_do_not_fit_are_refused_by_composer(real: SimpleNamespace) -> None:
     """What the finding says is so."""
-    text = "optimizer: {name: decoupled_adamw}\nscheduler: {name: cosine_with_warmup, t_warmup: 400tok}\nmax_duration: 400ba"
+    text = (
+        "optimizer: {name: decoupled_adamw}\nscheduler: {name: cosine_with_warmup, t_warmup: 400tok}\nmax_duration: "
+        "400ba"
+    )
     with pytest.raises(ValueError, match="unit"):
         built(real, text, TinyLM())
     findings = read(FRAMEWORKS["llm-foundry"](), text).findings

@@ -125,7 +125,8 @@ def test_reads_a_command_line() -> None:
     """key=value after base.yml, over several lines."""
     config = read(
         FRAMEWORKS["maxtext"](),
-        "export LIBTPU_INIT_ARGS=x\npython3 -m maxtext.trainers.pre_train.train maxtext/configs/base.yml run_name=a \\\n"
+        "export LIBTPU_INIT_ARGS=x\npython3 -m maxtext.trainers.pre_train.train maxtext/configs/base.yml run_name=a "
+        "\\\n"
         "  learning_rate=3e-4 adam_weight_decay=0.05 steps=1000 lr_schedule_type=wsd wsd_decay_steps_fraction=0.2 \\\n"
         "  wsd_decay_style=cosine per_device_batch_size=8 max_target_length=4096 adamw_mask=\"['bias','.*norm']\"\n",
     )

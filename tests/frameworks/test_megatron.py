@@ -121,7 +121,8 @@ def test_reads_what_decoupled_lr_and_another_end_do() -> None:
     """Embedding and output at their own rate; a fall that ends before the run does."""
     config = read(
         FRAMEWORKS["megatron"](),
-        "--lr 3e-4 --decoupled-lr 6e-4 --train-iters 1000 --lr-decay-iters 100 --lr-decay-style cosine --weight-decay 0.1",
+        "--lr 3e-4 --decoupled-lr 6e-4 --train-iters 1000 --lr-decay-iters 100 --lr-decay-style cosine --weight-decay "
+        "0.1",
     )
     assert [group.lr_factor for group in config.groups] == [1, 2, 2, 1]
     assert [finding.code for finding in config.findings] == ["other-end"]

@@ -1,4 +1,4 @@
-"""Megatron-Bridge's real configs and scheduler; its packages would import models, so they stay without their __init__."""
+"""Megatron-Bridge's real configs and scheduler; its packages import models, so they are loaded without __init__."""
 
 import importlib
 import importlib.util

@@ -30,7 +30,7 @@ def sampled(step: int, warmup: int = 40) -> float:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_every_step_is_as_recommended(run: str) -> None:
-    """All 400 steps; in the warm-up the lr is above what is written's by at most 1 / (W + 1) of the peak, then equal."""
+    """All 400 steps; in the warm-up the lr is at most 1 / (W + 1) of the peak above what is written, then equal."""
     recommendation = short(run)
     given: dict[str, Any] = {}
     exec(emit("nanogpt", recommendation).text, given)

@@ -161,8 +161,8 @@ def test_weight_decay_may_rise() -> None:
 def test_overrides_without_a_scheduler_do_nothing() -> None:
     """The real optimizer decays what the override was to spare."""
     text = (
-        "optimizer: {_target_: torch.optim.AdamW, lr: 0.01, weight_decay: 0.1, param_group_overrides: [{pattern: norm, wd_mult: 0.0}]}\n"
-        + STEPPED
+        "optimizer: {_target_: torch.optim.AdamW, lr: 0.01, weight_decay: 0.1, param_group_overrides: [{pattern: "
+        "norm, wd_mult: 0.0}]}\n" + STEPPED
     )
     config = read(FRAMEWORKS["nemo-automodel"](), text)
     assert [(finding.code, finding.severity) for finding in config.findings] == [("overrides-unused", "error")]

@@ -46,7 +46,7 @@ KINDS = {
 
 
 class OLMo(nn.Module):
-    """A tensor of each kind under the names of OLMo-core's Transformer, without biases as there, in double precision."""
+    """A tensor of each kind under the names of OLMo-core's Transformer, without biases, in double precision."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +125,8 @@ def test_what_olmo_core_refuses_is_found(source: str, code: str) -> None:
 
 def test_an_unknown_option_of_an_override_does_nothing() -> None:
     """The real optimizer keeps it in the group and decays all the same; and globs have to match."""
-    source = 'AdamWConfig(lr=1e-3, weight_decay=0.1, group_overrides=[OptimGroupOverride(params=["embeddings.weight"], opts=dict(wd=0.0))])'
+    override = 'OptimGroupOverride(params=["embeddings.weight"], opts=dict(wd=0.0))'
+    source = f"AdamWConfig(lr=1e-3, weight_decay=0.1, group_overrides=[{override}])"
     config = read(FRAMEWORKS["olmo-core"](), source)
     assert config.group("embedding").weight_decay == 0.1
     assert [(finding.code, finding.severity) for finding in config.findings] == [("ignored-key", "error")]

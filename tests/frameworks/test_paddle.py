@@ -46,8 +46,8 @@ def tiny_model(paddle: Any) -> Any:
 def assert_walks(paddle: Any, text: str, config: Config) -> None:
     """Every step on zero gradients; lr and decay of every tensor are as recommended.
 
-    Paddle's own schedulers take the start of each step, a LambdaDecay as written its middle; the eight digits in which it
-    is written leave 1e-8 of the peak.
+    Paddle's own schedulers take the start of each step, a LambdaDecay its middle; the eight digits that are written
+    leave 1e-8 of the peak.
     """
     namespace: dict[str, Any] = {"__name__": "snippet"}
     exec(compile(text, "snippet.py", "exec"), namespace)

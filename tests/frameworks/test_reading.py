@@ -56,7 +56,10 @@ def test_impossible_values_are_refused(framework: str) -> None:
 
 def test_a_cosine_that_is_over_when_warmup_ends() -> None:
     """axolotl's cosine may end at a fraction of the run, the warm-up's end included: then the rest is at the floor."""
-    text = "lr_scheduler: cosine\ncosine_min_lr_ratio: 0.1\ncosine_constant_lr_ratio: 0.1\nwarmup_steps: 10\nmax_steps: 100\n"
+    text = (
+        "lr_scheduler: cosine\ncosine_min_lr_ratio: 0.1\ncosine_constant_lr_ratio: 0.1\nwarmup_steps: 10\nmax_steps: "
+        "100\n"
+    )
     schedule = read(FRAMEWORKS["axolotl"](), text).lr_schedule
     assert [schedule.multiplier(at) for at in (0.05, 0.2, 0.9)] == pytest.approx([0.5, 0.1, 0.1])
 

@@ -120,7 +120,7 @@ def test_every_step_is_as_recommended(run: str, epochs: int, real: SimpleNamespa
 
 
 def test_defaults_are_the_librarys(real: SimpleNamespace) -> None:
-    """Those of the optimizer and the scheduler; train.py's own, 2e-5 and 300 epochs of which 5 warm up, are its source's."""
+    """Those of the optimizer and the scheduler; train.py's own, 2e-5 and 300 epochs with 5 of warm-up, are its own."""
     config = read(FRAMEWORKS["timm"](), "python train.py --opt adamw --lr 1e-3")
     given = Namespace(opt="adamw", lr=1e-3, weight_decay=2e-5, momentum=0.9, sched="cosine")
     defaults = real.optimizer(TinyLM(), **real.optimizer_kwargs(cfg=given)).defaults

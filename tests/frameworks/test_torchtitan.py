@@ -177,7 +177,8 @@ def test_reads_a_function_of_a_registry() -> None:
         FRAMEWORKS["torchtitan"](),
         "def llama3_8b() -> Trainer.Config:\n"
         "    config = Trainer.Config(optimizer=default_adamw(lr=3e-4, weight_decay=0.2),\n"
-        "        lr_scheduler=LRSchedulersContainer.Config(warmup_steps=20, decay_ratio=0.8, decay_type='cosine', min_lr_factor=0.1),\n"
+        "        lr_scheduler=LRSchedulersContainer.Config(warmup_steps=20, decay_ratio=0.8, decay_type='cosine', "
+        "min_lr_factor=0.1),\n"
         "        training=TrainingConfig(local_batch_size=2, seq_len=8192, steps=1000),\n"
         "        parallelism=ParallelismConfig(data_parallel_replicate_degree=2, data_parallel_shard_degree=4))\n"
         "    config.training.steps = 2000\n"
@@ -192,7 +193,8 @@ def test_reads_toml_and_arguments_of_older_releases() -> None:
     """The sections of a TOML file, and the same with dots on a command line; 0.3 refuses these fields."""
     toml = (
         '[model]\nname = "llama3"\nflavor = "8B"\n[optimizer]\nname = "AdamW"\nlr = 3e-4\nbeta2 = 0.99\n'
-        '[lr_scheduler]\nwarmup_steps = 256\ndecay_ratio = 0.4\ndecay_type = "sqrt"\n[training]\nsteps = 20000\nbatch_size = 4\n'
+        '[lr_scheduler]\nwarmup_steps = 256\ndecay_ratio = 0.4\ndecay_type = "sqrt"\n'
+        "[training]\nsteps = 20000\nbatch_size = 4\n"
     )
     config = read(FRAMEWORKS["torchtitan"](), toml)
     assert (config.peak_lr, config.weight_decay, config.betas) == (3e-4, 0.1, (0.9, 0.99))

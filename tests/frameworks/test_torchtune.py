@@ -1,4 +1,4 @@
-"""torchtune's real config.instantiate and scheduler; its packages want torchao's old modules, so they stay without __init__."""
+"""torchtune's real config.instantiate and scheduler; its packages want an old torchao, so __init__ is left out."""
 
 import importlib
 import importlib.util
@@ -124,7 +124,10 @@ def test_the_old_place_of_the_scheduler_is_found(instantiate: Any) -> None:
 
 def test_other_waves_are_found(instantiate: Any) -> None:
     """A whole wave is at its peak again when the run ends."""
-    text = f"optimizer: {{_component_: torch.optim.AdamW}}\nlr_scheduler: {{_component_: {COSINE}, num_warmup_steps: 0, num_cycles: 1}}\n"
+    text = (
+        f"optimizer: {{_component_: torch.optim.AdamW}}\nlr_scheduler: "
+        f"{{_component_: {COSINE}, num_warmup_steps: 0, num_cycles: 1}}\n"
+    )
     found = read(FRAMEWORKS["torchtune"](), text).findings
     assert [(finding.code, finding.severity) for finding in found] == [("other-waves", "warning")]
     optimizer, scheduler = built(instantiate, text, TinyLM(), 100)

@@ -112,7 +112,7 @@ def assert_walks_as_recommended(
     progress: Callable[[int], float] = from_start,
     kinds: Mapping[str, str] = KINDS,
 ) -> None:
-    """Take every step of the run on zero gradients; at five of them compare lr and decay of every tensor with the config.
+    """Take every step of the run on zero gradients; at five of them compare each tensor's lr and decay with the config.
 
     `next_step` advances the scheduler. Without gradients AdamW changes a weight by its decay alone.
     """
