@@ -290,7 +290,7 @@ def _advised(facts: Facts) -> float:
 
 
 def _range(facts: Facts) -> tuple[float, float]:
-    """The recommended range, likewise."""
+    """The recommended range of λ at the learning rate that this config gives them."""
     if facts.advice is None:
         return 0.0, math.inf
     low, high = (end / facts.advice.weight_decay for end in facts.advice.weight_decay_range)

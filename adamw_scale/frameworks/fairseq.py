@@ -186,7 +186,7 @@ def _peak(keys: Keys) -> float:
 
 
 def _read_schedule(keys: Keys, peak: float, total: float | None) -> dict[str, Any]:
-    """Schedule fields."""
+    """Fields of a `Config` that say its schedule."""
     name = chosen("lr_scheduler", keys.text("lr_scheduler"), _READ, "constant") or "constant"
     warmup = keys.number("warmup_updates") or 0.0
     fields: dict[str, Any] = {"schedule": name, "warmup_steps": warmup}

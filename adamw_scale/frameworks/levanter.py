@@ -197,7 +197,7 @@ def _part(keys: Keys, key: str, total: float, default: float | None) -> float | 
 
 
 def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
-    """Schedule fields."""
+    """Fields of a `Config` that say its schedule."""
     for key in ("warmup", "decay"):
         if keys.number(f"optimizer.{key}") == 1:
             message = f"{key}: 1 is the whole run and not one step: numbers up to 1 are fractions"

@@ -43,13 +43,13 @@ def lr_of(config: Config, group: Group | None = None) -> str:
 
 
 def betas_of(config: Config) -> tuple[str, str]:
-    """Both, as the user gave them."""
+    """Both betas, as the user gave them."""
     first, second = config.betas or (0.9, 0.999)
     return exact(first), exact(second)
 
 
 def eps_of(config: Config, group: Group | None = None) -> str:
-    """Adam's, as the user gave it unless a group has another."""
+    """Epsilon, as the user gave it unless a group has its own."""
     eps = config.eps or 0
     return value(eps * group.eps_factor) if group and group.eps_factor != 1 else exact(eps)
 

@@ -231,7 +231,7 @@ MASKS = {
 
 @pytest.mark.parametrize("mask", MASKS)
 def test_what_decays_is_read_as_levanter_reads_it(levanter: Any, mask: str, tmp_path: Path) -> None:
-    """The groups that decay are those that Levanter's own mask decays; modules by name are judged by it, which is said."""
+    """The groups that decay are those that Levanter's own mask decays; modules by name are said to be."""
     text = f"optimizer: {mask}\n"
     config, real = read(FRAMEWORKS["levanter"](), text), parsed(levanter, text, tmp_path).optimizer
     model, jax = tiny_model(levanter), levanter.jax
