@@ -1,4 +1,4 @@
-"""What every noun is: a frozen value that reads numbers as people write them and refuses plainly."""
+"""What every noun is: a frozen value that reads numbers as people write them, refuses plainly, writes itself as JSON."""
 
 from typing import Annotated, Any, ClassVar, Self
 

@@ -1,4 +1,4 @@
-"""standing_among(): where a run's timescale stands among public recipes."""
+"""standing_among(): the share of given recipes with a shorter timescale than a run's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

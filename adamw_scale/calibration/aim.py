@@ -1,4 +1,4 @@
-"""Which scale gets the next seed: the one where it tells most about the target, for what it costs."""
+"""Which scale is trained next: the one whose further seed tells most about the target for its cost."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from adamw_scale.errors import CalibrationError, SpecError
+from adamw_scale.files import write_atomically
 from adamw_scale.spec.measurement import Calibration
 
 CALIBRATION_FILE = "calibration.json"
@@ -42,3 +43,8 @@ def load_calibration(path: str | Path) -> Calibration:
         raise CalibrationError(f"{file}: {error.strerror or error}. Pass a readable calibration.json") from None
     except SpecError as error:
         raise CalibrationError(f"{file} is not a calibration: {error}") from None
+
+
+def save_calibration(calibration: Calibration, folder: str | Path) -> None:
+    """Write calibration.json into its folder, whole or not at all."""
+    write_atomically(Path(folder) / CALIBRATION_FILE, calibration.to_json(indent=2) + "\n")

@@ -12,9 +12,8 @@ import numpy as np
 
 from adamw_scale.advisor.scaling import ScalingFit, left_out
 from adamw_scale.calibration.design import calibrated_rule
-from adamw_scale.calibration.files import CALIBRATION_FILE, folder_of
+from adamw_scale.calibration.files import folder_of, save_calibration
 from adamw_scale.errors import CalibrationError
-from adamw_scale.files import write_atomically
 from adamw_scale.probe.store import PROBES_FILE, ProbeStore
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.spec.measurement import Calibration, LeftOut, Optimum, ProbeResult, Slope, TunedLr, value_of
@@ -89,7 +88,7 @@ def fit_stored(
     value = partial(value_of, metric=metric, maximize=maximize)
     optima = [optimum_of(without_decay(run[0].config.run), run, value) for run in fitted]
     calibration = _calibration(optima, [result for run in fitted for result in run], metric, None, maximize=maximize)
-    write_atomically(Path(folder) / CALIBRATION_FILE, calibration.to_json(indent=2) + "\n")
+    save_calibration(calibration, folder)
     return calibration
 
 

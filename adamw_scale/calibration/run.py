@@ -10,7 +10,7 @@ from typing import Any
 
 from adamw_scale.calibration.aim import next_probes, target_of
 from adamw_scale.calibration.design import Ask, Budget, aimed_at, at_lr, designs, further_lr, run_at
-from adamw_scale.calibration.files import CALIBRATION_FILE, COMMAND_FILE, folder_of, load_calibration
+from adamw_scale.calibration.files import CALIBRATION_FILE, COMMAND_FILE, folder_of, load_calibration, save_calibration
 from adamw_scale.calibration.fitting import fit, optimum_of, same_but_lr
 from adamw_scale.calibration.validate import prediction_for, validation_of
 from adamw_scale.errors import CalibrationError, ProbeError
@@ -129,7 +129,7 @@ def calibrate(
                 calibration = _validated(trainer, trained, ask, calibration, validate)
             if _is_of_another_run(folder / CALIBRATION_FILE, sweeps[0]):
                 watcher.notice(f"{CALIBRATION_FILE} was of another run and is replaced; its probes are kept")
-            write_atomically(folder / CALIBRATION_FILE, calibration.to_json(indent=2) + "\n")
+            save_calibration(calibration, folder)
             if command_line is not None:
                 write_atomically(folder / COMMAND_FILE, command_line + "\n")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Public training recipes: what people set, which is practice and mostly untuned.
+"""Public training recipes, and those nearest to a run: practice, mostly untuned.
 
 `recipes.csv` has one row per recipe, with its source and how that was read. An empty cell was not
 stated there. Nothing computed is stored; it is a property here.

@@ -1,4 +1,4 @@
-"""What the user trains. Read this file first: everything else maps a run to something, or something to a run.
+"""What the user trains, and the words for it (--tokens 26B is dataset_size). Read this file first.
 
 TrainingRun     the noun: frozen, strict, reads numbers as people write them ("1.3B", "2%")
 described_by    from the words that people use for its fields

@@ -1,4 +1,4 @@
-"""Curves that learning rates follow, each with its area and the area of its square in closed form.
+"""The pieces that `schedules` chains, each with its area and the area of its square in closed form.
 
 All run over u in [0, 1], from a to b. `schedules` chains them.
 """

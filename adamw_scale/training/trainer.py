@@ -1,4 +1,4 @@
-"""Trains K probes at once: a leading probe axis in every tensor, one flat AdamW, the same order of data per seed.
+"""Trains K probes at once: a leading probe axis in every tensor, one flat AdamW; says which diverged.
 
 On a CPU the trainer runs in one thread, and a probe's bits do not depend on which probes it is trained beside,
 so the same configuration gives the same bits on the same machine, whichever process runs it.
