@@ -624,9 +624,9 @@ def test_examples_that_cannot_be_read(tmp_path: Path, write: Callable[[Path], Pa
         (load_tokens, {"field": "body"}, "field = body names"),
         (load_rows, {"target": "kind"}, "target = kind names"),
         (load_rows, {"label_noise": "2"}, "label_noise=2"),
-        (load_rows, {"label_noise": "much"}, "not a number"),
+        (load_rows, {"label_noise": "much"}, "label_noise=much: pass a fraction from 0 to 1"),
         (load_rows, {"image_size": "7.5"}, "image_size=7.5"),
-        (load_rows, {"image_size": "4096"}, "up to 1024"),
+        (load_rows, {"image_size": "4096"}, "from 1 to 1024"),
         (load_rows, {"image_size": "1000"}, "that are read"),
     ],
 )
