@@ -1,4 +1,4 @@
-"""What every noun is: a frozen value that reads numbers as people write them, refuses plainly, writes itself as JSON."""
+"""What every noun is: a frozen value that reads numbers as people write them, refuses plainly, and becomes JSON."""
 
 from typing import Annotated, Any, ClassVar, Self
 

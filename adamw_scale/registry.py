@@ -18,6 +18,11 @@ from adamw_scale.errors import SpecError, UnknownNameError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+
+class SkippedPartWarning(UserWarning):
+    """A part that another package declares could not be imported, so it is left out."""
+
+
 T = TypeVar("T")
 
 
@@ -55,7 +60,7 @@ class Registry(Generic[T]):
             try:
                 part = self[name]
             except SpecError as error:
-                warnings.warn(f"skipped: {error}", stacklevel=2)
+                warnings.warn(f"skipped: {error}", SkippedPartWarning, stacklevel=2)
                 continue
             yield name, part
 

@@ -160,7 +160,7 @@ def test_public_functions_have_examples_that_run() -> None:
 
 
 def test_no_function_imports_what_its_module_could() -> None:
-    """Internal imports inside functions are for the command line, which loads only what a command uses, and for fitting."""
+    """Internal imports inside functions are for the command line, which loads only what it uses, and for fitting."""
     lazy = set()
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -174,7 +174,8 @@ def test_no_function_imports_what_its_module_could() -> None:
 def test_recommend_loads_nothing_heavy() -> None:
     """Advice starts without torch, numpy, scipy, matplotlib, yaml, rich or the probes."""
     code = (
-        "import sys; sys.argv = 'adamw-scale recommend --params 1.3B --tokens 26B --batch-size 0.5M --lr 3e-4'.split()\n"
+        "import sys\n"
+        "sys.argv = 'adamw-scale recommend --params 1.3B --tokens 26B --batch-size 0.5M --lr 3e-4'.split()\n"
         "from adamw_scale.cli import main\n"
         "try: main.run()\n"
         "except SystemExit: pass\n"

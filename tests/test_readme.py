@@ -153,7 +153,8 @@ def test_schedules_are_all_named() -> None:
 def test_frameworks_table_is_the_registry() -> None:
     """Every framework: its unit, who is spared, what is written and read, and where that was proven."""
     rows = [
-        f"| `{part.name}`: {part.title} | {part.convention} | {part.undecayed_by_default} | {part.language} | {part.reads or 'no'} "
+        f"| `{part.name}`: {part.title} | {part.convention} | {part.undecayed_by_default} | {part.language} "
+        f"| {part.reads or 'no'} "
         f"| {part.proven} |"
         for part in (FRAMEWORKS[name] for name in FRAMEWORKS)
     ]

@@ -19,7 +19,7 @@ LARGEST_KNOWN_LR = 0.1
 LARGEST_KNOWN_DECAY_PER_STEP = 5e-3
 LARGEST_SANE_WEIGHT_DECAY = 10.0
 SMALLEST_USUAL_BATCH = 16_384  # tokens, for models of more than 100M parameters
-# Of the initial weights, what survives where decay hardly acts; of pretrained ones, which are worth keeping, nearly all.
+# Of the initial weights, what survives where decay hardly acts; of pretrained ones, worth keeping, nearly all.
 INERT_RETENTION = {"pretraining": 0.8, "lora": 0.8, "finetuning": 0.99}
 LAW_AND_TUNING_AGREE = 4.0
 LARGEST_DECOUPLED = 1e-2  # a fully decoupled value above this is usually a PyTorch value

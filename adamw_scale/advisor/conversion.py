@@ -7,6 +7,7 @@ from adamw_scale.spec.advice import Caution, Conversion
 from adamw_scale.theory import conventions
 from adamw_scale.theory.conventions import CONVENTIONS, FOLLOWS_SQUARE, Setting
 
+LARGEST = 1e12  # weight decay that is read anywhere
 LARGEST_INDEPENDENT = 1e-2  # a fully decoupled value above this is usually a PyTorch value
 SMALLEST_PYTORCH = 1e-3  # one below this was usually meant for a fully decoupled optimizer
 SMALLEST = 1e-30  # below it, and far below any decay that acts, numbers lose their digits
@@ -36,6 +37,8 @@ def convert(value: float, source: str, target: str, setting: Setting, match: str
         raise UnknownNameError("match", match, conventions.MATCHES)
     for name in (source, target):
         conventions.kind_of(name)  # refuses unknown names and L2
+    if not 0 <= value <= LARGEST:
+        raise SpecError(f"VALUE = {value:g}: a weight decay lies between 0 and {LARGEST:g}")
     same = CONVENTIONS[source].kind == CONVENTIONS[target].kind
     result = value if same else _converted(value, source, target, setting, match)
     if value and not min(value, result) >= SMALLEST:

@@ -44,9 +44,9 @@ def described(
     try:
         own = {name: value for name, value in said.items() if name not in OF_THE_CONFIG}
         fields = sized_by_steps(said_over({**base, "unit": unit}, own))
-        run = described_run(fields)
-    except MissingInputError:
+    except MissingInputError:  # of the batch, which is asked for
         return None, asks
+    run = described_run(fields)
     if run is None or run.peak_lr is None or (config.schedule is None and "schedule" not in fields):
         return None, asks
     return run, {}

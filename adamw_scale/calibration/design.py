@@ -49,13 +49,13 @@ class Budget:
             raise SpecError(f"--budget {shown!r}: pass probes, time or operations, such as 20, 30min, 2h or 1e15flops")
         prefix, unit = match[2].lower(), (match[3] or "probes").lower()
         amount = parse_quantity(match[1]) * THOUSANDS[prefix]
-        if not amount > 0:
-            raise SpecError(f"--budget {shown!r} is nothing: pass a number above 0")
+        if not 0 < amount < math.inf:
+            raise SpecError(f"--budget {shown!r}: pass a finite number above 0")
         if unit in SECONDS:
             return cls(seconds=amount * SECONDS[unit])
         if unit.startswith("flop"):
             return cls(flops=amount)
-        if prefix not in ("", "k"):
+        if prefix not in ("", "k") and not match[3]:
             other = f"{match[1]}min" if prefix == "m" else f"{match[1]}{match[2]}flops"
             meant = "minutes" if prefix == "m" else "operations"
             raise SpecError(f"--budget {shown!r} may be {meant} or probes: write {other}, or {amount:.0f} for probes")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_CONFIG_BYTES = 1 << 18
 FORMATS = ("text", "json", "sarif", "github")
+OF_THE_CONFIG = {"weight_decay", "convention"}
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -56,13 +57,18 @@ def command(
         raise UnknownNameError("format", output, FORMATS)
     text = read_text(file, MAX_CONFIG_BYTES)
     try:
-        found = audit(text, framework, suffix=Path(file).suffix, devices=devices, **words_from(given))
+        found = audit(text, framework, suffix=Path(file).suffix, devices=devices, **_said(given))
     except SpecError as error:
         raise SpecError(f"{'stdin' if file == '-' else file[:200]}: {error}") from None
     if document := _rendered(found, "json" if json else output, file, text):
         print(document)
     if found.failed:
         raise typer.Exit(1)
+
+
+def _said(given: Given) -> Given:
+    """What file and flags say of the run, but a file's weight decay and its unit: the config's own are judged."""
+    return {name: value for name, value in words_from(given).items() if name not in OF_THE_CONFIG or name in given}
 
 
 def _rendered(found: "Audit", output: str, path: str, text: str) -> str:

@@ -6,6 +6,7 @@ stdout, everything else to stderr. A traceback is a bug.
 
 import os
 import sys
+import warnings
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
@@ -15,6 +16,7 @@ import typer
 
 from adamw_scale import __version__
 from adamw_scale.errors import AdamWScaleError, SpecError, UnknownNameError
+from adamw_scale.registry import SkippedPartWarning
 from adamw_scale.units import printable
 
 INTERRUPTED = 130
@@ -54,6 +56,8 @@ def common(
 def run() -> None:
     """Run the command line and exit."""
     _prepare_streams()
+    warnings.simplefilter("always", SkippedPartWarning)
+    warnings.showwarning = lambda message, *_, **__: print(f"adamw-scale: {_one_line(str(message))}", file=sys.stderr)
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     for name in [asked] if asked in COMMANDS else COMMANDS:
         command = import_module(f"adamw_scale.cli.{name}").command

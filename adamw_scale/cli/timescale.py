@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adamw_scale.spec.advice import Memory
     from adamw_scale.spec.run import Timescale
 
-LARGE_STEP = 0.05  # of a weight removed in one step; above it the closed forms of `ema_window` are coarse
+LARGE_STEP = 0.05  # of a weight removed in one step; above it the closed forms of `theory.window` are coarse
 FORGOTTEN = math.exp(-1)  # of the initial weights left, where decay adds up to 1
 
 

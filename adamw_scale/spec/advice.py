@@ -205,7 +205,7 @@ class Conversion(Noun):
 
 
 class Memory(Noun):
-    """What the final weights of a run remember; see `ema_window`."""
+    """What the final weights of a run remember; see `theory.window`."""
 
     schema_: Literal["adamw-scale/timescale/1"] = Field("adamw-scale/timescale/1", alias="schema")
     weight_decay: float = Field(gt=0, description="PyTorch convention, at peak lr")

@@ -380,8 +380,8 @@ def said_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     """What is said of a run put over what was said before; both as `described_by` gives it.
 
     Everything of the base stays but what was said anew, and what would contradict it or have no effect beside it:
-    options that another schedule or parametrization does not take, the parameters of a model of another width or
-    depth, and of data set, epochs and steps the third, where two say it all.
+    options that another schedule or parametrization does not take, and of data set, epochs and steps the third, where
+    two say it all.
 
     Raises:
         SpecError: the two count in different units.
@@ -403,8 +403,6 @@ def said_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
         dropped |= {f"base_{what}" for what in ("width", "depth") if by and what not in by.needs}
     if own.get("weight_decay_schedule", "linear") not in weight_decay_schedules.TAKE_A_FINAL_FRACTION:
         dropped |= {"final_weight_decay_fraction"}
-    if own.keys() & base.keys() & {"width", "depth"}:
-        dropped |= {"num_params"}
     if {*SIZES} <= base.keys() | own.keys():
         dropped |= {next((name for name in SIZES if name not in own), "")}
     kept = {name: value for name, value in base.items() if name not in dropped}

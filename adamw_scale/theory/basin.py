@@ -203,7 +203,7 @@ def _effects(x: Floats, seed: Ints, loss: Floats) -> tuple[Floats, Floats, float
 
 
 def _is_as_good_as_diverged(x: Floats, seed: Ints, loss: Floats) -> NDArray[np.bool_]:
-    """Which finite losses only say that training broke: those of a seed beyond a gap of FAR, above four that did not."""
+    """Which finite losses only say that training broke: those of a seed beyond a gap of FAR, above four sound ones."""
     far = np.zeros(len(x), dtype=np.bool_)
     for s in np.unique(seed):
         here = np.flatnonzero(seed == s)
@@ -290,7 +290,7 @@ class _Posterior:
         return float(np.sqrt(self.weight @ self.residual / self.degrees))
 
     def curves(self, grid: Floats) -> tuple[Floats, Floats]:
-        """At a grid's points, the basin's mean (points,) and DRAWS basins (draws, points); their levels are arbitrary."""
+        """At a grid's points, the basin's mean (points,) and DRAWS basins (draws, points), of arbitrary levels."""
         rng = np.random.default_rng(0)
         mean, draws = np.zeros(len(grid)), []
         for i, count in enumerate(rng.multinomial(DRAWS, self.weight)):

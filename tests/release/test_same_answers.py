@@ -6,7 +6,7 @@ Command lines are in `cases.toml`, what they read in `inputs`, the answers in `a
     ADAMW_SCALE_WRITE_ANSWERS=1 python -m pytest tests/release
 
 Compared are exit status and JSON document: the same keys, the same structure, the same texts, and numbers to a
-relative 1e-9, or 1e-6 where something was fitted. Of a refusal, compared is that it is one: how it is worded may change.
+relative 1e-9, or 1e-6 where something was fitted. Of a refusal, compared is that it is one, not how it is worded.
 """
 
 import json

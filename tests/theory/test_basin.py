@@ -36,7 +36,7 @@ def test_finds_a_noiseless_minimum(minimum: float, curvature: float, skew: float
 
 @pytest.mark.parametrize(("skew", "drift"), [(0.0, 0.0), (0.5, 0.0), (0.5, 0.1), (-0.5, 0.2)], ids=str)
 def test_intervals_cover_the_planted_minimum(skew: float, drift: float) -> None:
-    """In 200 repeats of lopsided basins whose minimum moves between seeds, 80 % intervals hold the truth in 72 to 97 %."""
+    """In 200 repeats of lopsided basins that move between seeds, 80 % intervals hold the truth in 72 to 97 %."""
     rng = np.random.default_rng(1)
     covered = []
     for _ in range(200):

@@ -9,11 +9,11 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from adamw_scale.errors import AdamWScaleError, ProbeError
 from adamw_scale.probe.engines.engine import Cohort
@@ -30,7 +30,12 @@ def pack(source: TaskSource, cohort: Cohort) -> str:
     return json.dumps({"source": asdict(source), "configs": configs, "directory": os.getcwd()})
 
 
-def train(parcel: str, send: Callable[[str], None], seconds: float = 0.0) -> str:
+def train(
+    parcel: str,
+    send: Callable[[str], None],
+    seconds: float = 0.0,
+    load: Callable[[TaskSource], Task] = load_task,
+) -> str:
     """Train a parcel's cohort on this machine, and give the last message.
 
     Paths mean what they meant where the parcel was packed, if this machine has that directory. A calibration
@@ -41,6 +46,7 @@ def train(parcel: str, send: Callable[[str], None], seconds: float = 0.0) -> str
         parcel: What `pack` made.
         send: Told the newest of each probe in a message, at most once in so many seconds.
         seconds: See `send`.
+        load: What makes the task; a process that serves one engine only may keep it for the next cohort.
     """
     content = json.loads(parcel)
     if content["source"]["name"] != "command":
@@ -50,7 +56,7 @@ def train(parcel: str, send: Callable[[str], None], seconds: float = 0.0) -> str
     cohort = [ProbeConfig.model_validate(config) for config in content["configs"]]
     reporter = _Reporter(cohort, send, seconds)
     try:
-        results = _task(json.dumps(content["source"]), os.getcwd()).train(cohort, reporter.hear)
+        results = load(_described(content["source"])).train(cohort, reporter.hear)
     except AdamWScaleError as error:
         return json.dumps({"error": str(error)})
     return reporter.message(results=[result.model_dump(mode="json", by_alias=True) for result in results])
@@ -71,13 +77,11 @@ def unpack(message: str, cohort: Cohort, listener: Listener) -> list[ProbeResult
     return [ProbeResult.model_validate(result) for result in content["results"]] if "results" in content else None
 
 
-@lru_cache(maxsize=1)
-def _task(source: str, directory: str) -> Task:
-    """A worker's task: its data are read once, not for every cohort."""
-    described = TaskSource(**json.loads(source))
-    if described.folder is not None and not Path(described.folder).is_dir():
-        described = replace(described, folder=None)
-    return load_task(described)
+def _described(source: Mapping[str, Any]) -> TaskSource:
+    """The task's source, without a calibration folder that is not here."""
+    described = TaskSource(**source)
+    here = described.folder is None or Path(described.folder).is_dir()
+    return described if here else replace(described, folder=None)
 
 
 class _Reporter:

@@ -3,13 +3,18 @@
 SIGTERM ends the worker in order, with whatever it started; and so does the death of its parent, by whatever signal.
 """
 
+import json
 import os
 import signal
 import sys
 import time
+from dataclasses import asdict
+from functools import cache
 from threading import Thread
 
 from adamw_scale.probe.engines.parcel import train
+from adamw_scale.training.tasks import load_task
+from adamw_scale.training.tasks.task import Task, TaskSource
 
 PARENT_CHECKED_EVERY = 0.5  # seconds
 
@@ -32,8 +37,13 @@ def main() -> None:
     def say(message: str) -> None:
         print(message, file=replies, flush=True)
 
+    load = cache(_load)  # its data are read once, not for every cohort: this process serves one engine only
     for parcel in sys.stdin:
-        say(train(parcel, say))
+        say(train(parcel, say, load=lambda source: load(json.dumps(asdict(source)))))
+
+
+def _load(source: str) -> Task:
+    return load_task(TaskSource(**json.loads(source)))
 
 
 def _end_with(parent: int) -> None:

@@ -33,8 +33,10 @@ def other_python(program: str) -> str | None:
 
 
 @cache
-def _environment(interpreter: str) -> list[str]:
+def _environment(interpreter: str | None) -> list[str]:
     """Prefix and version, as the interpreter says itself, since links and shims hide them; [""] where it does not."""
+    if interpreter is None:
+        return [""]
     try:
         asked = [interpreter, "-I", "-c", ASK]
         answer = subprocess.run(asked, capture_output=True, text=True, timeout=LONGEST_ANSWER, check=False)
@@ -44,8 +46,13 @@ def _environment(interpreter: str) -> list[str]:
     return lines if len(lines) == 3 else [""]
 
 
-def _shebang(script: Path) -> str:
-    """The interpreter that a script's first line names; the script itself where it names none."""
-    with script.open("rb") as file:
-        first = os.fsdecode(file.readline(1024)).removeprefix("#!").split()
-    return (shutil.which(first[-1]) if first else None) or str(script)
+def _shebang(script: Path) -> str | None:
+    """The Python that a script's first line names, directly or through env; None where it names none."""
+    try:
+        with script.open("rb") as file:
+            first = os.fsdecode(file.readline(1024))
+    except OSError:
+        return None
+    named = [word for word in first.removeprefix("#!").split() if not word.startswith("-") and Path(word).name != "env"]
+    is_python = first.startswith("#!") and named and PYTHON.fullmatch(Path(named[0]).name)
+    return shutil.which(named[0]) if is_python else None

@@ -1,4 +1,4 @@
-"""Probes that are runs of the user's own training command, in any language, and whether each is done, diverged or failed.
+"""Probes that are runs of the user's own command, in any language, and whether each is done, diverged or failed.
 
 What the command is told is in `commands.template`, what it must print in `commands.output`, and how it is run and
 ended in `commands.process`. Here: which command it is, what is asked of the user, and one probe from plan to result.
