@@ -1,8 +1,10 @@
 """The README does not drift: its output, its tables and its examples are checked."""
 
 import doctest
+import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,7 @@ def test_test_command_is_one_line_with_the_dev_extra() -> None:
     command = blocks("sh", section)[0]
     assert command.count("\n") == 1
     assert "venv" in command
-    assert "[dev]" in command
+    assert "-c tests/constraints.txt '.[dev]'" in command
     assert "pytest" in command
 
 
@@ -73,8 +75,9 @@ def calibrate_examples() -> list[list[str]]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what the examples name: a text, a script, a module with a task, images."""
+    """A folder with what the examples name: a text, a script, a module with a task, images; `python` is this one."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     monkeypatch.syspath_prepend(str(tmp_path))
     corpus = "".join(file.read_text() for file in sorted((ROOT / "adamw_scale").rglob("*.py")))
     (tmp_path / "my.txt").write_text(corpus)

@@ -23,6 +23,13 @@ def install(folder: Path) -> None:
         file.chmod(0o755)
 
 
+def become(name: str, state: str) -> None:
+    """Write a job's state at once, so that squeue never reads half of it."""
+    new = HOME / f"{name}.new"
+    new.write_text(state)
+    new.replace(HOME / f"{name}.state")
+
+
 def sbatch(script: str) -> None:
     """Start every element of a job or job array at once."""
     text = Path(script).read_text()
@@ -33,7 +40,7 @@ def sbatch(script: str) -> None:
     array = re.search(r"--array=0-(\d+)", text)
     for element in range(int(array[1]) + 1) if array else [None]:
         name = number if element is None else f"{number}_{element}"
-        (HOME / f"{name}.state").write_text("PENDING")
+        become(name, "PENDING")
         subprocess.Popen(
             [str(HOME / "job"), name, script],
             start_new_session=True,
@@ -48,11 +55,10 @@ def job(name: str, script: str) -> None:
     """Run one job's script to its end."""
     number, _, element = name.partition("_")
     array = {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": element} if element else {}
-    state = HOME / f"{name}.state"
     process = subprocess.Popen(["bash", script], env={**os.environ, "SLURM_JOB_ID": number, **array})
-    state.write_text(f"RUNNING {os.getpid()}")
+    become(name, f"RUNNING {os.getpid()}")
     status = process.wait()
-    state.write_text("FAILED" if status else "COMPLETED")
+    become(name, "FAILED" if status else "COMPLETED")
 
 
 def srun(*arguments: str) -> None:
@@ -81,7 +87,7 @@ def scancel(_: str, *names: str) -> None:
         state, _, process = file.read_text().partition(" ")
         if state == "RUNNING":
             os.killpg(int(process), signal.SIGKILL)
-            file.write_text("CANCELLED")
+            become(name, "CANCELLED")
 
 
 if __name__ == "__main__":
