@@ -160,7 +160,7 @@ def test_public_functions_have_examples_that_run() -> None:
 
 
 def test_no_function_imports_what_its_module_could() -> None:
-    """Internal imports inside functions are for the command line, which loads only what a command uses, and for fitting."""
+    """Internal imports inside functions are for the command line, which loads only what it uses, and for fitting."""
     lazy = set()
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
