@@ -8,6 +8,7 @@ from adamw_scale.auditing.judging import Audit, judged
 from adamw_scale.auditing.runs import described
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import FORMATS, parse
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, SCHEDULE_KEYS, UNREAD
@@ -69,9 +70,24 @@ def audit(
     among = FORMATS if framework is None else FRAMEWORKS[framework].formats
     document = parse(text, suffix, among)
     name = framework or recognized(document)
-    config = _overridden(_without_the_unread(FRAMEWORKS[name]().read(document)), own)
+    read = FRAMEWORKS[name]().read(document)
+    _refuse_a_stranger(name, document, read)
+    config = _overridden(_without_the_unread(read), own)
     run, asks = described(config, fields, own.devices)
     return judged(name, config, run, asks)
+
+
+def _refuse_a_stranger(framework: str, document: Document, config: Config) -> None:
+    """SpecError for a document that says to a framework no more than an empty one, and has no key that is a sign of it."""
+    part = FRAMEWORKS[framework]
+    if part.signs & document.keys():
+        return
+    try:
+        blank = part().read(Document(document.format, {}))
+    except SpecError:  # it cannot be empty, and so this one is not
+        return
+    if config == blank:
+        raise SpecError(f"none of the keys that {part.title} reads is in it: name another --framework, or none")
 
 
 def _overridden(config: Config, said: Said) -> Config:

@@ -34,7 +34,7 @@ def parse(text: str, suffix: str = "", among: Collection[str] = FORMATS) -> Docu
         SpecError: not valid in its format, nested beyond reason, or not a document with keys.
     """
     only = next(iter(among)) if len(among) == 1 else None
-    name = _BY_SUFFIX.get(suffix.lower()) or only or _sniffed(text)
+    name = _BY_SUFFIX.get(suffix.lower()) or only or _sniffed(text, among)
     try:
         document = _PARSERS[name](text)._replace(text=text)
         document.keys()  # refuses what aliases and names make of a few bytes
@@ -55,8 +55,8 @@ def _mapping(format_: str, read: Callable[[str], Any]) -> Callable[[str], Docume
     return document
 
 
-def _sniffed(text: str) -> str:
-    """The format a text looks like."""
+def _sniffed(text: str, among: Collection[str]) -> str:
+    """The format a text looks like; key=value is an assignment only where that may be one."""
     start = text.lstrip()[:1]
     if start == "{":
         return "JSON"
@@ -71,7 +71,9 @@ def _sniffed(text: str) -> str:
         return "TOML"
     if any(re.match(r"\w+\s*=\s*(\{|dict\()", line) for line in lines):
         return "Python"  # "ds_config = {", however many colons follow
-    return "YAML" if colons > equals else "Python"
+    if colons > equals:
+        return "YAML"
+    return "Python" if "Python" in among else "shell arguments"
 
 
 _BY_SUFFIX = {

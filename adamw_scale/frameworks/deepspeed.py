@@ -227,7 +227,7 @@ def _note_warmup(given: Keys) -> None:
             "warm-up's steps; it is judged as linear"
         )
         fix = 'write "warmup_type": "linear" into scheduler.params'
-        given.note if kind == "log" else given.warning("log-warmup", "scheduler.params.warmup_type", message, fix)
+        (given.note if kind == "log" else given.warning)("log-warmup", "scheduler.params.warmup_type", message, fix)
     if steps is not None and ((given.number("warmup_num_steps") or 0) < 1 or isinstance(steps, float)):
         message = f"warmup_num_steps {steps} is refused: a whole number of at least 1 is needed"
         fix = "write a whole number, or for no warm-up a scheduler of torch such as CosineAnnealingLR"

@@ -110,7 +110,7 @@ def read_arguments(keys: Keys, title: str) -> Config:
             "over the run"
         )
         fix = "set lr_decay_iters to train_iters, or nothing if it is meant"
-        keys.note if decaying < total else keys.warning("other-end", "lr_decay_iters", message, fix)
+        (keys.note if decaying < total else keys.warning)("other-end", "lr_decay_iters", message, fix)
     return Config(
         convention="megatron",
         optimizer=keys.text("optimizer") or "adam",

@@ -135,7 +135,7 @@ class MegatronBridge(Framework):
         """Calls of the configs and of the functions that make them, then what is assigned to their fields."""
         given, filled = _python(document) if document.format == "Python" else (_fields(document.content), {})
         values = filled | given
-        keys = Keys(values, found=document.format == "Python")
+        keys = Keys(values)
         _note_fixed(keys, document)
         _note_missing(keys)
         _note_disagreeing(keys, given, filled)

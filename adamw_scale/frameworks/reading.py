@@ -38,27 +38,21 @@ class Keys:
 
     Args:
         content: Nested mappings, as `formats.parse` gives them.
-        found: Whether calls in the text have shown already whose config it is.
 
     Attributes:
-        found: Whether any key that was looked for is there.
         defaults: Fields that were asked for with a default and not found.
         findings: What a reader noted on the way.
     """
 
-    def __init__(self, content: dict[str, Any], found: bool = False) -> None:
+    def __init__(self, content: dict[str, Any]) -> None:
         self._content = content
-        self.found = found
         self.defaults: list[str] = []
         self.findings: list[Finding] = []
 
     def raw(self, *paths: str) -> Any:
         """The first of several spellings that is there; None where none is, or where it is left open."""
         for path in paths:
-            value = self._at(path, MISSING)
-            if value is MISSING:
-                continue
-            self.found, hops = True, 0
+            value, hops = self._at(path), 0
             while isinstance(value, str) and (reference := re.fullmatch(r"\$\{([\w.]+)\}", value)) and hops < MOST_HOPS:
                 value, hops = self._at(reference[1]), hops + 1
             open_ = isinstance(value, Unread) or (isinstance(value, str) and value.startswith("$"))
@@ -170,13 +164,7 @@ class Keys:
         self.findings.append(finding("note", code, key, message, fix))
 
     def noted(self) -> dict[str, Any]:
-        """What was remembered on the way, as fields of a `Config`.
-
-        Raises:
-            SpecError: no key that was looked for is there, so whoever named the framework named another one.
-        """
-        if not self.found:
-            raise SpecError("none of the keys that this framework reads is in it: name another --framework, or none")
+        """What was remembered on the way, as fields of a `Config`."""
         return {"defaults": tuple(self.defaults), "findings": tuple(self.findings)}
 
     def _at(self, path: str, missing: Any = None) -> Any:
@@ -212,7 +200,7 @@ def keys_of(document: Document, calls: Iterable[str] = (), order: Iterable[str] 
         merged |= keywords
     if ANY_MORE in merged:
         merged = dict.fromkeys((*sorted(DECAY_KEYS), *sorted(LR_KEYS)), merged[ANY_MORE]) | merged
-    return Keys(merged, found=True)
+    return Keys(merged)
 
 
 def _refuse_disagreement(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:

@@ -217,7 +217,7 @@ def _read_lr(keys: Keys, batch: dict[str, float | None]) -> float | None:
         f"no --lr: the peak is {base:g} times {'the square root of ' if scale == 'sqrt' else ''}the global batch "
         f"over {reference:g}, and {became}; weight decay is not scaled with it"
     )
-    keys.note if peak is not None else keys.warning("lr-scaling", "lr", message, fix="write --lr")
+    (keys.note if peak is not None else keys.warning)("lr-scaling", "lr", message, fix="write --lr")
     return peak
 
 

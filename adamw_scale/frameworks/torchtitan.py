@@ -95,8 +95,7 @@ class TorchTitan(Framework):
 
     def read(self, document: Document) -> Config:
         """Calls of default_adamw and of the Config classes; or the sections of a TOML file."""
-        python = document.format == "Python"
-        keys = Keys(_sections(document) if python else document.content, found=python)
+        keys = Keys(_sections(document) if document.format == "Python" else document.content)
         optimizer = _read_optimizer(document, keys)
         steps = keys.number_or("total_steps", 10000.0, "training.steps")
         batch = keys.signed("training.global_batch_size")

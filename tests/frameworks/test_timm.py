@@ -188,27 +188,27 @@ def test_reads_scripts_that_are_not_timms() -> None:
 
 def test_optimizer_names_are_conventions(real: SimpleNamespace) -> None:
     """Corrected by name or by argument; SGD is not read, though it is what train.py takes if nothing is said."""
-    read = FRAMEWORKS["timm"]().read
-    assert read("--opt adamc --lr 1e-3").convention == "timm-corrected"
-    assert read("--opt adamw --lr 1e-3").convention == "timm"
-    assert read("--opt nadamw --opt-kwargs corrected_weight_decay=True --lr 1e-3").convention == "timm-corrected"
+    part = FRAMEWORKS["timm"]()
+    assert read(part, "--opt adamc --lr 1e-3").convention == "timm-corrected"
+    assert read(part, "--opt adamw --lr 1e-3").convention == "timm"
+    assert read(part, "--opt nadamw --opt-kwargs corrected_weight_decay=True --lr 1e-3").convention == "timm-corrected"
     assert set(_OPTIMIZERS) <= set(real.names)
     assert real.optimizer(TinyLM(), "nadamw", lr=1e-3, corrected_weight_decay=True).defaults["corrected_weight_decay"]
     assert real.optimizer(TinyLM(), "adamc", lr=1e-3).defaults["corrected_weight_decay"]
     with pytest.raises(TypeError):
         real.optimizer(TinyLM(), "adamw", lr=1e-3, corrected_weight_decay=True)
     with pytest.raises(SpecError, match="adamw"):
-        read("--opt sgd --lr 0.1")
-    assert "optimizer-default" in [finding.code for finding in read("--sched cosine --lr 1e-3").findings]
+        read(part, "--opt sgd --lr 0.1")
+    assert "optimizer-default" in [finding.code for finding in read(part, "--sched cosine --lr 1e-3").findings]
 
 
 def test_lr_is_scaled_with_the_root_of_the_batch_if_it_is_not_given() -> None:
     """As train.py does for optimizers with `ada` in their name; without the devices it cannot be told."""
-    read = FRAMEWORKS["timm"]().read
+    part = FRAMEWORKS["timm"]()
     text = "train.py --opt adamw --lr-base 1e-3 --batch-size 256"
-    assert read(f"torchrun --nproc_per_node 4 {text}").peak_lr == pytest.approx(2e-3)
-    assert read(f"torchrun --nproc_per_node 4 {text} --lr-base-scale linear").peak_lr == pytest.approx(4e-3)
-    unknown = read(f"python {text}")
+    assert read(part, f"torchrun --nproc_per_node 4 {text}").peak_lr == pytest.approx(2e-3)
+    assert read(part, f"torchrun --nproc_per_node 4 {text} --lr-base-scale linear").peak_lr == pytest.approx(4e-3)
+    unknown = read(part, f"python {text}")
     assert unknown.peak_lr is None
     assert ("lr-scaling", "warning") in [(finding.code, finding.severity) for finding in unknown.findings]
 

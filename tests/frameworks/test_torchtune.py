@@ -140,14 +140,14 @@ def test_other_waves_are_found(instantiate: Any) -> None:
 @pytest.mark.usefixtures("instantiate")
 def test_reads_the_configs_that_torchtune_ships() -> None:
     """Every YAML with an AdamW in the release, references to other keys and all."""
-    read = {}
+    configs = {}
     for file in files("torchtune") or ():
         if file.suffix == ".yaml" and "AdamW" in (text := file.read_text()):
-            read[file.name] = read(FRAMEWORKS["torchtune"](), text)
-    assert len(read) > 50
-    assert all(config.peak_lr and config.betas == (0.9, 0.999) for config in read.values())
-    assert not any(config.findings for config in read.values())
-    lora = read["8B_lora_single_device.yaml"]
+            configs[file.name] = read(FRAMEWORKS["torchtune"](), text)
+    assert len(configs) > 50
+    assert all(config.peak_lr and config.betas == (0.9, 0.999) for config in configs.values())
+    assert not any(config.findings for config in configs.values())
+    lora = configs["8B_lora_single_device.yaml"]
     assert (lora.schedule, lora.warmup_steps, lora.weight_decay) == ("cosine", 100, 0.01)
 
 
