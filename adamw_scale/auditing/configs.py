@@ -78,7 +78,7 @@ def audit(
 
 
 def _refuse_a_stranger(framework: str, document: Document, config: Config) -> None:
-    """SpecError for a document that says to a framework no more than an empty one, and has no key that is a sign of it."""
+    """SpecError for a document that says to a framework no more than an empty one, and has no sign of it."""
     part = FRAMEWORKS[framework]
     if part.signs & document.keys():
         return
