@@ -122,7 +122,7 @@ def test_schedules_are_matched_by_decay_mass(schedule: dict[str, Any], factor: f
         ({"task": "finetuning", "weight_decay": 0.1, "peak_lr": 1e-2}, "erases"),
         ({"dataset_size": 2e8, "epochs": 16}, "calibrate"),
         ({"task": "finetuning", "peak_lr": 1e-5}, "no-law"),
-        ({"task": "finetuning", "peak_lr": 1e-5}, "inert"),
+        ({"task": "finetuning", "peak_lr": 1e-6}, "inert"),
         ({"dataset_size": 1e8, "num_params": 1e6, "peak_lr": 1e-2}, "decay-per-step"),
         ({"warmup_fraction": 0.5}, "warmup"),
         ({"dataset_size": 5e7, "num_params": 1e6}, "betas"),
