@@ -150,7 +150,7 @@ def test_a_timescale_is_given_in_one_view(views: dict[str, float]) -> None:
         ({"tokens": 9, "epochs": 3}, {"steps": 5, "epochs": 2}, {"unit": "tokens", "steps": 5, "epochs": 2}),
         ({"steps": 5, "epochs": 3}, {"tokens": 9}, {"unit": "tokens", "dataset_size": 9, "steps": 5}),
         ({"steps": 5, "tokens": 9}, {"epochs": 3}, {"unit": "tokens", "dataset_size": 9, "epochs": 3}),
-        ({"params": 9, "width": 64}, {"width": 128}, {"width": 128}),
+        ({"params": 9, "width": 64}, {"width": 128}, {"num_params": 9, "width": 128}),
         ({"params": 9}, {"width": 128}, {"num_params": 9, "width": 128}),
         (
             {"parametrization": "completep", "base_width": 64, "base_depth": 2},
