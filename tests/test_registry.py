@@ -9,6 +9,7 @@ from conftest import Command
 from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.pytorch import PyTorch
+from adamw_scale.registry import SkippedPartWarning
 
 LAUNCH = "torchrun pretrain_gpt.py --lr 3e-4 --weight-decay 0.1 --train-iters 1000 --lr-decay-style cosine\n"
 BROKEN = {
@@ -62,10 +63,15 @@ def test_a_broken_part_is_skipped_where_all_are_looked_through(
     """An audit of another framework's config, and the list, go on without it and say so."""
     install(tmp_path, monkeypatch, *BROKEN[name][:2])
     (tmp_path / "launch.sh").write_text(LAUNCH)
-    with pytest.warns(UserWarning, match="skipped: framework 'mine'"):
-        assert adamw_scale("audit", str(tmp_path / "launch.sh")).code == 0
-    with pytest.warns(UserWarning, match="my-package"):
-        assert "pytorch" in adamw_scale("list", "frameworks").out
+    with pytest.warns(SkippedPartWarning, match="skipped: framework 'mine'.*my-package"):
+        assert "mine" not in dict(FRAMEWORKS.items())
+    audited, listed = adamw_scale("audit", str(tmp_path / "launch.sh")), adamw_scale("list", "frameworks")
+    assert audited.code == 0
+    assert "pytorch" in listed.out
+    for outcome in (audited, listed):
+        assert outcome.err.count("\n") == 1
+        assert "skipped: framework 'mine'" in outcome.err
+        assert "my-package" in outcome.err
 
 
 def test_an_unknown_part_is_still_unknown() -> None:

@@ -14,12 +14,11 @@ from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, SCHEDULE_KEYS, UNREAD
 from adamw_scale.frameworks.recognition import recognized
 from adamw_scale.noun import Count, Noun, Number, Size
-from adamw_scale.spec.run import described_by
+from adamw_scale.spec.run import SMALLEST, described_by
 from adamw_scale.theory.conventions import kind_of
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
 
 KEYS = {"weight_decay": DECAY_KEYS, "peak_lr": LR_KEYS, "schedule": SCHEDULE_KEYS}  # by the field that they fill
-SMALLEST = 1e-12  # of a learning rate or a weight decay, as in a `TrainingRun`
 
 
 class Said(Noun):

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MAX_CONFIG_BYTES = 1 << 18
 FORMATS = ("text", "json", "sarif", "github")
-OF_THE_CONFIG = {"weight_decay", "convention"}
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -68,6 +67,8 @@ def command(
 
 def _said(given: Given) -> Given:
     """What file and flags say of the run, but a file's weight decay and its unit: the config's own are judged."""
+    from adamw_scale.auditing.runs import OF_THE_CONFIG
+
     return {name: value for name, value in words_from(given).items() if name not in OF_THE_CONFIG or name in given}
 
 

@@ -56,8 +56,7 @@ def common(
 def run() -> None:
     """Run the command line and exit."""
     _prepare_streams()
-    warnings.simplefilter("always", SkippedPartWarning)
-    warnings.showwarning = lambda message, *_, **__: print(f"adamw-scale: {_one_line(str(message))}", file=sys.stderr)
+    _say_what_is_skipped()
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     for name in [asked] if asked in COMMANDS else COMMANDS:
         command = import_module(f"adamw_scale.cli.{name}").command
@@ -95,6 +94,20 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _say_what_is_skipped() -> None:
+    """A part that is left out is one line, whatever filters are set; other warnings are shown as ever."""
+    show = warnings.showwarning
+
+    def in_one_line(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, SkippedPartWarning):
+            print(f"adamw-scale: {_one_line(str(message))}", file=sys.stderr)
+        else:
+            show(message, category, *rest, **more)
+
+    warnings.simplefilter("always", SkippedPartWarning)
+    warnings.showwarning = in_one_line
 
 
 def _refuse_undecodable(arguments: list[str]) -> None:

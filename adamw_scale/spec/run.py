@@ -24,7 +24,7 @@ UNITS = ("tokens", "samples")
 TASKS = ("pretraining", "finetuning", "lora")
 PARAMS_KINDS = ("total", "non-embedding", "active")
 LARGEST_RATIO = 1e4  # of width or depth to the base; beyond, one of the two is a slip
-SMALLEST_WEIGHT_DECAY = 1e-12
+SMALLEST = 1e-12  # learning rate or weight decay; below it, 0 is meant
 Point = tuple[Fraction, Fraction]
 
 
@@ -65,7 +65,7 @@ class TrainingRun(Noun):
     )
     epochs: Annotated[Count, Field(ge=1e-6, le=1e9)] = Field(1.0, description="passes over the data set")
     batch_size: Size = Field(description="global batch per optimizer step, in the same unit as the data set")
-    peak_lr: Annotated[Number, Field(ge=1e-12, le=10)] | None = _option(
+    peak_lr: Annotated[Number, Field(ge=SMALLEST, le=10)] | None = _option(
         "highest learning rate of the schedule; without it the answer is lr·λ", "--lr"
     )
     schedule: str = Field("linear", description=f"learning-rate shape after warm-up: {', '.join(schedules.SCHEDULES)}")
@@ -195,7 +195,7 @@ class TrainingRun(Noun):
                 f"--convention {self.convention} and --weight-decay-schedule {self.weight_decay_schedule} both say how "
                 "the decay moves: drop one of the two"
             )
-        if 0 < self.weight_decay < SMALLEST_WEIGHT_DECAY:
+        if 0 < self.weight_decay < SMALLEST:
             raise SpecError(f"--weight-decay = {self.weight_decay:g} is zero for every purpose: pass --weight-decay 0")
         if self.peak_lr is not None and self.peak_lr * self.current_weight_decay >= 1:
             raise SpecError(

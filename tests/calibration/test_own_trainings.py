@@ -1,27 +1,13 @@
 """Whole calibrations from the command line, of trainings that are the user's own."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_bench import BASIN, NANOGPT, TRAINER
 from conftest import Command
 
-SCRIPTS = Path(__file__).parents[1] / "training" / "scripts"
-PYTHON = shlex.quote(sys.executable)
-BASIN = f"sh {shlex.quote(str(SCRIPTS / 'basin.sh'))} {{lr}} {{weight_decay}} {{steps}} {{seed}}"
-NANOGPT = (
-    f"{PYTHON} {shlex.quote(str(SCRIPTS / 'nanogpt_train.py'))} --learning_rate={{lr}} --weight_decay={{weight_decay}} "
-    "--max_iters={steps} --warmup_iters={warmup_steps} --beta1={beta1} --beta2={beta2} --seed={seed} --device=cpu "
-    "--compile=False --batch_size=8 --block_size=32"
-)
-TRAINER = (
-    f"{PYTHON} {shlex.quote(str(SCRIPTS / 'hf_train.py'))} --learning_rate {{lr}} --weight_decay {{weight_decay}} "
-    "--max_steps {steps} --warmup_steps {warmup_steps} --seed {seed} --output_dir {run_dir} "
-    "--per_device_train_batch_size 8"
-)
 TEXT = ["--tokens", "8192", "--batch-size", "256", "--lr", "2e-3", "--warmup", "10%", "--seeds", "2", "--jobs", "2"]
 
 

@@ -453,12 +453,19 @@ def test_slurm_takes_a_cancelled_job_at_its_word(
     assert len(list(tmp_path.glob("slurm/*/1000_0_log.err"))) == 1
 
 
+def states_of(slurm: Path) -> list[str]:
+    """What became of every job that was submitted."""
+    return [file.read_text().partition(" ")[0] for file in slurm.glob("*.state")]
+
+
 def test_slurm_jobs_are_cancelled_when_the_engine_leaves(slurm: Path, scripted: Callable[..., TaskSource]) -> None:
     """Leaving with the first result takes the other jobs out of the queue."""
     cohorts = cohorts_of(3)
     with open_engine("slurm", scripted(seconds="2"), cluster="slurm") as engine:
         assert next(iter(engine.run(cohorts, lambda news: None)))
-    states = [file.read_text().partition(" ")[0] for file in slurm.glob("*.state")]
+    deadline = time.monotonic() + 1  # a job's script ends a moment after its reply is there
+    while "RUNNING" in (states := states_of(slurm)) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert len(states) == 3
     assert set(states) <= {"COMPLETED", "CANCELLED"}
 

@@ -48,6 +48,12 @@ def test_rows_are_runs(file: Path) -> None:
     assert {r.status for r in results} == {"done"}
 
 
+def test_a_rows_own_steps_go_over_the_epochs_of_the_options(file: Path) -> None:
+    """As flags go over a run file: the data set stays, and the row says how long it is trained on."""
+    (only,) = imported(file, "lr,weight_decay,loss,steps\n1e-3,0.1,2.3,500\n")
+    assert (only.config.run.dataset_size, only.config.run.total_steps) == (50_000, 500)
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_spreadsheets_are_read(file: Path, separator: str) -> None:
     """A byte-order mark, quotes, blank lines, capitals and other separators are what spreadsheets write."""
@@ -162,7 +168,7 @@ def test_two_words_for_one_thing_are_refused(file: Path) -> None:
     [
         ("lr,weight_decay,loss\n1e-3,1,2\n1e-3,abc,2\n", r"line 3, column 'weight_decay': --weight-decay: 'abc' is no"),
         ("lr,weight_decay,loss\n1e-3,0.1,2;3\n", r"line 2, column 'loss': '2;3' is no loss"),
-        ("lr,weight_decay,loss\n-1,0.1,2.3\n", r"line 2, column 'lr': --lr .* = -1"),
+        ("lr,weight_decay,loss\n-1,0.1,2.3\n", r"line 2, column 'lr': --lr \(peak_lr\) = -1"),
         ("lr,weight_decay,loss,schedule\n1e-3,0.1,2.3,cosin\n", r"line 2, column 'schedule': unknown schedule 'cosin'"),
         ("lr,weight_decay,loss,seed\n1e-3,0.1,2.3,x\n", r"line 2, column 'seed': 'x' is no seed"),
         ("lr,weight_decay,loss,seed\n1e-3,0.1,2.3,-1\n", r"line 2, column 'seed'"),
@@ -176,7 +182,7 @@ def test_two_words_for_one_thing_are_refused(file: Path) -> None:
         ("", r"no column 'loss'"),
         ("lr,weight_decay,loss\n1e-3,0.1,\x00\n", r"line 2|NUL"),
         ('lr,weight_decay,loss\n1e-3,0.1,"' + "x" * 200_000, r"field larger"),
-        ("lr,weight_decay,loss,batch_size\n1e-3,0.1,2.3,64k\n", r"column 'batch_size': --batch-size = 64,000"),
+        ("lr,weight_decay,loss,batch_size\n1e-3,0.1,2.3,64k\n", r"line 2, column 'batch_size': --batch-size = 64,000"),
     ],
     ids=range(17),
 )  # fmt: skip

@@ -16,6 +16,17 @@ from adamw_scale.training.tasks.task import Progress, TaskSource
 
 SCRIPTS = Path(__file__).parent / "scripts"
 PYTHON = shlex.quote(sys.executable)
+BASIN = f"sh {shlex.quote(str(SCRIPTS / 'basin.sh'))} {{lr}} {{weight_decay}} {{steps}} {{seed}}"
+NANOGPT = (
+    f"{PYTHON} {shlex.quote(str(SCRIPTS / 'nanogpt_train.py'))} --learning_rate={{lr}} --weight_decay={{weight_decay}} "
+    "--max_iters={steps} --warmup_iters={warmup_steps} --beta1={beta1} --beta2={beta2} --seed={seed} --device=cpu "
+    "--compile=False --batch_size=8 --block_size=32"
+)
+TRAINER = (
+    f"{PYTHON} {shlex.quote(str(SCRIPTS / 'hf_train.py'))} --learning_rate {{lr}} --weight_decay {{weight_decay}} "
+    "--max_steps {steps} --warmup_steps {warmup_steps} --seed {seed} --output_dir {run_dir} "
+    "--per_device_train_batch_size 8"
+)
 RUN: dict[str, Any] = {"unit": "samples", "dataset_size": 50_000, "batch_size": 128, "epochs": 4, "peak_lr": 1e-3}
 WD = "{weight_decay}"
 

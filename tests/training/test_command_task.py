@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_bench import PYTHON, RUN, SCRIPTS, WD, Bench, quiet, sweep_of
+from command_bench import BASIN, NANOGPT, RUN, TRAINER, WD, Bench, quiet, sweep_of
 from conftest import EVERY_SCHEDULE
 
 from adamw_scale.calibration import calibrate
@@ -249,23 +249,6 @@ def test_without_a_folder_there_is_nowhere_to_log() -> None:
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts that would take every core take one."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-BASIN = f"sh {shlex.quote(str(SCRIPTS / 'basin.sh'))} {{lr}} {{weight_decay}} {{steps}} {{seed}}"
-
-
-NANOGPT = (
-    f"{PYTHON} {shlex.quote(str(SCRIPTS / 'nanogpt_train.py'))} --learning_rate={{lr}} --weight_decay={{weight_decay}} "
-    "--max_iters={steps} --warmup_iters={warmup_steps} --beta1={beta1} --beta2={beta2} --seed={seed} --device=cpu "
-    "--compile=False --batch_size=8 --block_size=32"
-)
-
-
-TRAINER = (
-    f"{PYTHON} {shlex.quote(str(SCRIPTS / 'hf_train.py'))} --learning_rate {{lr}} --weight_decay {{weight_decay}} "
-    "--max_steps {steps} --warmup_steps {warmup_steps} --seed {seed} --output_dir {run_dir} "
-    "--per_device_train_batch_size 8"
-)
 
 
 TEXT = {"unit": "tokens", "dataset_size": 8192, "batch_size": 256, "peak_lr": 2e-3, "num_params": 34_000}

@@ -3,13 +3,10 @@
 SIGTERM ends the worker in order, with whatever it started; and so does the death of its parent, by whatever signal.
 """
 
-import json
 import os
 import signal
 import sys
 import time
-from dataclasses import asdict
-from functools import cache
 from threading import Thread
 
 from adamw_scale.probe.engines.parcel import train
@@ -37,13 +34,17 @@ def main() -> None:
     def say(message: str) -> None:
         print(message, file=replies, flush=True)
 
-    load = cache(_load)  # its data are read once, not for every cohort: this process serves one engine only
+    tasks: list[Task] = []
+
+    def load(source: TaskSource) -> Task:
+        if (
+            not tasks
+        ):  # its data are read once, not for every cohort: this process serves one engine, which has one task
+            tasks.append(load_task(source))
+        return tasks[0]
+
     for parcel in sys.stdin:
-        say(train(parcel, say, load=lambda source: load(json.dumps(asdict(source)))))
-
-
-def _load(source: str) -> Task:
-    return load_task(TaskSource(**json.loads(source)))
+        say(train(parcel, say, load=load))
 
 
 def _end_with(parent: int) -> None:
