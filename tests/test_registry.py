@@ -13,10 +13,10 @@ from adamw_scale.registry import SkippedPartWarning
 
 LAUNCH = "torchrun pretrain_gpt.py --lr 3e-4 --weight-decay 0.1 --train-iters 1000 --lr-decay-style cosine\n"
 BROKEN = {
-    "raises": ("raise RuntimeError('of its own')", "mine:Mine", "RuntimeError: of its own"),
-    "lacks-a-module": ("import no_such_module", "mine:Mine", "ModuleNotFoundError"),
+    "raises": ("raise RuntimeError('of its own')", "my_part:Mine", "RuntimeError: of its own"),
+    "lacks-a-module": ("import no_such_module", "my_part:Mine", "ModuleNotFoundError"),
     "is-elsewhere": ("", "not_there:Mine", "ModuleNotFoundError"),
-    "lacks-its-name": ("", "mine:Mine", "AttributeError"),
+    "lacks-its-name": ("", "my_part:Mine", "AttributeError"),
 }
 
 
@@ -26,14 +26,14 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, value: str
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text(f"[adamw_scale.frameworks]\nmine = {value}\n")
-    (folder / "mine.py").write_text(code + "\n")
+    (folder / "my_part.py").write_text(code + "\n")
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.delitem(sys.modules, "my_part", raising=False)
 
 
 def test_a_part_of_another_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By name, and among all."""
-    install(tmp_path, monkeypatch, "from adamw_scale.frameworks.pytorch import PyTorch as Mine", "mine:Mine")
+    install(tmp_path, monkeypatch, "from adamw_scale.frameworks.pytorch import PyTorch as Mine", "my_part:Mine")
     assert FRAMEWORKS["mine"] is PyTorch
     assert dict(FRAMEWORKS.items())["mine"] is PyTorch
     assert "mine" in FRAMEWORKS

@@ -55,7 +55,7 @@ class Budget:
             return cls(seconds=amount * SECONDS[unit])
         if unit.startswith("flop"):
             return cls(flops=amount)
-        if prefix not in ("", "k") and not match[3]:
+        if prefix not in ("", "k"):
             other = f"{match[1]}min" if prefix == "m" else f"{match[1]}{match[2]}flops"
             meant = "minutes" if prefix == "m" else "operations"
             raise SpecError(f"--budget {shown!r} may be {meant} or probes: write {other}, or {amount:.0f} for probes")

@@ -141,14 +141,14 @@ def test_calibrates_from_the_working_directory(
     tmp_path: Path, adamw_scale: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """End to end on the command line: a file in the user's folder, workers of their own, an optimum, advice."""
-    (tmp_path / "mine.py").write_text(Path(__file__).with_name("own_tasks.py").read_text())
+    (tmp_path / "my_training.py").write_text(Path(__file__).with_name("own_tasks.py").read_text())
     monkeypatch.chdir(tmp_path)
-    outcome = adamw_scale("calibrate", "--task", "mine:Mixture", "--out", "mine", "--json")
+    outcome = adamw_scale("calibrate", "--task", "my_training:Mixture", "--out", "mine", "--json")
     assert outcome.code in (0, 1), outcome.err
     document = json.loads(outcome.out)
-    assert document["task"]["name"] == "mine:Mixture"
+    assert document["task"]["name"] == "my_training:Mixture"
     assert document["optima"][0]["status"] == "located", document
-    assert calibrate("mine", "mine:Mixture").optima[0].status == "located"
+    assert calibrate("mine", "my_training:Mixture").optima[0].status == "located"
     assert adamw_scale("recommend", "--calibration", "mine", "--json").code == 0
 
 

@@ -349,7 +349,7 @@ def test_cuda_agrees_with_the_cpu(name: str) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_out_of_memory_makes_smaller_batches(task: CharLM, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that does not fit is halved until it does."""
-    real: Callable[..., Any] = trainer._train_batch
+    real: Callable[..., Any] = trainer._train_cohort
     sizes: list[int] = []
 
     def scarce(problem: Problem, configs: list[ProbeConfig], *more: Any) -> Any:
@@ -358,7 +358,7 @@ def test_out_of_memory_makes_smaller_batches(task: CharLM, monkeypatch: pytest.M
             torch.empty(1 << 50, device="cuda")
         return real(problem, configs, *more)
 
-    monkeypatch.setattr(trainer, "_train_batch", scarce)
+    monkeypatch.setattr(trainer, "_train_cohort", scarce)
     (sweep,) = plan(run=TOY, seeds=2, device="cuda").sweeps
     results = task.train([sweep.config(0, x) for x in (-2.0, -1.0, 0.0, 1.0)], quiet)
     assert [result.status for result in results] == ["done"] * 4
@@ -373,7 +373,7 @@ def test_out_of_memory_on_the_cpu_is_one_line(
     def scarce(problem: Problem, configs: list[ProbeConfig], *more: Any) -> Any:
         torch.empty(1 << 60)
 
-    monkeypatch.setattr(trainer, "_train_batch", scarce)
+    monkeypatch.setattr(trainer, "_train_cohort", scarce)
     with pytest.raises(ProbeError, match=r"single probe does not fit .* --batch-size"):
         task.train(configs, quiet)
 
