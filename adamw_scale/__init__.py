@@ -5,7 +5,7 @@ The Python door:
     >>> import adamw_scale
     >>> run = adamw_scale.TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B")
     >>> round(adamw_scale.recommend(run).weight_decay, 2)
-    0.29
+    0.42
 
 Names load on first use, so importing the package costs nothing.
 """

@@ -263,9 +263,9 @@ def test_21_ten_times_the_duration() -> None:
     reference = TrainingRun(dataset_size=10e9, batch_size=2**19, peak_lr=3e-4, num_params=500e6, weight_decay=0.1)
     longer = reference.model_copy(update={"dataset_size": 100e9, "weight_decay": None})
     bigger = longer.model_copy(update={"batch_size": 2**19 * 10**0.383})
-    assert recommend(longer, reference=reference).weight_decay == pytest.approx(0.0336512, rel=1e-5)
+    assert recommend(longer, "power-lines", reference=reference).weight_decay == pytest.approx(0.0336512, rel=1e-5)
     assert recommend(longer, "constant-tau-epoch", reference=reference).weight_decay == pytest.approx(0.01)
-    assert recommend(bigger, reference=reference).weight_decay == pytest.approx(0.0812831, rel=1e-5)
+    assert recommend(bigger, "power-lines", reference=reference).weight_decay == pytest.approx(0.0812831, rel=1e-5)
 
 
 def test_22_kim_2509_14786_and_req_2305_17212() -> None:

@@ -13,7 +13,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from adamw_scale.frameworks import FRAMEWORKS
-from adamw_scale.rules import RULES
+from adamw_scale.law.fitting import LAW_POINTS, evidence, left_out
+from adamw_scale.rules import RULES, on_the_evidence
 from adamw_scale.theory.conventions import CONVENTIONS
 from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
 from adamw_scale.theory.schedules import SCHEDULES
@@ -123,12 +124,19 @@ def test_python_example_runs() -> None:
 
 
 def test_rules_table_is_the_registry() -> None:
-    """Every rule, with its formula, domain, certainty and source, in registry order."""
+    """Every rule: formula, domain, how it does on the evidence, certainty and source, in registry order."""
     rows = [
-        f"| `{name}` | {rule.formula} | {rule.fitted_on} | {rule.certainty} | {rule.source} |"
+        f"| `{name}` | {rule.formula} | {rule.fitted_on} | {on_the_evidence(name)} | {rule.certainty} | {rule.source} |"
         for name in RULES
         for rule in [RULES[name]]
     ]
+    assert "\n".join(rows) in README
+
+
+def test_left_out_table_is_what_leaving_out_gives() -> None:
+    """Every source: how many of its optima lie in the range that all others give, and its bias."""
+    apart = [each for each in left_out(evidence()) if each.source not in LAW_POINTS]
+    rows = [f"| {each.source} | {each.inside} of {each.optima} | {each.bias:+.1f} |" for each in apart]
     assert "\n".join(rows) in README
 
 

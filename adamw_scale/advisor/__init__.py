@@ -1,7 +1,6 @@
 """recommend(): the only place where a timescale becomes advice.
 
-answers.py     a rule, published or calibrated -> the run's timescale, and how far to trust it
-scaling.py     how measured optima move from run to run
+answers.py     the law, a published rule, or what the user measured -> the run's timescale, and how far to trust it
 advice.py      timescale -> weight decay, range, competitors, groups, companions
 cautions.py    reasons that hold whatever rule gave the number
 laws.py        what learning-rate laws say where the run has no learning rate

@@ -1,15 +1,27 @@
 """From a run to a recommendation."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
-from adamw_scale.advisor.answers import Answer, carrier, measured, published, transferred, tuned_optimum
+from adamw_scale.advisor.answers import (
+    Answer,
+    believed,
+    believed_of,
+    carried,
+    completed,
+    from_optima,
+    from_reference,
+    moved_by,
+    published,
+    tuned_timescale,
+)
 from adamw_scale.advisor.cautions import cautions_of
 from adamw_scale.advisor.laws import laws_for
 from adamw_scale.errors import MissingInputError, SpecError
-from adamw_scale.rules import RULES, regime
-from adamw_scale.rules.regimes import BASELINE, TRANSFERS, Regime
+from adamw_scale.law.cost import cost_of
+from adamw_scale.law.nearness import nearest
+from adamw_scale.rules import BASELINE, COMPETITORS, RULES, default_rule
 from adamw_scale.spec.advice import (
     Alternative,
     Caution,
@@ -21,30 +33,36 @@ from adamw_scale.spec.advice import (
     Recommendation,
     Transfer,
 )
-from adamw_scale.spec.measurement import Calibration
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.batch_scaling import beta2_for_batch, beta_power, beta_sde, completed_p, eps_sde
 from adamw_scale.theory.conventions import CONVENTIONS, from_pytorch, to_pytorch
-from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
-from adamw_scale.units import format_count
+from adamw_scale.theory.parametrizations import HIDDEN, PARAMETRIZATIONS
+from adamw_scale.units import format_count, format_percent
 
-# Published optima were searched on grids of factor 2: each is known to half a grid step.
-GRID_UNCERTAINTY = math.sqrt(2.0)
+if TYPE_CHECKING:
+    from adamw_scale.spec.measurement import Calibration
+
+LEAST_ITERS = 1.01  # no range goes to where a step would replace the weights
+INDIFFERENT_UP_TO = 0.1  # finetuning: decays from 0 to this are all in use, and none is known to be better
+CARRIERS = ("power-lines", "constant-tau-epoch", "run-fraction", "complete-d-p", "loshchilov-hutter", "fixed")
 
 
 class Choice(NamedTuple):
-    """The answer that is taken, those that are shown beside it, and the regime whose default the first one is."""
+    """The answer that is taken, and those that are shown beside it.
+
+    `octaves` holds 80 % of what is believed of log2 of the timescale; None where nothing is known but practice.
+    """
 
     answer: Answer
     alternatives: tuple[Alternative, ...]
-    default_of: Regime | None
+    octaves: tuple[float, float] | None
 
 
 def advise(
     run: TrainingRun,
     rule: str | None = None,
-    calibration: Calibration | None = None,
+    calibration: "Calibration | None" = None,
     reference: TrainingRun | None = None,
 ) -> Recommendation | DecayPerStep:
     """What `recommend` says; where neither the run nor a reference has a learning rate, the product lr*λ."""
@@ -56,57 +74,57 @@ def advise(
 def recommend(
     run: TrainingRun,
     rule: str | None = None,
-    calibration: Calibration | None = None,
+    calibration: "Calibration | None" = None,
     reference: TrainingRun | None = None,
 ) -> Recommendation:
     """Which weight decay to use for a run, with its range, its rule, its competitors and its limits.
 
     Args:
         run: What is trained. With a reference its learning rate may be missing; the rule then gives it.
-        rule: Name of a rule to use instead of the default of the run's regime.
-        calibration: Measured constants to use instead of a rule's published ones.
-        reference: A tuned run with its learning rate and weight decay, to be carried to this run.
+        rule: Name of a rule to use instead of the law, or of `retention` where weights were trained before.
+        calibration: Measured optima that the law is to take in.
+        reference: A tuned run with its learning rate and weight decay, which the law is to take in, or `rule` to carry.
 
     Raises:
         UnknownNameError: no such rule.
         MissingInputError: the run lacks something the rule needs, its learning rate included.
         SpecError: the sources contradict each other, or no possible weight decay results.
-        CalibrationError: the calibration located no optimum.
 
     Example:
         >>> run = TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B")
         >>> advice = recommend(run)
-        >>> advice.rule, round(advice.weight_decay, 4)
-        ('power-lines', 0.2867)
+        >>> advice.rule, f"{advice.weight_decay:.2g}"
+        ('law', '0.42')
     """
     if reference is not None and run.peak_lr is None:
-        run = run.model_copy(update={"peak_lr": _transferred_lr(run, reference, rule)})
+        tuned_timescale(reference)  # refuses one without a learning rate
+        run = run.model_copy(update={"peak_lr": RULES["law" if rule is None else rule]().carried_lr(reference, run)})
     choice = _choice(run, rule, calibration, reference)
     answer = choice.answer
     weight_decay = _weight_decay(run, answer.timescale)
     groups = _param_groups(run, weight_decay)
-    span = _range(weight_decay, choice, lambda other: other.weight_decay or 0.0)
+    low, high = _timescales(choice, run)
+    span = (ema.weight_decay(run.lr, high) if math.isfinite(high) else 0.0, ema.weight_decay(run.lr, low))
     return Recommendation(
         weight_decay=weight_decay,
         weight_decay_range=span,
         peak_lr=run.lr,
-        rule=answer.rule.name,
+        rule=answer.rule,
         timescale=answer.timescale,
         alternatives=choice.alternatives,
         param_groups=groups,
         companions=_companions(run, answer, groups[0], reference, weight_decay, span),
-        cautions=(*answer.cautions, *cautions_of(run, weight_decay, answer.timescale, choice.default_of, reference)),
+        cautions=(*answer.cautions, *cautions_of(run, weight_decay, answer.timescale, choice.octaves, reference)),
         run=run,
     )
 
 
-def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: Calibration | None = None) -> DecayPerStep:
+def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: "Calibration | None" = None) -> DecayPerStep:
     """The product lr*λ for a run without a learning rate, and what published laws say about that rate.
 
     Raises:
         UnknownNameError: no such rule.
         MissingInputError: the run lacks something the rule needs.
-        CalibrationError: the calibration located no optimum.
 
     Example:
         >>> advice = decay_per_step(TrainingRun(dataset_size="20B", batch_size="0.5M", num_params="1B"))
@@ -116,10 +134,11 @@ def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: Calib
     choice = _choice(run, rule, calibration, None)
     answer = choice.answer
     product = 1.0 / answer.timescale.iters
+    low, high = _timescales(choice, run)
     return DecayPerStep(
         lr_times_weight_decay=product,
-        lr_times_weight_decay_range=_range(product, choice, lambda other: 1.0 / other.timescale.iters),
-        rule=answer.rule.name,
+        lr_times_weight_decay_range=(1.0 / high, 1.0 / low),
+        rule=answer.rule,
         source=answer.source,
         certainty=answer.certainty,
         in_domain=not answer.outside,
@@ -128,65 +147,79 @@ def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: Calib
         alternatives=choice.alternatives,
         laws=tuple(laws_for(run, product)),
         beta2=_beta2(run),
-        cautions=(*answer.cautions, *cautions_of(run, None, answer.timescale, choice.default_of, None)),
+        cautions=(*answer.cautions, *cautions_of(run, None, answer.timescale, choice.octaves, None)),
         run=run,
     )
 
 
 def _choice(
-    run: TrainingRun, rule: str | None, calibration: Calibration | None, reference: TrainingRun | None
+    run: TrainingRun, rule: str | None, calibration: "Calibration | None", reference: TrainingRun | None
 ) -> Choice:
-    """The answer of the rule that was asked for, or of the regime's default; only the latter keeps the regime."""
+    """The answer, by the law or the rule that was asked for; whatever it is, the range is what the law believes."""
     if calibration is not None and reference is not None:
         raise SpecError("a calibration and a reference are both measurements to start from: drop one of the two")
-    kind = _regime(run, optional=(rule, calibration, reference) != (None, None, None))
-    if reference is not None:
-        name = rule or _transfer_rule(run, reference, kind)
-        others = _transferred_alternatives(run, reference, [other for other in TRANSFERS if other != name])
-        return Choice(transferred(run, reference, name), tuple(others), None)
-    competitors = () if kind is None else (kind.default, *kind.competitors)
-    if calibration is not None:
-        if rule not in (None, calibration.rule):
-            raise SpecError(f"--rule {rule} contradicts a calibration of {calibration.rule!r}: drop one of the two")
-        answer = measured(run, calibration, kind)
-        if kind is not None and (narrower := _narrower_than(answer, run, kind)) is not None:
-            others = _alternatives(run, (*kind.competitors, BASELINE))
-            return Choice(narrower, (_as_alternative(run, answer), *others), kind)
-    else:
-        answer = published(run, RULES[competitors[0] if rule is None else rule]())
-        competitors = tuple(name for name in competitors if name != answer.rule.name)
-    baseline = () if answer.rule.name == BASELINE else (BASELINE,)
-    default_of = kind if kind and rule in (None, kind.default) and calibration is None else None
-    return Choice(answer, tuple(_alternatives(run, (*competitors, *baseline))), default_of)
-
-
-def _narrower_than(calibrated: Answer, run: TrainingRun, kind: Regime) -> Answer | None:
-    """The regime's published rule, where its range is narrower than that of a calibration made far from the run.
-
-    Near the probes they decide, however wide their range: a published one is narrow about other trainings than these.
-    """
-    if kind.calibrate or not calibrated.outside:
-        return None
-    try:
-        rule = published(run, RULES[kind.default]())
-    except MissingInputError:
-        return None
-    theirs, ours = (high - low for low, high in (calibrated.octaves, rule.octaves))
-    if rule.outside or ours >= theirs:
-        return None
-    caution = Caution(
-        code="calibration-outweighed",
-        message=f"the calibration was made so far from this run that its range spans a factor {2**theirs:.2g}, the "
-        f"published rule's {2**ours:.2g}: the rule is used",
-        fix="calibrate nearer to the run (--data, --sizes, --widths), or pass --rule to choose",
+    if calibration is not None and rule not in (None, "law"):
+        raise SpecError(f"--rule {rule} leaves --calibration out: drop one of the two")
+    seen = (
+        from_optima(calibration.optima, run) if calibration else [from_reference(reference, run)] if reference else []
     )
-    return rule._replace(cautions=(caution, *rule.cautions))
+    posterior = believed_of(seen, run)
+    name = rule if rule is not None else "law" if calibration or reference else default_rule(run)
+    if name == "law" and (calibration or reference):
+        answer = believed(run, posterior, seen, "this calibration" if calibration else "the tuned run")
+    elif reference is not None:
+        answer = carried(run, reference, RULES[name]())
+    elif name == "law":
+        answer = believed(run, posterior, [], "")
+    else:
+        answer = published(run, RULES[name]())
+    taken = "" if calibration else name  # beside a calibration the law alone is shown too
+    others = _carried_alternatives(run, reference, name) if reference else _alternatives(run, taken)
+    known = run.task == "pretraining" or seen
+    octaves = posterior.predict(completed(run, seen[0].run) if seen else run).interval if known else None
+    told = [*_of_the_sweeps(calibration), *_of_the_rule(answer, octaves, run)]
+    return Choice(answer._replace(cautions=(*answer.cautions, *told)), tuple(others), octaves)
+
+
+def _of_the_sweeps(calibration: "Calibration | None") -> Iterator[Caution]:
+    """That sweeps located no optimum, which the answer alone would not show."""
+    statuses = [optimum.status for optimum in calibration.optima if optimum.status != "located"] if calibration else []
+    if statuses and calibration:
+        yield Caution(
+            code="unlocated",
+            message=f"{len(statuses)} of the {len(calibration.optima)} sweeps of this calibration located no optimum "
+            f"({', '.join(sorted(set(statuses)))}): they only bound the answer, where they rule anything out",
+            fix="see what calibrate --fit-only says of them; a range that lies beyond what was probed is a guess",
+        )
+
+
+def _of_the_rule(answer: Answer, octaves: tuple[float, float] | None, run: TrainingRun) -> Iterator[Caution]:
+    """That a rule's value lies where the law does not believe the optimum to be."""
+    at = math.log2(answer.timescale.run)
+    if answer.rule != "law" and octaves is not None and not octaves[0] <= at <= octaves[1]:
+        low, high = (format_percent(2.0**end) for end in octaves)
+        yield Caution(
+            code="unlike-evidence",
+            message=f"{answer.rule} asks for a timescale of {format_percent(answer.timescale.run)} of the run, the law "
+            f"believes in {low} to {high}: the range was stretched to hold both",
+            fix="leave --rule out, or know why this rule is the right one here",
+        )
+
+
+def _timescales(choice: Choice, run: TrainingRun) -> tuple[float, float]:
+    """The range in steps, the answer within it; where weights were trained before, practice, from no decay on."""
+    iters = choice.answer.timescale.iters
+    if choice.octaves is None:
+        most = iters if run.peak_lr is None else ema.tau_iter(run.lr, INDIFFERENT_UP_TO)
+        return min(iters, most), math.inf
+    low, high = (run.total_steps * 2.0**octaves for octaves in choice.octaves)
+    return min(iters, max(low, LEAST_ITERS)), max(high, iters)
 
 
 def _as_alternative(run: TrainingRun, answer: Answer) -> Alternative:
     """An answer that was not taken."""
     return Alternative(
-        rule=answer.rule.name,
+        rule=answer.rule,
         weight_decay=None if run.peak_lr is None else _weight_decay(run, answer.timescale),
         timescale=answer.timescale,
         in_domain=not answer.outside,
@@ -194,33 +227,18 @@ def _as_alternative(run: TrainingRun, answer: Answer) -> Alternative:
     )
 
 
-def _transfer_rule(run: TrainingRun, reference: TrainingRun, kind: Regime | None) -> str:
-    """The regime's; with as many units seen as in the reference one that keeps tau_epoch, and needs no num_params."""
-    same_duration = math.isclose(run.total_units, reference.total_units) and math.isclose(run.epochs, reference.epochs)
-    unknown = run.num_params is None or reference.num_params is None
-    if kind is None or (same_duration and unknown):
-        return "constant-tau-epoch"
-    return kind.transfer
-
-
-def _transferred_lr(run: TrainingRun, reference: TrainingRun, rule: str | None) -> float:
-    """The learning rate that goes with the rule, where the run has none of its own."""
-    name = rule or _transfer_rule(run, reference, _regime(run, optional=True))
-    tuned_optimum(reference)  # refuses a reference without one
-    return carrier(name).transferred_lr(reference, run)
-
-
-def _transferred_alternatives(run: TrainingRun, reference: TrainingRun, names: list[str]) -> Iterator[Alternative]:
-    """What other rules keep of the tuned run; one that carries the learning rate along says which."""
+def _carried_alternatives(run: TrainingRun, reference: TrainingRun, taken: str) -> Iterator[Alternative]:
+    """What rules keep of the tuned run; one that carries the learning rate along says which."""
     tuned = reference.current_weight_decay
-    for name in names:
+    for name in CARRIERS:
+        rule = RULES[name]()
         try:
-            lr = carrier(name).transferred_lr(reference, run)
+            lr = rule.carried_lr(reference, run)
             own = run.model_copy(update={"peak_lr": lr}) if lr != reference.lr else run
-            answer = transferred(own, reference, name)
+            answer = carried(own, reference, rule)
         except MissingInputError:
             continue
-        if answer.timescale.iters > 1:
+        if answer.timescale.iters > 1 and name != taken:
             value = _weight_decay(own, answer.timescale)
             yield Alternative(
                 rule=name,
@@ -229,18 +247,20 @@ def _transferred_alternatives(run: TrainingRun, reference: TrainingRun, names: l
                 factor=value / tuned,
                 timescale=answer.timescale,
                 in_domain=not answer.outside,
-                source=answer.rule.source,
+                source=rule.source,
             )
 
 
-def _regime(run: TrainingRun, *, optional: bool) -> Regime | None:
-    """The run's regime; None if it cannot be told and is not needed, because the rule is given."""
-    try:
-        return regime(run)
-    except MissingInputError:
-        if optional:
-            return None
-        raise
+def _alternatives(run: TrainingRun, taken: str) -> Iterator[Alternative]:
+    """Rules in whose domain the run lies, and the copied value; one that lacks an input of its own is left out."""
+    published_speak = run.task == "pretraining" and run.optimizer == "adamw"
+    for name in COMPETITORS if published_speak else (BASELINE,):
+        try:
+            answer = published(run, RULES[name]())
+        except MissingInputError:
+            continue
+        if name != taken and answer.timescale.iters > 1 and (name == BASELINE or not answer.outside):
+            yield _as_alternative(run, answer)
 
 
 def _weight_decay(run: TrainingRun, timescale: Timescale) -> float:
@@ -253,38 +273,13 @@ def _weight_decay(run: TrainingRun, timescale: Timescale) -> float:
     return ema.weight_decay(run.lr, timescale.iters)
 
 
-def _alternatives(run: TrainingRun, names: tuple[str, ...]) -> Iterator[Alternative]:
-    """The same run through other rules; one that lacks an input of its own is left out."""
-    for name in names:
-        try:
-            answer = published(run, RULES[name]())
-        except MissingInputError:
-            continue
-        if answer.timescale.iters > 1:
-            yield _as_alternative(run, answer)
-
-
-def _range(value: float, choice: Choice, value_of: Callable[[Alternative], float]) -> tuple[float, float]:
-    """The answer's bounds, longest timescale first; the regime of a default answer may widen them."""
-    shorter, longer = choice.answer.octaves
-    low, high = value * 2.0**-longer, value * 2.0**-shorter
-    kind = choice.default_of
-    if kind and kind.spans_competitors:
-        others = [value_of(other) for other in choice.alternatives if other.rule != BASELINE]
-        low = min([low, *(other / GRID_UNCERTAINTY for other in others)])
-        high = max([high, *(other * GRID_UNCERTAINTY for other in others)])
-    if kind and kind.indifferent_up_to:
-        low, high = 0.0, max(kind.indifferent_up_to, value)
-    return low, high
-
-
 def _param_groups(run: TrainingRun, weight_decay: float) -> tuple[ParamGroup, ...]:
     multipliers = PARAMETRIZATIONS[run.parametrization].multipliers(run.width_ratio, run.depth_ratio)
     return tuple(
         ParamGroup(
             group=group,
             peak_lr=run.lr * by.peak_lr,
-            weight_decay=weight_decay * by.weight_decay,
+            weight_decay=weight_decay * by.weight_decay if run.optimizer != "muon" or group == HIDDEN else 0.0,
             eps=run.eps * by.eps,
             init_variance=by.init_variance,
             forward=by.forward,
@@ -310,6 +305,8 @@ def _companions(
         in_domain=not answer.outside,
         derivation=f"{answer.derivation}; λ = 1 / (lr · tau) = 1 / ({run.lr:g} · "
         f"{format_count(answer.timescale.iters)})",
+        evidence=tuple(nearest(run)) if run.task == "pretraining" else (),
+        cost_of_factor_2=cost_of(run, 1.0),
         schedule_mean=run.lr_schedule.mean(),
         decay_mean=mean,
         retention=ema.retention(mean, answer.timescale.run * drift),
@@ -345,16 +342,6 @@ def _beta2(run: TrainingRun) -> float | None:
 
 def _transfer(run: TrainingRun, reference: TrainingRun, weight_decay: float) -> Transfer:
     """Factors against the reference, and its betas and eps scaled with batch and duration, where that is possible."""
-    pairs = {
-        "data set": (run.dataset_size, reference.dataset_size),
-        "epochs": (run.epochs, reference.epochs),
-        "batch": (run.batch_size, reference.batch_size),
-        "parameters": (run.num_params, reference.num_params),
-        "width": (run.width, reference.width or run.base_width),
-        "depth": (run.depth, reference.depth or run.base_depth),
-        "lr": (run.peak_lr, reference.peak_lr),
-    }
-    moved = {name: a / b for name, (a, b) in pairs.items() if a and b and not math.isclose(a, b)}
     batch, duration = run.batch_size / reference.batch_size, run.total_units / reference.total_units
     factors = completed_p(batch, duration)
     language, bigger = run.unit == "tokens", not math.isclose(batch, 1.0)
@@ -364,7 +351,7 @@ def _transfer(run: TrainingRun, reference: TrainingRun, weight_decay: float) -> 
         weight_decay=reference.current_weight_decay,
         peak_lr=reference.lr,
         factor=weight_decay / reference.current_weight_decay,
-        moved=moved,
+        moved={name: ratio for name, ratio in moved_by(run, reference).items() if not math.isclose(ratio, 1.0)},
         betas=scaled,
         eps=reference.eps * factors.eps if scaled else None,
         sde_betas=sde,

@@ -1,58 +1,255 @@
-"""One rule's answer for a run: its timescale, the bounds around it, and what leaves the rule's domain.
+"""One answer for a run: its timescale, why, and what leaves its domain; and what is believed, which gives the range.
 
-Published rules answer with their published constants and spread. Fitted ones, to a calibration's optima or
-to one tuned run, answer with what was measured, and bounds that grow with every quantity in which the run
-is not the measured one.
+What is believed is the law and whatever the user knows: a tuned run is one observation, a calibration one for every run
+that it probed. A rule that is asked for by name answers with its published constants, or carries the tuned run as it
+moves itself; its range is still what is believed.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import fields
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from adamw_scale.advisor.scaling import EIGHTY, ScalingFit, fours_between
-from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
-from adamw_scale.rules import RULES, CalibratableRule, Rule
-from adamw_scale.rules.regimes import TRANSFERS, Regime
+from adamw_scale.errors import MissingInputError, SpecError
+from adamw_scale.law import fitted
+from adamw_scale.law.features import NAMES, features_of
+from adamw_scale.law.fitted import REACH
+from adamw_scale.law.posterior import EIGHTY, Observation, Posterior, alikeness
+from adamw_scale.rules import RULES, Rule
 from adamw_scale.spec.advice import Caution
-from adamw_scale.spec.measurement import Calibration, Optimum
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
 from adamw_scale.units import format_count, format_significant
 
-REACH = 4.0  # factor from what was measured beyond which a fitted answer is outside its domain
-TUNED_OCTAVES = 0.5  # a tuned run is known to half a step of the usual grid, a factor 2
+if TYPE_CHECKING:
+    from adamw_scale.spec.measurement import Optimum
+
+TUNED_DEVIATION = (
+    0.3  # octaves: a tuned run is known to half a step of the usual grid of factors of 2, which is uniform
+)
+STRANGENESS = 1.0  # octaves by which a user's kind of training may differ from all evidence; once it has been measured
+STRANGE_TASK = 3.0  # the same where weights were trained before: no evidence is of that
+OTHER_UNIT, OTHER_OPTIMIZER, OTHER_PARAMETRIZATION = 2.0, 2.0, 0.5  # octaves added to what was seen in another
+LEAST_DEVIATION = 0.1  # octaves: no optimum of a few seeds is known better
+SOFT = 0.25  # octaves: how sharp an end of what was probed is as a bound
+EVIDENCE_MEAN, ANOTHER_SCHEDULE = 0.5, 0.25  # mean of schedules that decay to zero; octaves from it that are told
+INSIDE = 0.5  # octaves from an end of what was probed within which an interval does not bound anything
 
 
 class Answer(NamedTuple):
-    """One rule's timescale for a run, before it becomes advice; `octaves` bounds it below and above."""
+    """A timescale for a run, before it becomes advice."""
 
-    rule: Rule
+    rule: str
     timescale: Timescale
     derivation: str
     source: str
     certainty: str
-    outside: tuple[str, ...]
-    octaves: tuple[float, float]
+    outside: tuple[str, ...] = ()
     cautions: tuple[Caution, ...] = ()
+
+
+def believed_of(observations: list[Observation], run: TrainingRun) -> Posterior:
+    """The law and what the user knows; what an observed run does not say of its size is taken to be as in the run."""
+    observations = [replace(seen, run=completed(seen.run, run)) for seen in observations]
+    if run.task != "pretraining":
+        return Posterior(observations, strangeness=STRANGE_TASK)
+    located = any(seen.bound is None for seen in observations)
+    return Posterior(observations, strangeness=STRANGENESS if located else 0.0)
+
+
+def from_optima(optima: "Iterable[Optimum]", run: TrainingRun) -> list[Observation]:
+    """What was measured: located optima with their intervals, flat ones and edges as the bounds that they are."""
+    return [seen for optimum in optima for seen in _seen_in(optimum, _unlikeness(optimum.run, run))]
+
+
+def _seen_in(optimum: "Optimum", unlikeness: float) -> Iterator[Observation]:
+    """Nothing, one observation or two bounds."""
+    low, high = optimum.log2_interval_95 or optimum.log2_interval
+    start, end = optimum.log2_probed or optimum.log2_interval
+    if optimum.status == "located":
+        deviation = (optimum.log2_interval[1] - optimum.log2_interval[0]) / (2 * EIGHTY)
+        known = math.hypot(max(deviation, LEAST_DEVIATION), unlikeness)
+        yield Observation(optimum.run, math.log2(optimum.timescale_run), known)
+        return
+    middle, soft = (start + end) / 2, math.hypot(SOFT, unlikeness)
+    at_end = 0.0 if optimum.status == "flat" else math.log2(optimum.timescale_run) - middle
+    if low > start + INSIDE and at_end >= 0:
+        yield Observation(optimum.run, low, soft, "above")
+    if high < end - INSIDE and at_end <= 0:
+        yield Observation(optimum.run, high, soft, "below")
+
+
+def from_reference(reference: TrainingRun, run: TrainingRun) -> Observation:
+    """A tuned run as an observation.
+
+    Raises:
+        MissingInputError: the reference has no learning rate or no weight decay.
+        SpecError: one of the two starts from trained weights and the other does not.
+    """
+    tuned = tuned_timescale(reference)
+    return Observation(reference, math.log2(tuned.run), math.hypot(TUNED_DEVIATION, _unlikeness(reference, run)))
+
+
+def tuned_timescale(reference: TrainingRun) -> Timescale:
+    """The timescale of a tuned run.
+
+    Raises:
+        MissingInputError: it has no learning rate or no weight decay.
+    """
+    if not reference.weight_decay or reference.peak_lr is None:
+        lacking = "weight_decay above 0" if reference.peak_lr is not None else "peak_lr"
+        raise MissingInputError(
+            f"the reference run lacks {lacking}: write what was tuned into its file, such as lr = 3e-4 and "
+            "weight_decay = 0.1"
+        )
+    return reference.timescale_of(reference.current_weight_decay)
+
+
+def _unlikeness(seen: TrainingRun, run: TrainingRun) -> float:
+    """Octaves by which what was seen in one kind of training may be off in another.
+
+    Raises:
+        SpecError: only one of the two starts from trained weights; what the other wants would erase them.
+    """
+    if seen.task != run.task:
+        raise SpecError(
+            f"what was tuned or measured is {seen.task}, the run is {run.task}: nothing known carries from one to the "
+            f"other; leave it out, or pass --task {seen.task}"
+        )
+    return math.hypot(
+        OTHER_UNIT if seen.unit != run.unit else 0.0,
+        OTHER_OPTIMIZER if seen.optimizer != run.optimizer else 0.0,
+        OTHER_PARAMETRIZATION if seen.parametrization != run.parametrization else 0.0,
+    )
+
+
+def completed(run: TrainingRun, other: TrainingRun) -> TrainingRun:
+    """A run with the parameters and learning rate that only the other one says: nobody said that they differ.
+
+    Parameters go as the square of the width, where both say one.
+    """
+    said = {}
+    if run.num_params is None and other.num_params is not None:
+        widths = run.width / other.width if run.width and other.width else 1.0
+        said["num_params"] = other.num_params * widths**2
+    if run.peak_lr is None and other.peak_lr is not None:
+        said["peak_lr"] = other.peak_lr
+    return run.model_copy(update=said) if said else run
+
+
+def believed(run: TrainingRun, posterior: Posterior, observations: list[Observation], known: str) -> Answer:
+    """What the law says with everything that the user knows."""
+    law = RULES["law"]()
+    like = completed(run, observations[0].run) if observations else run
+    predicted = posterior.predict(like)
+    outside = tuple(law.outside_domain(run))
+    if not observations:
+        law.target_timescale(run)  # refuses a run that lacks what the law needs
+    derivation, cautions = law.derivation(like), list[Caution]()
+    if observations:
+        moved = 2.0 ** (predicted.log2_tau - Posterior().predict(like).log2_tau)
+        derivation += f", times {moved:.3g} by {known}"
+        nearest = _nearest(run, observations)
+        cautions += _another_schedule(run, nearest.decay_schedule.mean(), known, predicted.log2_tau)
+        cautions += _moved(run, nearest)
+    else:
+        cautions += _another_schedule(run, EVIDENCE_MEAN, "nearly all evidence", predicted.log2_tau)
+        cautions += _limits(run, law, outside)
+    return Answer(
+        rule=law.name,
+        timescale=run.timescale(run=2.0**predicted.log2_tau),
+        derivation=derivation,
+        source=f"{known}; {law.source}" if observations else law.source,
+        certainty=law.certainty,
+        outside=outside,
+        cautions=tuple(cautions),
+    )
+
+
+def _another_schedule(run: TrainingRun, known: float, whose: str, log2_tau: float) -> Iterator[Caution]:
+    """Where the mean of the schedule is not the known one: what λ would be if tau stayed, or the decay mass."""
+    mean = run.decay_schedule.mean()
+    factor = mean / known
+    if abs(math.log2(factor)) < ANOTHER_SCHEDULE:
+        return
+    share, iters = fitted.MEAN[NAMES.index("schedule")], run.total_steps * 2.0**log2_tau
+    yield Caution(
+        code="schedule",
+        message=f"mean {_mean_of(run)} is {mean:.3g} of the peak here, {known:.3g} in {whose}; the law goes half-way"
+        + _if_kept(run, "timescale", iters / factor**share)
+        + _if_kept(run, "sum of lr*λ", iters * factor ** (1 - share)),
+        fix="calibrate on your schedule",
+    )
+
+
+def _nearest(run: TrainingRun, observations: list[Observation]) -> TrainingRun:
+    """The run that the user knows which is most like this one."""
+    here = features_of(run)
+    return max((each.run for each in observations), key=lambda other: alikeness(features_of(other), here, REACH))
+
+
+def _moved(run: TrainingRun, seen: TrainingRun) -> Iterator[Caution]:
+    """How far the run is from what the user knows; nothing where it is the same."""
+    ratios = {quantity: ratio for quantity, ratio in moved_by(run, seen).items() if not 0.97 < ratio < 1.03}
+    unlike = [f"{run.unit} are not {seen.unit}"] if run.unit != seen.unit else []
+    if run.optimizer != seen.optimizer:
+        unlike.append(f"{run.optimizer} is not {seen.optimizer}")
+    if run.parametrization != seen.parametrization:
+        unlike.append(f"{run.parametrization} is not {seen.parametrization} parametrization")
+    if not ratios and not unlike:
+        return
+    moved = [f"{quantity} × {format_significant(ratio)}" for quantity, ratio in ratios.items()]
+    yield Caution(
+        code="moved",
+        message=f"nearest known run: {_describe(seen)}; from there {', '.join(moved + unlike)}; the range grew with it",
+        fix="tune or calibrate nearer to the run where the range is too wide",
+    )
+
+
+def moved_by(run: TrainingRun, other: TrainingRun) -> dict[str, float]:
+    """This run over another one, in every quantity that moves an optimum and is known of both."""
+    pairs = {
+        "data set": (run.dataset_size, other.dataset_size),
+        "epochs": (run.epochs, other.epochs),
+        "batch": (run.batch_size, other.batch_size),
+        "parameters": (run.num_params, other.num_params),
+        "width": (run.width, other.width or run.base_width),
+        "depth": (run.depth, other.depth or run.base_depth),
+        "lr": (run.peak_lr, other.peak_lr),
+    }
+    return {name: a / b for name, (a, b) in pairs.items() if a and b}
 
 
 def published(run: TrainingRun, rule: Rule) -> Answer:
     """A rule with its published constants."""
     outside = tuple(rule.outside_domain(run))
     target = rule.target_timescale(run)
-    timescale, cautions = _matched_to_schedule(run, target, rule.fitted_schedule_mean, rule.fitted_on)
-    octaves = math.log2(rule.spread_outside if outside else rule.spread)
+    timescale, cautions = _matched_to_schedule(run, target, rule)
     return Answer(
-        rule=rule,
+        rule=rule.name,
         timescale=timescale,
         derivation=rule.derivation(run),
         source=rule.source,
         certainty=rule.certainty,
         outside=outside,
-        octaves=(-octaves, octaves),
         cautions=(*cautions, *_limits(run, rule, outside)),
+    )
+
+
+def carried(run: TrainingRun, reference: TrainingRun, rule: Rule) -> Answer:
+    """A tuned run, moved as a rule moves."""
+    kept = rule.carried(reference, tuned_timescale(reference), run)
+    mass = run.decay_schedule.mean() / reference.decay_schedule.mean()
+    timescale = run.timescale(run=kept.run * mass)
+    return Answer(
+        rule=rule.name,
+        timescale=timescale,
+        derivation=f"the tuned timescale, carried as {rule.formula} moves: {timescale.run:.3g} of the run"
+        + ("" if math.isclose(mass, 1.0, rel_tol=0.01) else f", times {mass:.3g} for the same sum of lr*λ"),
+        source=f"reference run, carried by {rule.name} ({rule.source})",
+        certainty="one tuned run, carried by a published rule",
+        outside=tuple(rule.outside_domain(run)),
     )
 
 
@@ -88,194 +285,11 @@ def _limits(run: TrainingRun, rule: Rule, outside: tuple[str, ...]) -> Iterator[
         )
 
 
-def published_for(reference: TrainingRun, name: str) -> float | None:
-    """λ that a rule with its published constants would give the tuned run itself; None where it cannot say."""
-    try:
-        iters = published(reference, RULES[name]()).timescale.iters
-    except MissingInputError:
-        return None
-    return ema.weight_decay(reference.lr, iters)
-
-
 def how_to_measure(run: TrainingRun) -> str:
     """What to do where no law can be trusted, as the rest of a sentence."""
     if run.unit == "tokens":
         return "measure: adamw-scale calibrate --out DIR --data FILE, then --calibration DIR/calibration.json"
     return "compare the ends of the range in short trainings of your own, schedule compressed"
-
-
-def measured(run: TrainingRun, calibration: Calibration, kind: Regime | None) -> Answer:
-    """A rule with calibrated constants: the range is the measured interval, widened by how far the run has moved."""
-    located = [optimum for optimum in calibration.optima if optimum.status == "located"]
-    if not located:
-        statuses = ", ".join(sorted({optimum.status for optimum in calibration.optima}))
-        raise CalibrationError(
-            f"this calibration located no optimum (status: {statuses}), so it has nothing to recommend: "
-            "calibrate with more epochs or fewer data, or leave --calibration out"
-        )
-    rule = _calibrated_rule(calibration)
-    _refuse_other_constants(rule, located)
-    scaling = ScalingFit.of(rule, located)
-    nearest = min(located, key=lambda optimum: sum(map(abs, fours_between(run, optimum.run).values())))
-    unlike = (
-        [f"the calibration is of {rule.name!r}, a {kind.name} run has {kind.default!r}"]
-        if kind is not None and rule.name != kind.default
-        else []
-    )
-    name, many = calibration.task.get("name", "?"), len(located) > 1
-    return _fitted(
-        run,
-        rule,
-        nearest,
-        unlike,
-        scaling=scaling if scaling.measured else None,
-        verb="calibrated",
-        source=f"calibration: {len(located)} measured {'optima' if many else 'optimum'} of task {name!r}",
-        certainty="measured, 80 % interval",
-        fix="calibrate nearer to the run (--data, --dataset-size, --epochs, --batch-size, --width, --lr)",
-    )
-
-
-def transferred(run: TrainingRun, reference: TrainingRun, name: str) -> Answer:
-    """A rule fitted to one tuned run: what it kept of that run is carried to this one."""
-    tuned, unfitted = tuned_optimum(reference), carrier(name)
-    return _fitted(
-        run,
-        unfitted.fit([tuned]),
-        tuned,
-        [] if run.task == reference.task else [f"{run.task} is not {reference.task}"],
-        verb="tuned",
-        source=f"reference run, carried by {name} ({unfitted.source})",
-        certainty="one tuned run, carried by a published rule",
-        fix="treat the range as the answer, or tune again nearer to the run",
-    )
-
-
-def carrier(name: str) -> CalibratableRule:
-    """A rule that can carry a tuned run to another.
-
-    Raises:
-        UnknownNameError: no such rule.
-        SpecError: the rule has no constant to fit.
-    """
-    rule = RULES[name]()
-    if not hasattr(rule, "fit"):
-        raise SpecError(
-            f"rule {name!r} has nothing to carry from a tuned run: pass --rule with one of {', '.join(TRANSFERS)}"
-        )
-    return cast(CalibratableRule, rule)
-
-
-def tuned_optimum(reference: TrainingRun) -> Optimum:
-    """A tuned run as a measured optimum, known to half a step of a factor-2 grid.
-
-    Raises:
-        MissingInputError: the reference has no learning rate or no weight decay.
-    """
-    if not reference.weight_decay or reference.peak_lr is None:
-        lacking = "weight_decay above 0" if reference.peak_lr is not None else "peak_lr"
-        raise MissingInputError(
-            f"the reference run lacks {lacking}: write what was tuned into its file, such as lr = 3e-4 and "
-            "weight_decay = 0.1"
-        )
-    tau = reference.timescale_of(reference.current_weight_decay).run
-    octave = math.log2(tau)
-    return Optimum(
-        run=reference,
-        timescale_run=tau,
-        log2_interval=(octave - TUNED_OCTAVES, octave + TUNED_OCTAVES),
-        status="located",
-    )
-
-
-def _fitted(
-    run: TrainingRun,
-    rule: CalibratableRule,
-    optimum: Optimum,
-    unlike: list[str],
-    *,
-    verb: str,
-    source: str,
-    certainty: str,
-    fix: str,
-    scaling: ScalingFit | None = None,
-) -> Answer:
-    """A fitted rule: the range is the optimum's interval, widened by how far the run has moved from it.
-
-    Where slopes were measured, they move the answer, and its range is what they predict.
-    """
-    measured_run, moves = optimum.run, fours_between(run, optimum.run)
-    target, derivation = rule.target_timescale(run), rule.derivation(run)
-    if scaling is not None:
-        predicted = scaling.predict(run)
-        low, high = -EIGHTY * predicted.deviation, EIGHTY * predicted.deviation
-        factor = 2.0**predicted.log2_tau / target.run
-        derivation += f"; times {factor:.3g}, as {_slopes(scaling)}"
-        target = run.timescale(run=2.0**predicted.log2_tau)
-    else:
-        low, high = optimum.octaves
-        for quantity, fours in moves.items():
-            drift = sorted(fours * octaves for octaves in rule.drift[quantity])
-            low, high = low + min(0.0, drift[0]), high + max(0.0, drift[1])
-    timescale, cautions = _matched_to_schedule(run, target, measured_run.decay_schedule.mean(), f"the {verb} schedule")
-    factors = {quantity: 4.0**fours for quantity, fours in moves.items() if abs(fours) > 0.02}
-    outside = (*_far_from(run, measured_run, factors), *unlike)
-    if factors or outside:
-        named = {"lr": "lr · width", "width": "width (or the square root of the parameters)"}
-        moved = [
-            f"{named.get(quantity, quantity)} is {format_significant(factor)} times that"
-            for quantity, factor in factors.items()
-        ]
-        cautions.append(
-            Caution(
-                code="extrapolated" if outside else "moved",
-                message=f"{verb} at {_describe(measured_run)}; here {', '.join(moved) or 'the run'}"
-                + (f" ({', '.join(outside)})" if outside else "")
-                + f"; the range was widened by {'what the optima tell and ' if scaling else ''}the drifts seen in "
-                "small trainings",
-                fix=fix,
-            )
-        )
-    return Answer(rule, timescale, derivation, source, certainty, outside, (low, high), tuple(cautions))
-
-
-def _slopes(scaling: ScalingFit) -> str:
-    """What was measured of the law, for people."""
-    told = (
-        f"the timescale moves {mean:+.2g} ± {deviation:.2g} octaves against it for 4 x the {quantity}"
-        for quantity, (mean, deviation) in scaling.slopes.items()
-    )
-    return "measured: " + ", ".join(told)
-
-
-def _calibrated_rule(calibration: Calibration) -> CalibratableRule:
-    """The rule with the calibration's constants; CalibrationError for constants it does not have."""
-    part = cast(Any, RULES[calibration.rule])
-    known = {field.name for field in fields(part)}
-    unknown = sorted(set(calibration.constants) - known)
-    if unknown or not hasattr(part, "fit"):
-        raise CalibrationError(f"rule {calibration.rule!r} has no constant {unknown[:1]} to calibrate: calibrate again")
-    return cast(CalibratableRule, part(**calibration.constants))
-
-
-def _refuse_other_constants(rule: CalibratableRule, located: list[Optimum]) -> None:
-    """Constants that the optima do not give were not fitted to them."""
-    try:
-        fitted = rule.fit(located)
-        pairs = [(rule.target_timescale(o.run).run, fitted.target_timescale(o.run).run) for o in located]
-    except (ArithmeticError, ValueError, SpecError):
-        pairs = [(math.inf, 1.0)]
-    if not all(math.isclose(claimed, fitted, rel_tol=1e-3) for claimed, fitted in pairs):
-        raise CalibrationError("the constants of this calibration do not fit its own optima: run calibrate again")
-
-
-def _far_from(run: TrainingRun, probed: TrainingRun, factors: dict[str, float]) -> Iterator[str]:
-    """One clause per quantity that is more than REACH away from the calibrated run."""
-    far = [quantity for quantity, factor in factors.items() if max(factor, 1 / factor) > REACH]
-    if far:
-        yield f"more than {REACH:g} times away in {' and '.join(far)}"
-    if run.unit != probed.unit:
-        yield f"{run.unit} are not {probed.unit}"
 
 
 def _describe(run: TrainingRun) -> str:
@@ -286,32 +300,33 @@ def _describe(run: TrainingRun) -> str:
     )
 
 
-def _mean_of(run: TrainingRun) -> str:
-    return "lr" if run.weight_decay_schedule == "constant" else "lr*λ"
-
-
-def _matched_to_schedule(
-    run: TrainingRun, target: Timescale, fitted_mean: float | None, fitted_on: str
-) -> tuple[Timescale, list[Caution]]:
+def _matched_to_schedule(run: TrainingRun, target: Timescale, rule: Rule) -> tuple[Timescale, list[Caution]]:
     """Keep the decay mass (mean lr multiplier / tau) of the schedule behind a rule's constants.
 
     Assumed, not measured: at equal peak values a constant schedule decays twice as much as linear to
     zero, so tau is scaled with the ratio of the means. Source: arXiv:2502.15938 uses the same EMA.
     """
-    mean = run.decay_schedule.mean()
+    mean, fitted_mean = run.decay_schedule.mean(), rule.fitted_schedule_mean
     if fitted_mean is None or math.isclose(mean, fitted_mean, rel_tol=0.01):
         return target, []
     factor = mean / fitted_mean
-    unmatched = (
-        ""
-        if run.peak_lr is None
-        else f"; at equal timescale it would be {format_significant(ema.weight_decay(run.peak_lr, target.iters))}"
-    )
     caution = Caution(
         code="schedule",
-        message=f"fitted on another schedule ({fitted_on}): mean {_mean_of(run)} is {mean:.3g} of the peak here, "
+        message=f"fitted on another schedule ({rule.fitted_on}): mean {_mean_of(run)} is {mean:.3g} of the peak here, "
         f"{fitted_mean:.3g} there; assumed: the sum of lr*λ carries over, so λ was "
-        f"{'divided' if factor > 1 else 'multiplied'} by {max(factor, 1 / factor):.3g}{unmatched}",
+        f"{'divided' if factor > 1 else 'multiplied'} by {max(factor, 1 / factor):.3g}"
+        + _if_kept(run, "timescale", target.iters),
         fix="calibrate on your schedule",
     )
     return run.timescale(iters=target.iters * factor), [caution]
+
+
+def _if_kept(run: TrainingRun, what: str, iters: float) -> str:
+    """What λ would be if something else stayed; nothing where no learning rate is known."""
+    if run.peak_lr is None:
+        return ""
+    return f"; at equal {what} it would be {format_significant(ema.weight_decay(run.peak_lr, iters))}"
+
+
+def _mean_of(run: TrainingRun) -> str:
+    return "lr" if run.weight_decay_schedule == "constant" else "lr*λ"

@@ -3,9 +3,8 @@
 import math
 from collections.abc import Iterator
 
-from adamw_scale.advisor.answers import how_to_measure, published_for
-from adamw_scale.advisor.scaling import ratios
-from adamw_scale.rules.regimes import Regime, regime
+from adamw_scale.advisor.answers import how_to_measure, moved_by
+from adamw_scale.law.posterior import Posterior
 from adamw_scale.spec.advice import Caution
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory import timescale as ema
@@ -14,14 +13,16 @@ from adamw_scale.theory.conventions import CONVENTIONS
 from adamw_scale.theory.parametrizations import PARAMETRIZATIONS, published_decay_factors
 from adamw_scale.units import format_count, format_percent, format_significant
 
-# Largest lr and lr*λ of any AdamW setting that was read in a source: 0.05 (2305.17212), 3.2e-3 (2509.14786).
+# Largest lr and lr*λ of any AdamW setting that was read in a source: 0.05 (2305.17212), 1.3e-2 (Muon, Slowrun).
 LARGEST_KNOWN_LR = 0.1
-LARGEST_KNOWN_DECAY_PER_STEP = 5e-3
+LARGEST_KNOWN_DECAY_PER_STEP = 2e-2
 LARGEST_SANE_WEIGHT_DECAY = 10.0
 SMALLEST_USUAL_BATCH = 16_384  # tokens, for models of more than 100M parameters
 # Of the initial weights, what survives where decay hardly acts; of pretrained ones, worth keeping, nearly all.
 INERT_RETENTION = {"pretraining": 0.8, "lora": 0.8, "finetuning": 0.99}
 LAW_AND_TUNING_AGREE = 4.0
+FEW_EPOCHS = 1.5  # up to which the best timescale hardly depends on the learning rate
+WIDE = 3.0  # octaves of an 80 % interval from which measuring beats believing; judgement
 LARGEST_DECOUPLED = 1e-2  # a fully decoupled value above this is usually a PyTorch value
 
 
@@ -29,22 +30,25 @@ def cautions_of(
     run: TrainingRun,
     weight_decay: float | None,
     tau: Timescale,
-    kind: Regime | None,
+    octaves: tuple[float, float] | None,
     reference: TrainingRun | None,
 ) -> Iterator[Caution]:
     """All of them.
 
-    `kind` is the regime whose default rule answered, None for a rule that was asked for; `weight_decay` is
-    None where no learning rate is known; `reference` is the tuned run that was carried to this one.
+    `octaves` bounds what is believed of log2 of the timescale at 80 %, None where only practice is known;
+    `weight_decay` is None where no learning rate is known; `reference` is a tuned run that was taken in.
     """
     if reference:
         yield from _of_the_transfer(run, reference)
-    if kind:
-        yield from _of_the_regime(run, kind)
+    yield from _of_what_is_known(run, octaves)
+    if run.peak_lr is None and run.epochs > FEW_EPOCHS and run.task == "pretraining":
+        yield LR_MATTERS
     yield from _of_the_parametrization(run, tau)
     yield from _of_the_input(run)
     yield from _of_the_number(run, weight_decay, tau)
     yield from _of_the_timescale(run, tau)
+    if run.optimizer in OTHER_OPTIMIZERS:
+        yield OTHER_OPTIMIZERS[run.optimizer]
     if run.task == "finetuning":
         yield PULLS_TO_ZERO
     if run.task == "lora":
@@ -62,20 +66,18 @@ def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Cauti
             "so its λ says little",
             fix="compare with the answer without --reference, which is the published law's",
         )
-    law = (
-        published_for(reference, regime(reference).default)
-        if reference.num_params or reference.unit == "samples"
-        else None
-    )
-    if law and not 1 / LAW_AND_TUNING_AGREE < law / tuned < LAW_AND_TUNING_AGREE:
+    law, known = Posterior().predict(reference), reference.num_params or reference.unit == "samples"
+    ratio = reference.timescale_of(tuned).run / 2.0**law.log2_tau
+    far = abs(math.log2(ratio)) > max(math.log2(LAW_AND_TUNING_AGREE), law.interval[1] - law.log2_tau)
+    if run.task == "pretraining" and known and far:
         yield Caution(
             code="unlike-law",
-            message=f"{regime(reference).default} itself would give the tuned run λ {format_significant(law)}, "
-            f"{format_significant(law / tuned)} times what is said to be tuned",
+            message=f"the law would give the tuned run λ {format_significant(tuned * ratio)}, "
+            f"{format_significant(ratio)} times what is said to be tuned",
             fix="check the unit of the reference's weight decay and its lr; if it was really tuned, believe it "
             "rather than the law",
         )
-    moved = {quantity: ratio for quantity, ratio in ratios(run, reference).items() if not math.isclose(ratio, 1.0)}
+    moved = {quantity: ratio for quantity, ratio in moved_by(run, reference).items() if not math.isclose(ratio, 1.0)}
     duration = run.total_units / reference.total_units
     if not math.isclose(duration, 1.0):
         yield Caution(
@@ -151,6 +153,26 @@ PULLS_TO_ZERO = Caution(
     fix="to stay near the pretrained weights use L2-SP (arXiv:1802.01483) or Selective Projection Decay "
     "(arXiv:2411.01713)",
 )
+LR_MATTERS = Caution(
+    code="lr-matters",
+    message="in many passes the best lr·λ moves with the learning rate itself; this is for the rate that is usual for "
+    "the size",
+    fix="pass --lr",
+)
+OTHER_OPTIMIZERS = {
+    "muon": Caution(
+        code="optimizer",
+        message="the number is for the matrices that Muon trains at --lr; one tuned Muon run is known (modded-nanogpt "
+        "track 3), and the rest of its weights, under AdamW, hardly decayed (λ .001 at lr .7, .004 and .015)",
+        fix="set it on Muon's group alone, and leave the decay of the AdamW groups near zero",
+    ),
+    "lion": Caution(
+        code="optimizer",
+        message="no tuned Lion run is known to us; lr·λ is taken to be as for AdamW at 5 times the learning rate "
+        "(arXiv:2302.06675 takes 3 to 10)",
+        fix="treat the range as the answer, or measure",
+    ),
+}
 ADAPTER = Caution(
     code="adapter",
     message="in LoRA and other adapters decay pulls the adapter to zero, and so the model toward the pretrained one: "
@@ -159,27 +181,19 @@ ADAPTER = Caution(
 )
 
 
-def _of_the_regime(run: TrainingRun, kind: Regime) -> Iterator[Caution]:
-    """What is unsettled about this kind of training."""
-    if kind.calibrate:
-        yield Caution(
-            code="calibrate",
-            message=kind.calibrate,
-            fix=how_to_measure(run),
-        )
-    if kind.indifferent_up_to:
+def _of_what_is_known(run: TrainingRun, octaves: tuple[float, float] | None) -> Iterator[Caution]:
+    """Where the range is so wide that measuring beats believing, or only practice is known."""
+    if octaves is None:
         yield Caution(
             code="no-law",
-            message=f"nothing published says which decay finetuning wants; 0 to {kind.indifferent_up_to:g} is common "
-            "practice",
+            message="nothing published says which decay finetuning wants; 0 to 0.1 is common practice",
             fix="keep what you have, no decay included; raise it only if held-out loss says so",
         )
-    if kind.objective:
+    elif octaves[1] - octaves[0] > WIDE:
         yield Caution(
-            code="objective",
-            message=kind.objective,
-            fix="nothing to do if the loss of pretraining is what counts; else try the upper end of the range and "
-            "beyond",
+            code="calibrate",
+            message=f"the range spans a factor {2 ** (octaves[1] - octaves[0]):.2g}: little is published near this run",
+            fix=how_to_measure(run),
         )
 
 
@@ -220,8 +234,8 @@ def _of_the_number(run: TrainingRun, weight_decay: float | None, tau: Timescale)
     if 1.0 / tau.iters > LARGEST_KNOWN_DECAY_PER_STEP:
         yield Caution(
             code="decay-per-step",
-            message=f"lr*λ = {format_significant(1.0 / tau.iters)} is above every published AdamW setting we know "
-            f"(3.2e-3): the run has only {format_count(run.total_steps)} steps",
+            message=f"lr*λ = {format_significant(1.0 / tau.iters)} is above every published setting we know "
+            f"(1.3e-2): the run has only {format_count(run.total_steps)} steps",
             fix="do not use this number as it is; if this is finetuning, pass --task finetuning, else train in more, "
             "smaller batches",
         )

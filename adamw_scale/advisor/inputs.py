@@ -1,12 +1,14 @@
 """The run that advice is for, where it is said by what differs from another one: a tuned run, or a calibrated one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adamw_scale.errors import SpecError
-from adamw_scale.spec.measurement import Calibration
 from adamw_scale.spec.run import TrainingRun, said_over, sized_by_steps
 from adamw_scale.units import parse_quantity
+
+if TYPE_CHECKING:
+    from adamw_scale.spec.measurement import Calibration
 
 OF_THE_SAME_RUN = {"sequence_length", "weight_decay", "convention"}  # what leaves a calibration's run the probed one
 OF_ITS_OWN = {"peak_lr", "weight_decay", "convention"}  # left to the words, or to the rule that carries the tuned run
@@ -34,7 +36,7 @@ def _differs(said: Any, tuned: float) -> bool:
         return True  # the run itself refuses it
 
 
-def run_calibrated(calibration: Calibration, words: Mapping[str, Any]) -> TrainingRun:
+def run_calibrated(calibration: "Calibration", words: Mapping[str, Any]) -> TrainingRun:
     """The run that words describe; the probed one where they describe no other."""
     probed = calibration.optima[0].run.model_dump() if words.keys() <= OF_THE_SAME_RUN else {}
     return TrainingRun.model_validate(sized_by_steps({**probed, **words}))

@@ -9,7 +9,7 @@ from adamw_scale.theory.lr_laws import LAWS
 
 def laws_for(run: TrainingRun, product: float) -> Iterator[LawAdvice]:
     """Each law's learning rate, the λ that goes with it at a given lr*λ, and its batch; for language models only."""
-    if run.unit != "tokens" or run.num_params is None or run.task != "pretraining":
+    if run.unit != "tokens" or run.num_params is None or run.task != "pretraining" or run.optimizer != "adamw":
         return
     size, tokens = run.num_params, run.total_units
     for name, law in LAWS.items():

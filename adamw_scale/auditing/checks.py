@@ -129,7 +129,7 @@ def _too_fast(facts: Facts) -> Iterator[Finding]:
     if 1 / tau.iters > LARGEST_KNOWN_DECAY_PER_STEP:
         message = (
             f"lr · λ = {format_significant(1 / tau.iters)} a step: the weights forget in "
-            f"{format_significant(tau.iters)} steps; the largest published AdamW setting we know is 0.0032"
+            f"{format_significant(tau.iters)} steps; the largest published setting we know is 0.013"
         )
         fix = f"check the unit of weight_decay, and the learning rate{_recommended(facts, '; recommended is ')}"
         yield finding(

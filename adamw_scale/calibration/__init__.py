@@ -1,10 +1,10 @@
-"""calibrate(): probes on the user's machine and data -> a rule with measured constants.
+"""calibrate(): probes on the user's machine and data -> measured optima.
 
     design.py     what is asked for -> sweeps: one for each scale, and what they may cost
     stages.py     sweeps -> the plan of their next stage, for who trains it elsewhere
     run.py        sweeps -> probes that are missing -> store -> ..., until nothing is missing
     aim.py        which scale gets the next seed: what tells most about the target for its cost
-    fitting.py    results -> optima, the rule's constants, how they move across scales and with the learning rate
+    fitting.py    results -> optima, how they move across scales and with the learning rate
     remedies.py   why nothing was located, and what to do
     validate.py   what the calibration predicts for a larger run, trained there
     files.py      the folder

@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from adamw_scale.advisor import recommend
-from adamw_scale.advisor.scaling import ScalingFit
-from adamw_scale.calibration.design import calibrated_rule
+from adamw_scale.advisor.answers import believed_of, from_optima
 from adamw_scale.calibration.fitting import optimum_of
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.spec.measurement import Calibration, Optimum, ProbeConfig, ProbeResult, Target, flops_of
@@ -64,9 +63,8 @@ def target_of(run: TrainingRun, calibration: Calibration) -> Target:
 
 
 def _variance(optima: Iterable[Optimum], target: TrainingRun) -> float:
-    """Of log2 tau of the target, by the located optima."""
-    located = [optimum for optimum in optima if optimum.status == "located"]
-    return ScalingFit.of(calibrated_rule(located[0].run), located).predict(target).deviation ** 2
+    """Of log2 tau of the target, as these optima leave it."""
+    return believed_of(from_optima(optima, target), target).predict(target).deviation ** 2
 
 
 def _with_a_seed_more(optimum: Optimum, seeds: int) -> Optimum:

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -12,7 +12,6 @@ from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.noun import Noun, flag
 from adamw_scale.probe.search import resolution
 from adamw_scale.probe.sweep import Sweep
-from adamw_scale.rules import RULES, CalibratableRule, regime
 from adamw_scale.spec.measurement import flops_of
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.training.tasks import load_task
@@ -182,7 +181,14 @@ def designs(task: Task, ask: Ask) -> list[Sweep]:
         )
     runs = _runs(task, ask)
     for run in runs:
-        calibrated_rule(run)
+        if run.task != "pretraining":
+            raise SpecError(
+                f"no evidence is of {run.task}, so nothing carries an optimum of it: probe a pretraining run"
+            )
+        if run.optimizer != "adamw" and task.name != "command":
+            raise SpecError(
+                f"--optimizer {run.optimizer}: probes train with AdamW; pass --command with a script of yours"
+            )
     most = ask.budget.of_each(runs)
     return [sweep_of(task, run, ask, most) for run in runs]
 
@@ -234,15 +240,6 @@ def aimed_at(task: Task, ask: Ask, values: Mapping[str, str | float]) -> Trainin
 def at_lr(task: Task, ask: Ask, lr: float, most: int | None) -> Sweep:
     """The base run's sweep at another learning rate."""
     return sweep_of(task, run_at(task, ask, {"peak_lr": lr}), ask, most)
-
-
-def calibrated_rule(run: TrainingRun) -> CalibratableRule:
-    """The rule whose constants probes of such a run measure; SpecError where there is none."""
-    name = regime(run).default
-    rule = RULES[name]()
-    if not hasattr(rule, "fit"):
-        raise SpecError(f"rule {name!r} of such a run has nothing to calibrate: probe a pretraining run")
-    return cast(CalibratableRule, rule)
 
 
 def _runs(task: Task, ask: Ask) -> list[TrainingRun]:

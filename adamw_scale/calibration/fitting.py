@@ -1,17 +1,15 @@
-"""Results become optima, the constants of the rule of their regime, and how the optimum moves."""
+"""Results become optima, and optima say how the optimum moves."""
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
-from adamw_scale.advisor.scaling import ScalingFit, left_out
-from adamw_scale.calibration.design import calibrated_rule
+from adamw_scale.advisor.answers import believed_of, from_optima
+from adamw_scale.calibration.design import AXES
 from adamw_scale.calibration.files import folder_of, save_calibration
 from adamw_scale.errors import CalibrationError
 from adamw_scale.probe.store import PROBES_FILE, ProbeStore
@@ -224,28 +222,12 @@ def _without_data(task: Mapping[str, str]) -> dict[str, str]:
 def _calibration(
     optima: Sequence[Optimum], seen: Sequence[ProbeResult], metric: str, lr: TunedLr | None, *, maximize: bool
 ) -> Calibration:
-    """What is written: optima, the rule's constants, and what they say across scales."""
-    rule = calibrated_rule(optima[0].run)
-    located = [optimum for optimum in optima if optimum.status == "located"]
-    scaling = ScalingFit.of(rule, located) if located else None
+    """What is written: optima, and what they say across scales."""
     return Calibration(
         task=seen[0].config.task,
-        rule=rule.name,
-        constants=asdict(cast(Any, rule.fit(located))) if located else {},
         optima=tuple(optima),
-        slopes={
-            quantity: Slope(octaves_per_factor_4=mean, deviation=deviation)
-            for quantity, (mean, deviation) in (scaling.slopes if scaling else {}).items()
-        },
-        left_out=tuple(
-            LeftOut(
-                run=optimum.run,
-                measured=math.log2(optimum.timescale_run),
-                predicted=predicted.log2_tau,
-                log2_interval=predicted.interval,
-            )
-            for optimum, predicted in left_out(rule, located)
-        ),
+        slopes=_slopes(optima),
+        left_out=tuple(_left_out(optima)),
         lr=lr,
         probes={
             "count": len(seen),
@@ -257,3 +239,38 @@ def _calibration(
             **({"noise": optima[0].noise} if optima[0].noise is not None else {}),
         },
     )
+
+
+def _slopes(optima: Sequence[Optimum]) -> dict[str, Slope]:
+    """How far the optimum moves for 4 times each quantity in which the measured ones differ, from the base run on."""
+    base = optima[0].run
+    posterior = believed_of(from_optima(optima, base), base)
+    return {
+        name: Slope(octaves_per_factor_4=moved.log2_tau, deviation=moved.deviation)
+        for name, larger in _larger(base, [optimum.run for optimum in optima])
+        for moved in [posterior.move(base, larger)]
+    }
+
+
+def _larger(base: TrainingRun, runs: Sequence[TrainingRun]) -> Iterator[tuple[str, TrainingRun]]:
+    """Each axis in which the runs differ, with the base run at 4 times it; a width takes the parameters along."""
+    for axis in AXES:
+        if len({getattr(run, axis) for run in runs}) > 1 and getattr(base, axis):
+            four = {axis: 4 * getattr(base, axis)}
+            if axis == "width" and base.num_params:
+                four["num_params"] = 16 * base.num_params
+            yield axis, base.model_copy(update=four)
+
+
+def _left_out(optima: Sequence[Optimum]) -> Iterator[LeftOut]:
+    """Each located optimum beside what all the others predict for it."""
+    for optimum in optima:
+        rest = [other for other in optima if other is not optimum]
+        if optimum.status == "located" and any(other.status == "located" for other in rest):
+            predicted = believed_of(from_optima(rest, optimum.run), optimum.run).predict(optimum.run)
+            yield LeftOut(
+                run=optimum.run,
+                measured=math.log2(optimum.timescale_run),
+                predicted=predicted.log2_tau,
+                log2_interval=predicted.interval,
+            )

@@ -79,7 +79,7 @@ def calibrate(
         asked: Fields of `Ask`: run, axes, tune_lr, metric, maximize, device, precision, seeds, budget.
 
     Returns:
-        The calibration, as written. Its optimum may be "flat" or "edge": then it has no constants.
+        The calibration, as written. Its optimum may be "flat" or "edge": then it is only bounded.
 
     Raises:
         CalibrationError: the folder cannot be used.
@@ -123,9 +123,9 @@ def calibrate(
             if ask.tune_lr:
                 sweeps = _followed(trainer, trained, ask, sweeps)
             calibration = fit(sweeps, store.results, tune_lr=ask.tune_lr)
-            if target and aim is not None and calibration.constants:
+            if target and aim is not None and calibration.located:
                 calibration = calibration.model_copy(update={"target": target_of(aim, calibration)})
-            if validate and calibration.constants:
+            if validate and calibration.located:
                 calibration = _validated(trainer, trained, ask, calibration, validate)
             if _is_of_another_run(folder / CALIBRATION_FILE, sweeps[0]):
                 watcher.notice(f"{CALIBRATION_FILE} was of another run and is replaced; its probes are kept")

@@ -29,7 +29,8 @@ def _recommendation(advice: Recommendation, picture: bool) -> list[str]:
     rows = {
         "run": describe_run(advice.run),
         **_reasons(advice.rule, advice.companions, advice.timescale, _on_hidden(advice)),
-        "effect": _describe_effect(advice.companions),
+        **_known(advice.companions),
+        "effect": _describe_effect(advice),
         **_companions(advice),
     }
     chart = [_ranges(advice)] if picture and advice.weight_decay else []
@@ -58,6 +59,18 @@ def _reasons(rule: str, about: "Companions | DecayPerStep", tau: "Timescale", on
         "why": about.derivation + on_hidden,
         "timescale": describe_timescale(tau),
     }
+
+
+def _known(about: "Companions") -> dict[str, str]:
+    """How near the evidence is, and what a miss costs."""
+    near = ", ".join(f"{each.source} ({each.octaves:.1f} octaves away)" for each in about.evidence)
+    cost = about.cost_of_factor_2
+    costs = (
+        "not known for such a run"
+        if cost is None
+        else f"{format_percent(cost)} of the loss (CS312 sweep of a 35M model)"
+    )
+    return {**({"nearest": near} if near else {}), "a miss": f"half or twice the best λ costs: {costs}"}
 
 
 def _laws(advice: DecayPerStep) -> list[str]:
@@ -97,9 +110,10 @@ def _on_hidden(advice: Recommendation) -> str:
     return "" if abs(advice.on_hidden - 1) < 1e-9 else f"; × {advice.on_hidden:.4g} on hidden matrices"
 
 
-def _describe_effect(about: "Companions") -> str:
+def _describe_effect(advice: Recommendation) -> str:
+    about = advice.companions
     kept = f"{format_percent(about.retention)} of the initial weights survive"
-    if about.retention >= SETTLED_RETENTION:
+    if about.retention >= SETTLED_RETENTION or advice.run.optimizer != "adamw":
         return kept
     return (
         f"{kept}; hidden weights settle near RMS {format_significant(about.equilibrium_rms)}, each step turns them by "
@@ -207,7 +221,7 @@ def _others(
 
 
 def _name(other: Alternative, taken: str) -> str:
-    return f"{other.rule} (published)" if other.rule == taken else other.rule
+    return f"{other.rule} (alone)" if other.rule == taken else other.rule
 
 
 def _ranges(advice: Recommendation) -> str:

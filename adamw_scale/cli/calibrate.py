@@ -138,7 +138,7 @@ def command(
     if plot is not None:
         _draw(result, out, plot)
     _leave_report(out)
-    if not result.constants:
+    if not result.located:
         raise typer.Exit(1)
 
 

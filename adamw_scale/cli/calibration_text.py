@@ -23,11 +23,13 @@ def render(calibration: "Calibration", out: str, *, picture: bool = False) -> No
         _show_optimum(optimum, alone=len(calibration.optima) == 1)
         if picture:
             _show_basin(calibration, optimum, out)
-    if not calibration.constants:
-        return
-    _show_scales(calibration)
+    if calibration.located:
+        _show_scales(calibration)
     print(f"\nUse it: adamw-scale recommend --calibration {out}/{CALIBRATION_FILE} [run options]")
-    print("It holds for runs like the probed one; the further away a run is, the wider its range.")
+    if calibration.located:
+        print("It holds for runs like the probed one; the further away a run is, the wider its range.")
+    else:
+        print("Nothing was located, so the answer is the law's, within what the probes rule out.")
 
 
 def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
@@ -70,17 +72,11 @@ def _show_basin(calibration: "Calibration", optimum: "Optimum", out: str) -> Non
 
 
 def _show_scales(calibration: "Calibration") -> None:
-    """The rule's constants, and what several scales say about it."""
-    from adamw_scale.rules import RULES
-
-    published, parametrization = vars(RULES[calibration.rule]()), calibration.optima[0].run.parametrization
-    print(f"rule {calibration.rule}, fitted under {parametrization} parametrization")
-    for name, value in calibration.constants.items():
-        print(f"  {name} = {value:.3g} (published {published[name]:g})")
-    for quantity, slope in calibration.slopes.items():
+    """What several scales say together."""
+    for axis, slope in calibration.slopes.items():
         print(
-            f"  for 4 x the {quantity} the timescale moves {slope.octaves_per_factor_4:+.2f} ± {slope.deviation:.2f} "
-            "octaves against the rule"
+            f"  for 4 x the {axis.replace('_', ' ')} the timescale, as a share of the run, moves "
+            f"{slope.octaves_per_factor_4:+.2f} ± {slope.deviation:.2f} octaves"
         )
     for check in calibration.left_out:
         low, high = (format_percent(2.0**end) for end in check.log2_interval)

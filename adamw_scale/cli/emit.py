@@ -22,10 +22,12 @@ def command(
     framework: Annotated[str, typer.Argument(help=f"one of {', '.join(FRAMEWORKS)}", metavar="FRAMEWORK")],
     rule: Annotated[
         str | None,
-        typer.Option("--rule", help="Use this rule instead of the default of the run's regime.", metavar="NAME"),
+        typer.Option(
+            "--rule", help="Use this published rule instead of the law (adamw-scale list rules).", metavar="NAME"
+        ),
     ] = None,
     calibration: Annotated[
-        str | None, typer.Option("--calibration", help="Use constants measured by calibrate.", metavar="FILE")
+        str | None, typer.Option("--calibration", help="Take in what calibrate measured.", metavar="FILE")
     ] = None,
     reference: Annotated[
         str | None,

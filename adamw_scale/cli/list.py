@@ -41,9 +41,10 @@ def _table(kind: str, rows: list[Row]) -> str:
 
 
 def _rules() -> list[Row]:
-    from adamw_scale.rules import RULES
+    from adamw_scale.rules import RULES, on_the_evidence
 
-    return _described(RULES, formula="formula", source="source", certainty="certainty", domain="fitted_on")
+    rows = _described(RULES, formula="formula", source="source", certainty="certainty", domain="fitted_on")
+    return [{**row, "on the evidence": on_the_evidence(row["name"])} for row in rows]
 
 
 def _schedules() -> list[Row]:

@@ -16,13 +16,15 @@ def command(
     given: Given,
     rule: Annotated[
         str | None,
-        typer.Option("--rule", help="Use this rule instead of the default of the run's regime.", metavar="NAME"),
+        typer.Option(
+            "--rule", help="Use this published rule instead of the law (adamw-scale list rules).", metavar="NAME"
+        ),
     ] = None,
     calibration: Annotated[
         str | None,
         typer.Option(
             "--calibration",
-            help="Use constants measured by calibrate; without run options, advise the calibrated run.",
+            help="Take in what calibrate measured; without run options, advise the calibrated run.",
             metavar="FILE",
         ),
     ] = None,
@@ -57,9 +59,10 @@ def command(
     refuse_other_plots(plot)
     inputs = inputs_from(given, calibration, reference)
     if plot is not None:
-        from adamw_scale.report import answer_figure, save
+        from adamw_scale.report import answer_figure, law_figure, save
 
-        save(answer_figure(inputs.recommendation(rule)), plot)
+        drawn = inputs.recommendation(rule)
+        save(law_figure(drawn) if drawn.run.task == "pretraining" else answer_figure(drawn), plot)
     if emit is not None:
         print_snippet(emit, inputs.recommendation(rule), json=json)
         return

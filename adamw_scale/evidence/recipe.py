@@ -4,15 +4,14 @@
 stated there. Nothing computed is stored; it is a property here.
 """
 
-import csv
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple, NoReturn
 
 from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale.evidence.table import read_table
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.conventions import Setting, to_pytorch
@@ -152,8 +151,7 @@ def recipes(
 
 @cache
 def _table() -> tuple[Recipe, ...]:
-    with files("adamw_scale.evidence").joinpath("recipes.csv").open(encoding="utf-8") as file:
-        return tuple(_recipe(row) for row in csv.DictReader(file))
+    return read_table("recipes.csv", _recipe)
 
 
 def _of_name(rows: tuple[Recipe, ...], kind: str, name: str) -> tuple[Recipe, ...]:

@@ -4,12 +4,11 @@
 about it. Timescales are not stored; they follow from the run.
 """
 
-import csv
 from dataclasses import dataclass
-from importlib.resources import files
 
 from adamw_scale.errors import SpecError
 from adamw_scale.evidence.recipe import holds, listed
+from adamw_scale.evidence.table import read_table
 from adamw_scale.spec.run import Timescale, TrainingRun
 
 WORDS = ("name", "task", "grid", "source", "note")
@@ -20,16 +19,22 @@ _RUN_FIELDS = (
     "epochs",
     "batch_size",
     "peak_lr",
+    "optimizer",
     "weight_decay",
     "schedule",
     "warmup_fraction",
     "final_lr_fraction",
+    "decay_fraction",
 )
 
 
 @dataclass(frozen=True)
 class TunedOptimum:
-    """A published run whose weight decay was the best of a search over `grid`."""
+    """A published run whose weight decay was the best of a search over `grid`.
+
+    `log2_deviation` is how well its optimum is known, a standard deviation in octaves: half a step of the grid, more
+    where other hyperparameters were searched jointly, or where the value was read off a figure.
+    """
 
     name: str
     task: str
@@ -37,6 +42,7 @@ class TunedOptimum:
     grid: str
     source: str
     note: str
+    log2_deviation: float
 
     @property
     def timescale(self) -> Timescale:
@@ -50,8 +56,7 @@ def tuned_optima(text: str = "") -> tuple[TunedOptimum, ...]:
     Raises:
         SpecError: none has it.
     """
-    with files("adamw_scale.evidence").joinpath("tuned_optima.csv").open(encoding="utf-8") as file:
-        optima = tuple(_tuned_optimum(row) for row in csv.DictReader(file))
+    optima = read_table("tuned_optima.csv", _tuned_optimum)
     found = tuple(optimum for optimum in optima if holds(optimum, WORDS, text))
     if not found:
         raise SpecError(
@@ -63,4 +68,4 @@ def tuned_optima(text: str = "") -> tuple[TunedOptimum, ...]:
 
 def _tuned_optimum(row: dict[str, str]) -> TunedOptimum:
     run = TrainingRun.model_validate({name: row[name] for name in _RUN_FIELDS if row[name]})
-    return TunedOptimum(run=run, **{name: row[name] for name in WORDS})
+    return TunedOptimum(run=run, log2_deviation=float(row["log2_deviation"]), **{name: row[name] for name in WORDS})

@@ -1,5 +1,6 @@
 """emit(): a recommendation as a framework's config, with what the numbers are worth in comments above."""
 
+from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.framework import Framework, Snippet
 from adamw_scale.frameworks.translation import translated
@@ -17,14 +18,17 @@ def emit(framework: str, recommendation: Recommendation) -> Snippet:
 
     Raises:
         UnknownNameError: no such framework.
+        SpecError: the run is not trained with AdamW.
 
     Example:
         >>> from adamw_scale import TrainingRun, recommend
         >>> run = TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B")
-        >>> '"weight_decay": 0.2867' in emit("pytorch", recommend(run)).text
+        >>> '"weight_decay": 0.4204' in emit("pytorch", recommend(run)).text
         True
     """
-    part = FRAMEWORKS[framework]()
+    part, optimizer = FRAMEWORKS[framework](), recommendation.run.optimizer
+    if optimizer != "adamw":
+        raise SpecError(f"--optimizer {optimizer}: snippets write AdamW; set the weight decay that recommend prints")
     config, cautions = translated(recommendation, part)
     lines = [*header(recommendation, part), *(_said(caution) for caution in cautions)]
     text = part.annotated(lines, part.write(config))

@@ -17,6 +17,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from adamw_scale.advisor import recommend
 from adamw_scale.calibration.fitting import basin_of, paired
+from adamw_scale.law.features import NAMES, SAMPLES, SCARCE, USUAL, features_of
+from adamw_scale.law.fitted import EVIDENCE, MEAN
+from adamw_scale.law.posterior import Posterior
 from adamw_scale.spec.advice import Memory, Recommendation
 from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, value_of
 from adamw_scale.spec.run import TrainingRun
@@ -57,6 +60,7 @@ SCALES = {
     "epochs": "epochs",
     "peak_lr": "learning rate",
 }
+ROW = 0.38  # inches of a rule in the picture of an answer
 BAND_POINTS = 33
 OUTWARD = 4.0  # factor beyond the measured runs that the scaling picture goes on for
 
@@ -86,37 +90,111 @@ def memory_figure(memory: Memory) -> Figure:
 
 def answer_figure(advice: Recommendation) -> Figure:
     """The recommended λ with its range, and what other rules say, on one logarithmic axis."""
+    rows = _answer_rows(advice)
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, 1.3 + ROW * len(rows)), layout="constrained")
+        _draw_answer(figure.subplots(), advice, rows)
+    return figure
+
+
+def law_figure(advice: Recommendation) -> Figure:
+    """The answer, and under it the law against its evidence, along unique data per parameter and along epochs.
+
+    Every optimum is drawn where it would lie if all else were as in the run: at what the law says of the run there,
+    plus what the optimum misses the law by. The band holds 80 % of what the law believes.
+    """
+    rows = _answer_rows(advice)
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, 8.6 + ROW * len(rows)), layout="constrained")
+        top, data, epochs = figure.subplots(3, 1, height_ratios=(1.0 + ROW * len(rows), 3.6, 3.6))
+        _draw_answer(top, advice, rows)
+        _draw_law(data, advice, "data")
+        _draw_law(epochs, advice, "epochs")
+        handles, labels = data.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw_law(axes: Axes, advice: Recommendation, along: str) -> None:
+    """One panel: the law along a feature, what it was fitted to, and the run."""
+    run, k = advice.run, NAMES.index(along)
+    here = features_of(run).values
+    of_data = along == "data"
+
+    def quantity(octaves: float) -> float:
+        """What a value of the feature means: unique units per parameter, or epochs."""
+        return float((USUAL + SCARCE) * 2.0**octaves - SCARCE if of_data else 2.0**octaves)
+
+    def moved(octaves: float) -> float:
+        """The law's log2 of the timescale where the run had that much of the quantity."""
+        factor = quantity(octaves) / quantity(here[k])
+        return law.predict(run.model_copy(update={name: factor * getattr(run, name)})).log2_tau
+
+    def law_of(values: Sequence[float]) -> float:
+        return math.fsum(c * x for c, x in zip(MEAN, values, strict=True))
+
+    law, name = Posterior(), "dataset_size" if of_data else "epochs"
+    alike = [(source, tau, values) for source, tau, values in EVIDENCE if values[SAMPLES] == here[SAMPLES]]
+    ends = [values[k] for *_, values in alike] + [here[k]]
+    grid = np.linspace(min(ends), max(ends), BAND_POINTS)
+    runs = [run.model_copy(update={name: quantity(x) / quantity(here[k]) * getattr(run, name)}) for x in grid]
+    bands = [law.predict(each).interval for each in runs]
+    axes.set_xscale("log")
+    axes.set_yscale("log", base=2)
+    xs = [quantity(x) for x in grid]
+    low, high = (np.exp2([band[side] for band in bands]) for side in (0, 1))
+    axes.fill_between(xs, low, high, color=BLUE, alpha=0.15, lw=0, label="law, 80 %")
+    axes.plot(xs, [2.0 ** moved(x) for x in grid], color=BLUE, label="law")
+    for i, source in enumerate(dict.fromkeys(source for source, *_ in alike)):
+        points = [
+            (quantity(values[k]), 2.0 ** (moved(values[k]) + tau - law_of(values)))
+            for whose, tau, values in alike
+            if whose == source
+        ]
+        mark, colour = MARKS[i % len(MARKS)], COLOURS[i % len(COLOURS)]
+        axes.plot(*zip(*points, strict=True), mark, color=colour, ms=5, alpha=0.8, label=source, gid=source)
+    says = f"this run: {format_percent(advice.timescale.run)} of the run"
+    axes.plot(quantity(here[k]), advice.timescale.run, "*", color=INK, ms=14, label="this run", gid=says)
+    axes.set_xlabel(f"unique {run.unit} per parameter" if of_data else "epochs")
+    axes.set_ylabel("best timescale, share of the run")
+    axes.grid()
+    _plain_numbers(axes)
+    axes.yaxis.set_major_formatter(lambda value, _: format_percent(value))
+
+
+def _answer_rows(advice: Recommendation) -> list[tuple[str, float]]:
+    """What λ is said by whom, the answer first."""
     factor = advice.on_hidden
     rows = [(advice.rule, advice.weight_decay * factor)]
     rows += [
-        (f"{other.rule} (published)" if other.rule == advice.rule else other.rule, other.weight_decay * factor)
+        (f"{other.rule} (alone)" if other.rule == advice.rule else other.rule, other.weight_decay * factor)
         for other in advice.alternatives
         if other.weight_decay
     ]
     if (current := advice.companions.current) is not None and current.weight_decay:
         rows.append(("yours", current.weight_decay))
-    with mpl.rc_context(STYLE):
-        figure = Figure((WIDTH, 1.3 + 0.38 * len(rows)), layout="constrained")
-        axes = figure.subplots()
-        axes.set_xscale("log")
-        low, high = advice.hidden_range
-        if low == 0:
-            axes.set_xlim(min(decay for _, decay in rows) / 4, high * 2)
-            low = axes.get_xlim()[0]
-        axes.plot([low, high], [0, 0], color=BLUE, lw=5, alpha=0.3, solid_capstyle="butt")
-        for i, (name, decay) in enumerate(rows):
-            says = f"{name}: λ {format_significant(decay)}"
-            axes.plot(decay, i, MARKS[0], color=BLUE if i == 0 else FAINT, ms=9 if i == 0 else 6, gid=says)
-        axes.set_yticks(range(len(rows)), [name for name, _ in rows], color=INK)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.grid(axis="x")
-        where = "at" if advice.one_for_all else "of hidden matrices, at their"
-        axes.set_xlabel(f"weight decay λ {where} peak lr {advice.param_groups[0].peak_lr:g}")
-        axes.set_title(
-            f"λ {format_significant(rows[0][1])}, range {' to '.join(map(format_significant, advice.hidden_range))}"
-        )
-        _plain_numbers(axes)
-    return figure
+    return rows
+
+
+def _draw_answer(axes: Axes, advice: Recommendation, rows: Sequence[tuple[str, float]]) -> None:
+    axes.set_xscale("log")
+    low, high = advice.hidden_range
+    if low == 0:
+        axes.set_xlim(min(decay for _, decay in rows) / 4, high * 2)
+        low = axes.get_xlim()[0]
+    axes.plot([low, high], [0, 0], color=BLUE, lw=5, alpha=0.3, solid_capstyle="butt")
+    for i, (name, decay) in enumerate(rows):
+        says = f"{name}: λ {format_significant(decay)}"
+        axes.plot(decay, i, MARKS[0], color=BLUE if i == 0 else FAINT, ms=9 if i == 0 else 6, gid=says)
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows], color=INK)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="x")
+    where = "at" if advice.one_for_all else "of hidden matrices, at their"
+    axes.set_xlabel(f"weight decay λ {where} peak lr {advice.param_groups[0].peak_lr:g}")
+    axes.set_title(
+        f"λ {format_significant(rows[0][1])}, range {' to '.join(map(format_significant, advice.hidden_range))}"
+    )
+    _plain_numbers(axes)
 
 
 def basin_figure(
@@ -181,7 +259,7 @@ def scaling_figure(calibration: Calibration, axis: str) -> Figure:
     """The optima against a quantity that was varied, and what the calibration says between them and beyond.
 
     Args:
-        calibration: With constants.
+        calibration: With an optimum that is located.
         axis: Field of `TrainingRun` in which some of its optima differ.
     """
     base = calibration.optima[0].run
@@ -192,7 +270,7 @@ def scaling_figure(calibration: Calibration, axis: str) -> Figure:
     ]
     values = [float(getattr(o.run, axis)) for o in along]
     grid = np.geomspace(min(values) / OUTWARD**0.5, max(values) * OUTWARD, BAND_POINTS)
-    predicted = [recommend(_moved(base, axis, value), rule=calibration.rule, calibration=calibration) for value in grid]
+    predicted = [recommend(_moved(base, axis, value), calibration=calibration) for value in grid]
     runs = [advice.run for advice in predicted]
     with mpl.rc_context(STYLE):
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
@@ -271,7 +349,10 @@ def _free(axis: str, base: TrainingRun) -> dict[str, Any]:
 
 def _moved(base: TrainingRun, axis: str, value: float) -> TrainingRun:
     """The base run elsewhere on an axis."""
-    return TrainingRun.model_validate({**base.model_dump(), axis: float(value)})
+    fields = {**base.model_dump(), axis: float(value)}
+    if axis == "width" and base.width and base.num_params:
+        fields["num_params"] = base.num_params * (value / base.width) ** 2
+    return TrainingRun.model_validate(fields)
 
 
 def _tau_axis(axes: Axes, run: TrainingRun) -> None:

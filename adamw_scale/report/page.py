@@ -19,7 +19,6 @@ from adamw_scale.files import write_atomically
 from adamw_scale.report import figures
 from adamw_scale.report.files import svg
 from adamw_scale.report.targets import targets_of
-from adamw_scale.rules import RULES
 from adamw_scale.spec.advice import Recommendation
 from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, flops_of
 from adamw_scale.theory.basin import NEGLIGIBLE
@@ -80,14 +79,13 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
     environment.filters |= {"percent": format_percent, "digits": format_significant, "count": format_count}
     environment.globals |= {"shares": _shares, "name_of": figures.name_of, "remedy": remedy}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":"), "ensure_ascii": False}
-    advice = recommend(calibration.optima[0].run, calibration=calibration) if calibration.constants else None
+    advice = recommend(calibration.optima[0].run, calibration=calibration) if calibration.located else None
     return environment.from_string(html).render(
         style=Markup(css),  # noqa: S704  # our own file
         script=Markup(js),  # noqa: S704  # the same
         calibration=calibration,
         base=calibration.optima[0],
         advice=advice,
-        published=vars(RULES[calibration.rule]()) if calibration.rule in RULES else {},
         answer=_answer(advice) if advice else None,
         basins=[_basin(i, optimum, results, calibration) for i, optimum in enumerate(calibration.optima)],
         scaling=_scaling(calibration) if advice else [],

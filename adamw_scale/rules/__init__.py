@@ -1,21 +1,22 @@
-"""Published laws, one per file: TrainingRun -> target Timescale.
+"""Laws by name, one per file: TrainingRun -> target Timescale.
 
-How to choose: `regimes.py` holds the whole decision. In words: single passes over plentiful text
-have a law that was fitted with decay tuned (`power-lines`); many epochs over images follow practice
-(`run-fraction`); many epochs over scarce text want a short timescale, known from one laboratory
-(`tau-epoch-data-limited`, then calibrate); finetuning wants its start point kept (`retention`).
+`law` is this project's own, fitted to all evidence (`adamw_scale.law`), and what a run gets that asks for no other.
+Weights that were trained before get `retention`, since no evidence is of them. The rest are published laws: each has a
+domain, is shown where it speaks, and is used where it is asked for.
 
 A new rule is one file here plus one line below.
 """
 
+from adamw_scale.law.fitted import STANDINGS
 from adamw_scale.registry import Registry
-from adamw_scale.rules.regimes import regime
-from adamw_scale.rules.rule import CalibratableRule, Rule
+from adamw_scale.rules.rule import Rule
+from adamw_scale.spec.run import TrainingRun
 
 RULES: Registry[type[Rule]] = Registry(
     "rule",
     "adamw_scale.rules",
     {
+        "law": "adamw_scale.rules.law:Law",
         "power-lines": "adamw_scale.rules.power_lines:PowerLines",
         "steplaw-refit": "adamw_scale.rules.steplaw_refit:StepLawRefit",
         "constant-tau-epoch": "adamw_scale.rules.constant_tau_epoch:ConstantTauEpoch",
@@ -28,5 +29,24 @@ RULES: Registry[type[Rule]] = Registry(
         "fixed": "adamw_scale.rules.fixed:Fixed",
     },
 )
+COMPETITORS = (  # shown where they speak; of other packages none, as finding those takes longer than everything else
+    *("law", "power-lines", "steplaw-refit", "constant-tau-epoch", "tau-epoch-data-limited"),
+    *("run-fraction", "loshchilov-hutter", "adana", "fixed"),
+)
+BASELINE = "fixed"  # shown beside every answer: what the copied value would do to this run
 
-__all__ = ["RULES", "CalibratableRule", "Rule", "regime"]
+
+def default_rule(run: TrainingRun) -> str:
+    """The rule of a run that asks for no other."""
+    return "law" if run.task == "pretraining" else "retention"
+
+
+def on_the_evidence(name: str) -> str:
+    """How far a rule is from the optima inside its domain; the law, from those of sources that it was not fitted to."""
+    if name not in STANDINGS:
+        return "not held against any optimum"
+    optima, octaves = STANDINGS[name]
+    return f"{octaves:.1f} octaves off on {optima}"
+
+
+__all__ = ["BASELINE", "COMPETITORS", "RULES", "Rule", "default_rule", "on_the_evidence"]

@@ -1,12 +1,9 @@
 """The AdamW baseline of ADANA: a quarter of the run at 20 tokens per parameter (arXiv:2602.05298)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
-from adamw_scale.rules.rule import Bounds, geometric_mean, other_unit, tokens_per_param
+from adamw_scale.rules.rule import Bounds, other_unit, tokens_per_param
 from adamw_scale.rules.run_fraction import RunFraction
-from adamw_scale.spec.measurement import Optimum
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.units import format_count
 
@@ -34,8 +31,6 @@ class Adana(RunFraction):
     fitted_on = "language models at 20 tokens per parameter, 2 % warm-up, cosine to 10 %"
     fitted_schedule_mean = 0.549
     num_params_kind = "total"
-    spread = 2.0
-    spread_outside = 3.0
 
     omega: float = 4.0
     tokens_per_param_fitted = Bounds(18, 22)
@@ -54,7 +49,3 @@ class Adana(RunFraction):
             *self.tokens_per_param_fitted.describe_outside(tokens_per_param(self.name, run), "tokens per parameter"),
             *other_unit(run, "tokens"),
         ]
-
-    def fit(self, optima: Sequence[Optimum]) -> Self:
-        """Omega as the geometric mean of measured optima."""
-        return replace(self, omega=geometric_mean([1.0 / o.timescale_run for o in optima]))

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 from adamw_scale.errors import MissingInputError
-from adamw_scale.rules.rule import other_unit
-from adamw_scale.rules.run_fraction import RunFraction
+from adamw_scale.rules.rule import Rule, other_unit
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory.batch_scaling import completed_p
 
 
 @dataclass(frozen=True)
-class CompleteDP(RunFraction):
+class CompleteDP(Rule):
     """lr and λ both times sqrt(m_B / m_D), so lr*λ ~ m_B / m_D and tau_run stays; it needs a tuned reference run.
 
     m_B is the ratio of batch sizes, m_D that of units seen in the whole run. With it go eps times
@@ -32,23 +31,26 @@ class CompleteDP(RunFraction):
     certainty = "published, carries a tuned run to another"
     built_from = ("2512.22382",)
     fitted_on = "language models of 50M–7.2B, RedPajama, cosine, batch 1/8 to 4 times"
-    fitted_schedule_mean = None
-
-    tau_run: float = 0.0
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
-        """The reference's fraction of the run; MissingInputError without a reference."""
-        if not self.tau_run:
-            raise MissingInputError(
-                f"rule {self.name!r} carries a tuned run to another, and has no constant of its own: pass --reference"
-            )
-        return super().target_timescale(run)
+        """Always MissingInputError: the rule has no constant of its own."""
+        raise MissingInputError(
+            f"rule {self.name!r} carries a tuned run to another, and has no constant of its own: pass --reference"
+        )
+
+    def derivation(self, run: TrainingRun) -> str:
+        """What stays."""
+        return "the reference's fraction of the run"
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
-        """Samples, or many passes over the data."""
+        """Samples."""
         return other_unit(run, "tokens")
 
-    def transferred_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
+    def carried(self, reference: TrainingRun, timescale: Timescale, run: TrainingRun) -> Timescale:
+        """The same fraction of the run."""
+        return run.timescale(run=timescale.run)
+
+    def carried_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
         """The reference's times sqrt(m_B / m_D)."""
         factors = completed_p(run.batch_size / reference.batch_size, run.total_units / reference.total_units)
         return reference.lr * factors.lr

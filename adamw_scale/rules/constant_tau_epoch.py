@@ -1,18 +1,14 @@
 """Wang & Aitchison's rule: the timescale in epochs stays put (arXiv:2405.13698)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Self
+from dataclasses import dataclass
 
-from adamw_scale.rules.rule import Bounds, CalibratableRule, geometric_mean, other_unit
-from adamw_scale.spec.measurement import Optimum
+from adamw_scale.rules.rule import Bounds, Rule, other_unit
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
-class ConstantTauEpoch(CalibratableRule):
+class ConstantTauEpoch(Rule):
     """tau_epoch = constant over model and data size, at a fixed number of epochs.
 
     Use it when: an optimum in epochs is known for this kind of training (from a calibration).
@@ -34,11 +30,6 @@ class ConstantTauEpoch(CalibratableRule):
     built_from = ("2405.13698",)
     fitted_on = "a 124M language model, 4 epochs, cosine to 10 %"
     fitted_schedule_mean = 0.55
-    # Byte-level GPTs and MLPs of 33k-470k parameters, 2 to 6 seeds: data x4 -0.6, epochs x4 -0.2 to -1.2, batch x2 at
-    # the same lr +1, width x4 with lr/4 -0.3 to +1.2, lr x4 -1 to -2.7 octaves of the timescale in epochs.
-    drift = MappingProxyType(
-        {"data set": (-0.6, 0.0), "epochs": (-1.2, 0.2), "batch": (0.0, 2.0), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
-    )
 
     tau_epoch: float = 1.45
     epochs_fitted = Bounds(3, 6)
@@ -57,7 +48,3 @@ class ConstantTauEpoch(CalibratableRule):
             *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
             *other_unit(run, "tokens"),
         ]
-
-    def fit(self, optima: Sequence[Optimum]) -> Self:
-        """The constant as the geometric mean of measured optima in epochs."""
-        return replace(self, tau_epoch=geometric_mean([o.timescale.epochs for o in optima]))

@@ -1,19 +1,15 @@
 """Normalized weight decay of the AdamW paper (arXiv:1711.05101)."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Self
+from dataclasses import dataclass
 
-from adamw_scale.rules.rule import Bounds, CalibratableRule, geometric_mean, other_unit
-from adamw_scale.spec.measurement import Optimum
+from adamw_scale.rules.rule import Bounds, Rule, other_unit
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
-class LoshchilovHutter(CalibratableRule):
+class LoshchilovHutter(Rule):
     """lr*λ = normalized_weight_decay / sqrt(steps), so tau_iter = sqrt(steps) / normalized_weight_decay.
 
     steps are those of the run, or with warm restarts (AdamWR) those of its last cycle, as the paper takes
@@ -37,11 +33,6 @@ class LoshchilovHutter(CalibratableRule):
     built_from = ("1711.05101",)
     fitted_on = "CIFAR-10 and ImageNet32, 100–1800 epochs, cosine to zero"
     fitted_schedule_mean = 0.5
-    spread_outside = 4.0
-    # Those of run-fraction, less the octave per factor 4 in steps that the square root takes; widened by as much.
-    drift = MappingProxyType(
-        {"data set": (-0.6, 1.0), "epochs": (-2.2, 1.0), "batch": (-1.0, 2.0), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
-    )
 
     normalized_weight_decay: float = 0.025
     epochs_fitted = Bounds(100, 1800)
@@ -61,13 +52,6 @@ class LoshchilovHutter(CalibratableRule):
             *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
             *other_unit(run, "samples"),
         ]
-
-    def fit(self, optima: Sequence[Optimum]) -> Self:
-        """The normalized decay as the geometric mean of measured optima."""
-        return replace(
-            self,
-            normalized_weight_decay=geometric_mean([math.sqrt(_steps(o.run)) / o.timescale.iters for o in optima]),
-        )
 
 
 def _steps(run: TrainingRun) -> float:

@@ -1,17 +1,13 @@
 """Power Lines: the timescale as a power law of tokens per parameter (arXiv:2505.13738)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Self
+from dataclasses import dataclass
 
-from adamw_scale.rules.rule import Bounds, CalibratableRule, geometric_mean, other_unit, tokens_per_param
-from adamw_scale.spec.measurement import Optimum
+from adamw_scale.rules.rule import Bounds, Rule, other_unit, tokens_per_param
 from adamw_scale.spec.run import Timescale, TrainingRun
 
 
 @dataclass(frozen=True)
-class PowerLines(CalibratableRule):
+class PowerLines(Rule):
     """tau_run = coefficient * tokens_per_param ** exponent, at most 1.
 
     Use it when: pretraining a language model in one or two passes at 20 to 1280 tokens per parameter.
@@ -21,8 +17,7 @@ class PowerLines(CalibratableRule):
     Known: coefficient and exponent, from about 400 runs at 111M to 3.3B parameters (R² 0.975).
     Assumed: num_params counts all parameters; peak_lr is the lr applied to hidden matrices.
     Unverified: standard parametrization, WSD, mixture of experts.
-    Range: the fit scatters by a factor 1.7; five tuned single-pass optima of other laboratories (see
-    `evidence`) lie up to 2.1 away, so the range spans 2.2 to either side.
+    Disputed: the level. Tuned single-pass optima of four other sources (see `evidence`) lie at 0.5 to 0.9 of it.
 
     Source: Bergsma et al. 2025, arXiv:2505.13738, equations 2 to 4.
     """
@@ -38,12 +33,6 @@ class PowerLines(CalibratableRule):
     fitted_parametrization = "mup"
     num_params_kind = "total"
     num_params_fitted = Bounds(111e6, 3.3e9)
-    spread = 2.2
-    # Data: the published exponents, 0 (2405.13698) to -0.58 (2503.04715), against -0.527. Batch: judgement. The rest as
-    # for constant-tau-epoch.
-    drift = MappingProxyType(
-        {"data set": (-0.1, 1.1), "epochs": (-0.1, 1.1), "batch": (-0.5, 0.5), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
-    )
 
     coefficient: float = 1.084
     exponent: float = -0.527
@@ -77,9 +66,3 @@ class PowerLines(CalibratableRule):
             *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
             *other_unit(run, "tokens"),
         ]
-
-    def fit(self, optima: Sequence[Optimum]) -> Self:
-        """The law through measured optima: the exponent is kept, coefficient and limit refitted."""
-        ratios = [o.timescale_run / self.tau_run(tokens_per_param(self.name, o.run)) for o in optima]
-        longest = max(self.max_tau_run, *(2 * o.timescale_run for o in optima))
-        return replace(self, coefficient=self.coefficient * geometric_mean(ratios), max_tau_run=longest)

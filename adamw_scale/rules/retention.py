@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from adamw_scale.errors import SpecError
 from adamw_scale.rules.rule import Rule
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory.timescale import tau_iter, tau_run_for_retention
@@ -30,7 +31,6 @@ class Retention(Rule):
     formula = "exp(-mean lr * λ * steps) >= 0.99, λ <= 0.1"
     source = "EMA form of arXiv:2405.13698; practice of public finetuning configs"
     certainty = "judgement: no published law"
-    spread_outside = 2.0
 
     retention: float = 0.99
     max_weight_decay: float = 0.1
@@ -52,6 +52,10 @@ class Retention(Rule):
                 "published asks for another"
             )
         return f"largest λ up to {self.max_weight_decay:g} that keeps {self.retention:.0%} of the pretrained weights"
+
+    def carried(self, reference: TrainingRun, timescale: Timescale, run: TrainingRun) -> Timescale:
+        """Always SpecError: it asks for what keeps the weights, whatever was tuned."""
+        raise SpecError(f"rule {self.name!r} has nothing to carry from a tuned run: leave --rule or --reference out")
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Anything but finetuning."""

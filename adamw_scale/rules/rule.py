@@ -1,14 +1,10 @@
 """What every rule is: a frozen value whose fields are its constants."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol
 
 from adamw_scale.errors import MissingInputError
-from adamw_scale.spec.measurement import Optimum
 from adamw_scale.spec.run import Timescale, TrainingRun
 
-QUANTITIES = ("data set", "epochs", "batch", "width", "lr")
 AT_THE_EDGE = 5e-3  # bounds are published to two digits, and steps and batches are rounded
 
 
@@ -32,8 +28,7 @@ class Rule(Protocol):
     trainings behind the constants. `fitted_schedule_mean` is the mean lr multiplier of their schedule (None: the rule
     accounts for the schedule itself); the advisor matches decay mass when a run's schedule has another mean.
     `num_params_kind` is how the law counts parameters, `num_params_fitted` the sizes behind a law that claims not to
-    depend on size (None: it does not count parameters). `spread` is the factor on either side that the range spans
-    inside the domain, `spread_outside` outside it.
+    depend on size (None: it does not count parameters).
     """
 
     name: ClassVar[str]
@@ -47,8 +42,6 @@ class Rule(Protocol):
     fitted_parametrization: ClassVar[str | None] = None
     num_params_kind: ClassVar[str | None] = None
     num_params_fitted: ClassVar[Bounds | None] = None
-    spread: ClassVar[float] = 2.0
-    spread_outside: ClassVar[float] = 3.0
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """The timescale this rule asks for; MissingInputError if the run lacks an input."""
@@ -62,21 +55,15 @@ class Rule(Protocol):
         """One clause per way in which the run leaves what the rule was fitted on; empty inside."""
         ...
 
+    def carried(self, reference: TrainingRun, timescale: Timescale, run: TrainingRun) -> Timescale:
+        """A reference's tuned timescale carried to a run: whatever its level, it moves as the rule's own does.
 
-class CalibratableRule(Rule, Protocol):
-    """A rule whose constants can be refitted to measured optima, or to one tuned run.
+        Raises:
+            MissingInputError: one of the two lacks an input.
+        """
+        return run.timescale(run=timescale.run * self.target_timescale(run).run / self.target_timescale(reference).run)
 
-    `drift` says how the optimum moves against the rule, in octaves of the timescale, per factor of 4
-    in each of `QUANTITIES`, as the lowest and highest value seen.
-    """
-
-    drift: ClassVar[Mapping[str, tuple[float, float]]]
-
-    def fit(self, optima: Sequence[Optimum]) -> Self:
-        """The same rule with constants fitted to located optima (at least one)."""
-        ...
-
-    def transferred_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
+    def carried_lr(self, reference: TrainingRun, run: TrainingRun) -> float:
         """Peak learning rate of a run that the rule carries a tuned reference to: mostly the reference's."""
         return reference.lr
 
@@ -98,8 +85,3 @@ def other_unit(run: TrainingRun, fitted: str) -> list[str]:
     """A clause for a run whose data are not of the unit that a rule was fitted on; empty for that unit."""
     unlike = {"tokens": "samples are not tokens", "samples": "language models are not image models"}
     return [] if run.unit == fitted else [unlike[fitted]]
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """Geometric mean of positive values."""
-    return float(math.prod(value ** (1.0 / len(values)) for value in values))

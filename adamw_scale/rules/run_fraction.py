@@ -1,18 +1,15 @@
 """Many epochs: the timescale is a fixed fraction of the run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
-from adamw_scale.rules.rule import Bounds, CalibratableRule, geometric_mean, other_unit
-from adamw_scale.spec.measurement import Optimum
+from adamw_scale.rules.rule import Bounds, Rule, other_unit
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.units import format_count
 
 
 @dataclass(frozen=True)
-class RunFraction(CalibratableRule):
+class RunFraction(Rule):
     """tau_run = 0.05.
 
     Use it when: training on images, speech or the like for ten epochs and more.
@@ -35,11 +32,6 @@ class RunFraction(CalibratableRule):
     built_from: ClassVar[tuple[str, ...]] = ("2305.17212", "2405.13698")
     fitted_on = "image and speech models, 32–1800 epochs (used from 10 on), cosine to zero"
     fitted_schedule_mean: ClassVar[float | None] = 0.5
-    spread_outside = 4.0
-    # The same small trainings as for constant-tau-epoch, in fractions of the run: epochs x4 -2.2 to -3.2 octaves.
-    drift = MappingProxyType(
-        {"data set": (-0.6, 0.0), "epochs": (-3.2, 0.0), "batch": (0.0, 2.0), "width": (-0.3, 1.25), "lr": (-2.7, 0.0)}
-    )
 
     tau_run: float = 0.05
     epochs_fitted = Bounds(10, 1800)
@@ -58,7 +50,3 @@ class RunFraction(CalibratableRule):
             *self.epochs_fitted.describe_outside(run.epochs, "number of epochs"),
             *other_unit(run, "samples"),
         ]
-
-    def fit(self, optima: Sequence[Optimum]) -> Self:
-        """The constant as the geometric mean of measured optima."""
-        return replace(self, tau_run=geometric_mean([o.timescale_run for o in optima]))

@@ -32,7 +32,6 @@ class StepLawRefit(PowerLines):
     fitted_parametrization = "standard"
     num_params_kind = "non-embedding"
     num_params_fitted = Bounds(215e6, 1.07e9)
-    spread = 2.0
 
     coefficient: float = 1.096
     exponent: float = -0.581

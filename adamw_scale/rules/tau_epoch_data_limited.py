@@ -30,7 +30,6 @@ class TauEpochDataLimited(ConstantTauEpoch):
     built_from = ("2509.14786",)
     fitted_on = "language models of 150M–1.4B, 210M–1.7B unique tokens, cosine to zero"
     fitted_schedule_mean = 0.5
-    spread = 2.0
 
     tau_epoch: float = 0.3
     epochs_fitted = Bounds(8, 64)

@@ -2,7 +2,7 @@
 
 Recommendation  weight decay, how sure, why                     -> frameworks, auditing, the command line
     ParamGroup, Alternative, Caution    of what; against what; how far to trust it
-    Companions                          source and effect, with Current, Transfer and InConvention where they apply
+    Companions, Near                    source, evidence, effect; with Current, Transfer, InConvention where they apply
 DecayPerStep    the same where no learning rate is known, with a LawAdvice for each law of the learning rate
 Conversion      one library's weight decay in another's unit
 Memory          what the final weights of a run remember
@@ -87,6 +87,13 @@ class InConvention(Noun):
     weight_decay_range: tuple[float, float]
 
 
+class Near(Noun):
+    """A source of tuned or measured optima, and how many octaves its nearest one is from the run."""
+
+    source: str
+    octaves: float
+
+
 class Companions(Noun):
     """What goes with a recommended weight decay: where it comes from and what it does."""
 
@@ -94,6 +101,10 @@ class Companions(Noun):
     certainty: str
     in_domain: bool
     derivation: str
+    evidence: tuple[Near, ...] = Field((), description="the nearest sources that the law was fitted to, nearest first")
+    cost_of_factor_2: float | None = Field(
+        None, description="share of the loss that half or twice the best weight decay costs; none where not known"
+    )
     schedule_mean: float = Field(description="mean over the run of lr / peak_lr")
     decay_mean: float = Field(description="mean over the run of lr*λ over its peak; schedule_mean if λ is constant")
     retention: float = Field(description="share of the initial weights in the final ones, decayed groups")

@@ -3,8 +3,8 @@
 ProbeConfig     one short training to be done                               -> training
 ProbeResult     what it measured                                            -> probe, calibration
 Optimum         where a sweep's loss is lowest, or that this cannot be told
-Calibration     a rule whose constants were measured, with its optima       -> advisor, report
-    Slope, LeftOut      how the optimum moves between sizes, and what each predicts for the others
+Calibration     what was measured, optimum by optimum                        -> advisor, report
+    Slope, LeftOut      how the optimum moves between sizes, and what the others predict for each
     TunedLr             the learning rate that was best, where it was swept too
     Target, Validation  the run it was made for; a prediction, and what training there showed
 """
@@ -120,7 +120,8 @@ class Optimum(Noun):
 
     `log2_interval` bounds log2(timescale_run) at 80 %, `log2_interval_95` at 95 %; in `log2_band` the loss is within
     0.2 % of the lowest. `status` is "located", "flat" (the loss does not tell) or "edge" (the lowest loss lies at the
-    end of what was probed). Only a located optimum is a measurement.
+    end of what was probed). One that is not located still bounds the optimum where its interval ends inside what was
+    probed.
     """
 
     run: TrainingRun
@@ -157,16 +158,9 @@ class Optimum(Noun):
         """The weight decay (PyTorch convention) that gives the probed run this timescale."""
         return ema.weight_decay(self.run.lr, self.timescale.iters)
 
-    @property
-    def octaves(self) -> tuple[float, float]:
-        """The interval relative to the optimum: octaves below (negative or 0) and above."""
-        x = math.log2(self.timescale_run)
-        low, high = self.log2_interval
-        return min(0.0, low - x), max(0.0, high - x)
-
 
 class Slope(Noun):
-    """How the optimum moves against a law: octaves of the timescale for 4 times a quantity, with standard deviation."""
+    """Octaves that the timescale, as a share of the run, moves for 4 times a quantity, and their deviation."""
 
     octaves_per_factor_4: float
     deviation: float
@@ -224,16 +218,13 @@ class Target(Noun):
 
 
 class Calibration(Noun):
-    """A rule whose constants were measured, with the optima they were fitted to, the base run's first.
+    """What was measured: optima, the base run's first, and what they say together with the law.
 
-    `constants` is empty where no optimum was located; then it advises nothing. `slopes` are of quantities in which the
-    optima differ.
+    `slopes` are of quantities in which the optima differ; `left_out` has what all others predict for each located one.
     """
 
-    schema_: Literal["adamw-scale/calibration/1"] = Field("adamw-scale/calibration/1", alias="schema")
+    schema_: Literal["adamw-scale/calibration/2"] = Field("adamw-scale/calibration/2", alias="schema")
     task: dict[str, Any]
-    rule: str
-    constants: dict[str, float]
     optima: tuple[Optimum, ...] = Field(min_length=1)
     slopes: dict[str, Slope] = Field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
@@ -242,8 +233,16 @@ class Calibration(Noun):
     validation: Validation | None = None
     probes: dict[str, Any]
 
-    @model_validator(mode="after")
-    def _refuse_what_disagrees(self) -> Self:
-        if bool(self.constants) != any(optimum.status == "located" for optimum in self.optima):
-            raise SpecError("constants are fitted where an optimum was located, and only there")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _from_the_first_schema(cls, data: Any) -> Any:
+        """A file of schema 1 has the same optima, beside constants of a rule that were fitted to them."""
+        if not isinstance(data, dict) or data.get("schema") != "adamw-scale/calibration/1":
+            return data
+        kept = {name: value for name, value in data.items() if name not in ("rule", "constants", "slopes", "left_out")}
+        return {**kept, "schema": "adamw-scale/calibration/2"}
+
+    @property
+    def located(self) -> bool:
+        """Whether any optimum was."""
+        return any(optimum.status == "located" for optimum in self.optima)

@@ -22,6 +22,7 @@ from adamw_scale.units import format_count, parse_quantity
 
 UNITS = ("tokens", "samples")
 TASKS = ("pretraining", "finetuning", "lora")
+OPTIMIZERS = ("adamw", "muon", "lion")
 PARAMS_KINDS = ("total", "non-embedding", "active")
 LARGEST_RATIO = 1e4  # of width or depth to the base; beyond, one of the two is a slip
 SMALLEST = 1e-12  # learning rate or weight decay; below it, 0 is meant
@@ -97,6 +98,9 @@ class TrainingRun(Noun):
     base_width: Size | None = _option("muP: width at which peak_lr was tuned")
     base_depth: Size | None = _option("CompleteP: depth at which peak_lr was tuned")
     sequence_length: Size | None = _option("tokens per sequence, to write batches in sequences")
+    optimizer: str = Field(
+        "adamw", description="adamw, muon (on the hidden matrices, AdamW on the rest) or lion; --lr is its own"
+    )
     betas: Pair = Field((0.9, 0.95), description="AdamW's betas, as 0.9,0.95")
     eps: Annotated[Number, Field(gt=0, le=1)] = Field(1e-8, description="AdamW's epsilon")
     weight_decay: Annotated[Number, Field(ge=0, le=1e12)] | None = _option("the decay used today, to be judged")
@@ -128,6 +132,7 @@ class TrainingRun(Noun):
             ("parametrization", self.parametrization, parametrizations.PARAMETRIZATIONS),
             ("convention", self.convention, conventions.CONVENTIONS),
             ("task", self.task, TASKS),
+            ("optimizer", self.optimizer, OPTIMIZERS),
             ("num_params_kind", self.num_params_kind, PARAMS_KINDS),
         ):
             if name not in known:

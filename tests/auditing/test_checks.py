@@ -54,7 +54,7 @@ def test_a_sound_config_has_no_error_and_no_warning() -> None:
 PLANTED: dict[str, tuple[dict[str, Any], str]] = {
     "l2": ({"convention": "torch-adam", "optimizer": "torch.optim.Adam"}, "error"),
     "wrong-unit": ({"convention": "composer", "weight_decay": 0.1}, "error"),
-    "decay-per-step": ({"peak_lr": 3e-2, "run": {**RUN, "peak_lr": 3e-2}}, "warning"),
+    "decay-per-step": ({"peak_lr": 8e-2, "run": {**RUN, "peak_lr": 8e-2}}, "warning"),
     "no-decay": ({"weight_decay": 0.0}, "note"),
     "no-decay-by-default": ({"weight_decay": 0.0, "defaults": ("weight_decay",)}, "warning"),
     "decay-by-default": ({"weight_decay": 0.01, "defaults": ("weight_decay",)}, "note"),

@@ -77,7 +77,7 @@ def test_what_is_missing_is_asked_for(adamw_scale: Command, tmp_path: Path) -> N
     assert "--sequence-length" in asked
     options = ["--tokens", "26B", "--devices", "64", "--sequence-length", "1024", "--params", "1.3B"]
     document = json.loads(adamw_scale("audit", str(file), "--json", *options).out)
-    assert document["recommendation"]["rule"] == "power-lines"
+    assert document["recommendation"]["rule"] == "law"
     assert document["run"]["batch_size"] == 64 * 8 * 1024
     assert "asks" not in document or not document["asks"]
 

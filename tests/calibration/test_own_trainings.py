@@ -31,7 +31,7 @@ def test_a_command_in_any_language(tmp_path: Path, adamw_scale: Command) -> None
     low, high = optimum["log2_interval"]
     assert low < -2.4 < high
     advice = adamw_scale("recommend", "--calibration", str(tmp_path / "plain"), "--json")
-    assert json.loads(advice.out)["timescale"]["run"] == pytest.approx(optimum["timescale_run"])
+    assert json.loads(advice.out)["timescale"]["run"] == pytest.approx(optimum["timescale_run"], rel=0.05)
     current = ["--weight-decay", "0.1", "--sequence-length", "1"]  # of the same run: it need not be said again
     same = adamw_scale("recommend", "--calibration", str(tmp_path / "plain"), *current, "--json")
     assert json.loads(same.out)["weight_decay"] == json.loads(advice.out)["weight_decay"]

@@ -52,20 +52,22 @@ def test_scales_tell_how_the_optimum_moves(tmp_path: Path, moving: type[Moving])
     calibration = calibrate(tmp_path, engine=moving, axes={"dataset_size": ["1x", "4x", "16x"]})
     assert [o.run.dataset_size for o in calibration.optima] == [16384, 65536, 262144]
     assert all(o.status == "located" for o in calibration.optima)
-    slope = calibration.slopes["data set"]
+    assert set(calibration.slopes) == {"dataset_size"}
+    slope = calibration.slopes["dataset_size"]
     assert slope.octaves_per_factor_4 == pytest.approx(-0.4, abs=0.15)
+    assert 0 < slope.deviation < 0.3
     assert len(calibration.left_out) == 3
     for check in calibration.left_out:
         assert check.log2_interval[0] <= check.measured <= check.log2_interval[1]
     target = TrainingRun.model_validate({**calibration.optima[0].run.model_dump(), "dataset_size": 16384 * 64})
     advice = recommend(target, calibration=calibration)
-    assert math.log2(advice.timescale.run) == pytest.approx(moving.minimum - 3 * 0.4, abs=0.3)
-    assert "octaves against it for 4 x the data set" in advice.companions.derivation
+    assert math.log2(advice.timescale.run) == pytest.approx(moving.minimum - 3 * 0.4, abs=0.5)
+    assert "by this calibration" in advice.companions.derivation
     assert load_calibration(tmp_path) == calibration
 
 
 def test_far_away_is_less_sure(tmp_path: Path, moving: type[Moving]) -> None:
-    """The range of λ widens with the distance, and far away is called extrapolation."""
+    """The range of λ widens with the distance, and how far it is gets said."""
     calibration = calibrate(tmp_path, engine=moving, axes={"dataset_size": ["1x", "4x"]})
     base = calibration.optima[0].run.model_dump()
     spans = []
@@ -77,20 +79,25 @@ def test_far_away_is_less_sure(tmp_path: Path, moving: type[Moving]) -> None:
         spans.append(high / low)
     assert spans == sorted(spans)
     assert spans[-1] > 2 * spans[0]
-    assert "extrapolated" in {caution.code for caution in advice.cautions}
+    (moved,) = [caution.message for caution in advice.cautions if caution.code == "moved"]
+    assert "data set × 1000;" in moved  # two digits of 1,024, as from the nearer of the two
 
 
 def test_the_more_informative_wins(tmp_path: Path, moving: type[Moving]) -> None:
-    """Near the probes the calibration decides; far away, inside a published law's domain, the law does, and says so."""
+    """Near the probes the calibration decides; far away, in the midst of published evidence, it has little weight."""
     calibration = calibrate(tmp_path, engine=moving, run={"epochs": 2, "dataset_size": 262144})
-    assert calibration.rule == "power-lines"
-    near = recommend(calibration.optima[0].run, calibration=calibration)
-    assert near.companions.source.startswith("calibration")
+    (optimum,) = calibration.optima
     far = TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B", width=2048)
-    advice = recommend(far, calibration=calibration)
-    assert advice.weight_decay == pytest.approx(recommend(far).weight_decay)
-    assert "calibration-outweighed" in {caution.code for caution in advice.cautions}
-    assert any(other.source.startswith("calibration") for other in advice.alternatives)
+    moved = {
+        run.dataset_size: [math.log2(recommend(run, calibration=known).timescale.run) for known in (None, calibration)]
+        for run in (optimum.run, far)
+    }
+    law, near = moved[optimum.run.dataset_size]
+    measured = math.log2(optimum.timescale_run)
+    assert abs(near - measured) < 0.15 * abs(law - measured)
+    law_there, there = moved[far.dataset_size]
+    assert abs(there - law_there) < 0.7 * abs(near - law)
+    assert "moved" in {caution.code for caution in recommend(far, calibration=calibration).cautions}
 
 
 def test_the_sweeps_are_a_star(moving: type[Moving]) -> None:
@@ -252,7 +259,7 @@ def test_a_prediction_that_cannot_be_trained_is_not_validated(
     calibration = calibrate(
         tmp_path, engine=Breaking, validate={"dataset_size": "16x"}, watcher=Watcher(notice=notices.append)
     )
-    assert calibration.constants
+    assert calibration.located
     assert calibration.validation is None
     assert sum("not validated" in notice for notice in notices) == 1
 
@@ -262,13 +269,13 @@ def test_neighbours_that_diverge_are_left_out_of_a_validation(tmp_path: Path, mo
 
     class Breaking(moving):  # type: ignore[valid-type, misc]
         def result(self, config: ProbeConfig, listener: Listener) -> ProbeResult:
-            if config.run.dataset_size <= 16384 or config.log2_tau > self.minimum - 1:
+            if config.run.dataset_size <= 16384 or config.log2_tau > self.minimum - 2:
                 return super().result(config, listener)
             return ProbeResult(key=config.key, config=config, status="diverged", loss=None, seconds=0.1)
 
     checked = calibrate(tmp_path, engine=Breaking, validate={"dataset_size": "16x"}).validation
     assert checked is not None
-    assert len(checked.losses) == 6
+    assert 3 <= len(checked.losses) < 7
     assert all(math.isfinite(loss) for _, loss in checked.losses)
     assert 0 <= checked.regret < 0.03
 
@@ -291,11 +298,11 @@ def test_on_the_command_line(tmp_path: Path, adamw_scale: Command) -> None:
     assert text.code == 0, text.err
     assert "target, 256000 tokens x 8 epochs, width 64, lr 0.004: λ" in text.out
     assert text.out.count("optimum located") == 2
-    assert "for 4 x the data set the timescale moves" in text.out
+    assert "for 4 x the dataset size the timescale, as a share of the run, moves" in text.out
     fitted = adamw_scale("calibrate", *options, "--json")
     assert fitted.code == 0, fitted.err
     document = json.loads(fitted.out)
-    assert set(document["slopes"]) == {"data set"}
+    assert set(document["slopes"]) == {"dataset_size"}
     assert json.loads(adamw_scale("calibrate", "--fit-only", "--out", str(tmp_path), "--json").out)["slopes"]
     larger = [
         "--tokens",
@@ -313,11 +320,11 @@ def test_on_the_command_line(tmp_path: Path, adamw_scale: Command) -> None:
     ]
     advice = adamw_scale("recommend", "--calibration", str(tmp_path), *larger, "--json")
     assert advice.code == 0, advice.err
-    assert "extrapolated" in advice.out
+    assert '"moved"' in advice.out
     snippet = adamw_scale("emit", "pytorch", "--calibration", str(tmp_path), *larger)
     assert snippet.code == 0, snippet.err
     assert f"{json.loads(advice.out)['weight_decay']:.4g}"[:4] in snippet.out
-    assert "2 measured optima of task 'byte-mlp'" in snippet.out
+    assert "# Rule law (this calibration; this project's fit to" in snippet.out
     assert (tmp_path / "report.html").is_file()
     assert (tmp_path / "command.txt").read_text().startswith("adamw-scale calibrate --task byte-mlp")
 

@@ -10,8 +10,9 @@ RUN = ["--params", "1.3B", "--tokens", "26B", "--batch-size", "0.5M", "--lr", "3
 
 def test_emit_from_options_and_from_a_pipe(adamw_scale: Command) -> None:
     """`emit NAME options` and `recommend --json | emit NAME` write the same snippet."""
-    direct = adamw_scale("emit", "megatron", *RUN, "--sequence-length", "2000")
-    advice = adamw_scale("recommend", *RUN, "--sequence-length", "2000", "--json").out
+    run = [*RUN, "--sequence-length", "2000", "--rule", "power-lines"]
+    direct = adamw_scale("emit", "megatron", *run)
+    advice = adamw_scale("recommend", *run, "--json").out
     outcome = piped(advice, "emit", "megatron")
     assert outcome.code == 0
     assert direct.out == outcome.out

@@ -12,6 +12,7 @@ from importlib.resources import files
 import pytest
 from conftest import Command
 
+from adamw_scale import recommend
 from adamw_scale.evidence import Recipe, nearest, recipes, tuned_optima
 from adamw_scale.evidence.recipe import UNSTATED_OCTAVES
 from adamw_scale.rules.power_lines import PowerLines
@@ -244,8 +245,8 @@ def test_near_says_where_the_run_stands(adamw_scale: Command) -> None:
     assert [row["distance"] for row in document["recipes"]] == pytest.approx([near.distance for near in expected])
     standing = document["standing"]
     taus = [near.recipe.tau_run for near in expected if near.recipe.tau_run is not None]
-    assert standing["rule"] == "power-lines"
-    assert standing["timescale"]["run"] == pytest.approx(1.084 * 20**-0.527)
+    assert standing["rule"] == "law"
+    assert standing["timescale"]["run"] == pytest.approx(recommend(THE_RUN).timescale.run)
     assert standing["compared"] == len(taus)
     assert standing["share_shorter"] == sum(tau < standing["timescale"]["run"] for tau in taus) / len(taus)
     assert document["run"]["num_params"] == 1.3e9
@@ -275,7 +276,7 @@ def test_near_is_filtered_too(adamw_scale: Command) -> None:
 def test_tuned_settings(adamw_scale: Command) -> None:
     """The other table, with what was searched, and its own text filter."""
     document = json.loads(adamw_scale("recipes", "--tuned", "--count", "0", "--json").out)
-    assert len(document["tuned_optima"]) == len(tuned_optima()) == 29
+    assert len(document["tuned_optima"]) == len(tuned_optima()) == 49
     assert document["tuned_optima"][0]["timescale"]["run"] == tuned_optima()[0].timescale.run
     outcome = adamw_scale("recipes", "openwebtext", "--tuned")
     assert outcome.out.startswith("3 tuned settings\n")

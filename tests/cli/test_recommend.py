@@ -5,6 +5,8 @@ import json
 import pytest
 from conftest import Command
 
+from adamw_scale import TrainingRun
+from adamw_scale.law.posterior import Posterior
 from adamw_scale.theory.lr_laws import LAWS
 
 RUN = ["--params", "1.3B", "--tokens", "26B", "--batch-size", "0.5M", "--lr", "3e-4", "--schedule", "linear"]
@@ -12,25 +14,29 @@ LM = ("recommend", "--params", "1B", "--tokens", "20B", "--batch-size", "0.5M")
 
 
 def test_recommend_json_is_the_published_formula(adamw_scale: Command) -> None:
-    """2505.13738: λ = B / (lr * D * 1.084 * 20^-0.527)."""
-    outcome = adamw_scale("recommend", *RUN, "--json")
+    """2505.13738, where it is asked for: λ = B / (lr * D * 1.084 * 20^-0.527), beside the law."""
+    outcome = adamw_scale("recommend", *RUN, "--rule", "power-lines", "--json")
     document = json.loads(outcome.out)
     assert (outcome.code, outcome.err) == (0, "")
     assert document["weight_decay"] == pytest.approx(5e5 / (3e-4 * 26e9 * 1.084 * 20**-0.527), rel=1e-12)
     assert document["rule"] == "power-lines"
-    assert len([other for other in document["alternatives"] if other["source"]]) >= 2
+    assert [other["rule"] for other in document["alternatives"]] == ["law", "steplaw-refit", "adana", "fixed"]
+    assert all(other["source"] for other in document["alternatives"])
 
 
 def test_recommend_for_people(adamw_scale: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Value to two digits, range, rule, source, timescale, competitors, cautions; no colour in a pipe."""
     monkeypatch.setenv("COLUMNS", "80")
-    outcome = adamw_scale("recommend", *RUN, "--weight-decay", "0.1")
+    document = json.loads(adamw_scale("recommend", *RUN, "--json").out)
+    low, high = document["weight_decay_range"]
+    outcome = adamw_scale("recommend", *RUN, "--weight-decay", "0.1", "--betas", "0.9,0.9999")
     for text in (
-        "weight decay 0.29",
-        "range 0.13 to 0.63",
+        f"weight decay {document['weight_decay']:.2g}",
+        f"range {low:.2g} to {high:.2g}",
+        "law",
+        "this project's fit",
+        f"{100 * document['timescale']['run']:.2g} % of the run",
         "power-lines",
-        "2505.13738",
-        "22 % of the run",
         "steplaw-refit",
         "caution",
         "fix",
@@ -68,15 +74,17 @@ def test_finetuning_says_toward_what_decay_pulls(adamw_scale: Command) -> None:
 
 
 def test_formula_and_json_agree(adamw_scale: Command) -> None:
-    """λ = B / (lr * D * 1.084 * TPP^-0.527), unrounded."""
+    """λ = B / (lr * D * tau), unrounded, tau the one that the derivation says."""
     document = json.loads(adamw_scale(*LM, "--lr", "3e-4", "--json").out)
-    assert document["weight_decay"] == pytest.approx(0.5e6 / (3e-4 * 20e9 * 1.084 * 20**-0.527), rel=1e-12)
+    tau = 2.0 ** Posterior().predict(TrainingRun.model_validate(document["run"])).log2_tau
+    assert document["weight_decay"] == pytest.approx(0.5e6 / (3e-4 * 20e9 * tau), rel=1e-12)
+    assert f"tau = {tau:.3g} of the run" in document["companions"]["derivation"]
 
 
 def test_adamc_asks_for_more_at_the_peak(adamw_scale: Command) -> None:
     """Decay that follows the learning rate has 2/3 of the mass under linear decay, so λ is 3/2 of it."""
     plain, following = (
-        json.loads(adamw_scale(*LM, "--lr", "3e-4", *more, "--json").out)["weight_decay"]
+        json.loads(adamw_scale(*LM, "--lr", "3e-4", "--rule", "power-lines", *more, "--json").out)["weight_decay"]
         for more in ((), ("--weight-decay-schedule", "follows-lr"))
     )
     assert following == pytest.approx(1.5 * plain)
@@ -89,10 +97,10 @@ def test_recommend_draws_its_range_on_a_terminal_only(adamw_scale: Command) -> N
     drawn = adamw_scale(*options, "--picture").out
     rows = [line for line in drawn.splitlines() if "●" in line]
     assert [row.split()[0] for row in rows] == [
+        "law",
         "power-lines",
         "steplaw-refit",
         "adana",
-        "constant-tau-epoch",
         "fixed",
         "yours",
     ]

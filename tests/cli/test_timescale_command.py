@@ -77,9 +77,12 @@ def test_timescale_of_a_table(tmp_path: Path, adamw_scale: Command) -> None:
 
 def test_timescale_of_the_recommended_decay(adamw_scale: Command) -> None:
     """Without a weight decay of one's own it looks at the recommended one."""
-    document = json.loads(adamw_scale("timescale", *LM[1:], "--lr", "3e-4", "--json").out)
-    assert document["rule"] == "power-lines"
-    assert document["timescale"]["run"] == pytest.approx(1.084 * 20**-0.527)
+    document, advice = (
+        json.loads(adamw_scale(command, *LM[1:], "--lr", "3e-4", "--json").out)
+        for command in ("timescale", "recommend")
+    )
+    assert document["rule"] == advice["rule"] == "law"
+    assert document["timescale"] == pytest.approx(advice["timescale"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from walking import POINTS, STEPS, advice, config_of, from_start, read, short
 
-from adamw_scale import TrainingRun, recommend
+from adamw_scale import recommend
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.emission import emit
@@ -170,11 +170,13 @@ def test_reads_back_what_it_wrote(run: str) -> None:
 
 def test_adamc_has_the_recommended_decay_at_peak() -> None:
     """AdamC's λ is that at peak lr, which is where the recommendation's is too."""
-    recommendation = recommend(
-        TrainingRun(**{**advice("linear").run.model_dump(), "weight_decay_schedule": "follows-lr"})
+    run = advice("linear").run
+    plain, recommendation = (
+        recommend(run.model_copy(update={"weight_decay_schedule": schedule}), "power-lines")
+        for schedule in ("constant", "follows-lr")
     )
     assert config_of(recommendation, "levanter").weight_decay == recommendation.weight_decay
-    factor = advice("linear").weight_decay / recommendation.weight_decay
+    factor = plain.weight_decay / recommendation.weight_decay
     assert factor == pytest.approx(2 / 3, rel=1e-3)  # mean of s * s over mean of s
 
 
