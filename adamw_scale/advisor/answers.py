@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.law import fitted
 from adamw_scale.law.features import NAMES, features_of
-from adamw_scale.law.fitted import REACH
 from adamw_scale.law.posterior import EIGHTY, Observation, Posterior, alikeness
 from adamw_scale.rules import RULES, Rule
 from adamw_scale.spec.advice import Caution
@@ -186,7 +185,7 @@ def _another_schedule(run: TrainingRun, known: float, whose: str, log2_tau: floa
 def _nearest(run: TrainingRun, observations: list[Observation]) -> TrainingRun:
     """The run that the user knows which is most like this one."""
     here = features_of(run)
-    return max((each.run for each in observations), key=lambda other: alikeness(features_of(other), here, REACH))
+    return max((each.run for each in observations), key=lambda other: alikeness(features_of(other), here, fitted.REACH))
 
 
 def _moved(run: TrainingRun, seen: TrainingRun) -> Iterator[Caution]:

@@ -253,10 +253,11 @@ def main() -> None:
     """Fit, print, write."""
     seen = evidence()
     fitted = fit(seen)
-    apart = [each for each in left_out(seen) if each.source not in LAW_POINTS]
+    every = left_out(seen)
+    apart = [each for each in every if each.source not in LAW_POINTS]
     code = source_code(fitted, seen, apart, cost(cells(swept_losses())))
     print(code, f"log likelihood {fitted.log_likelihood:.1f}", sep="\n")
-    for each in left_out(seen):
+    for each in every:
         print(
             f"  {each.source[:60]:60} {each.inside} of {each.optima}, bias {each.bias:+.2f}, {each.mean_error:.2f} off"
         )

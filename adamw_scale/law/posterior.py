@@ -72,10 +72,9 @@ class Posterior:
     """
 
     def __init__(self, observations: Sequence[Observation] = (), *, strangeness: float = 0.0) -> None:
-        self._observations = sorted(
-            observations, key=lambda each: (each.bound is not None, features_of(each.run).where)
-        )
-        self._seen = [features_of(each.run) for each in self._observations]
+        known = [(each, features_of(each.run)) for each in observations]
+        known.sort(key=lambda pair: (pair[0].bound is not None, pair[1].where))
+        self._observations, self._seen = [each for each, _ in known], [features for _, features in known]
         self._strangeness = strangeness
 
     def predict(self, run: TrainingRun) -> Prediction:

@@ -19,7 +19,7 @@ from adamw_scale.advisor import recommend
 from adamw_scale.calibration.fitting import basin_of, paired
 from adamw_scale.law.features import NAMES, SAMPLES, SCARCE, USUAL, features_of
 from adamw_scale.law.fitted import EVIDENCE, MEAN
-from adamw_scale.law.posterior import Posterior
+from adamw_scale.law.posterior import Posterior, Prediction
 from adamw_scale.spec.advice import Memory, Recommendation
 from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, value_of
 from adamw_scale.spec.run import TrainingRun
@@ -125,10 +125,10 @@ def _draw_law(axes: Axes, advice: Recommendation, along: str) -> None:
         """What a value of the feature means: unique units per parameter, or epochs."""
         return float((USUAL + SCARCE) * 2.0**octaves - SCARCE if of_data else 2.0**octaves)
 
-    def moved(octaves: float) -> float:
-        """The law's log2 of the timescale where the run had that much of the quantity."""
+    def at(octaves: float) -> Prediction:
+        """What the law says where the run had that much of the quantity."""
         factor = quantity(octaves) / quantity(here[k])
-        return law.predict(run.model_copy(update={name: factor * getattr(run, name)})).log2_tau
+        return law.predict(run.model_copy(update={name: factor * getattr(run, name)}))
 
     def law_of(values: Sequence[float]) -> float:
         return math.fsum(c * x for c, x in zip(MEAN, values, strict=True))
@@ -137,17 +137,16 @@ def _draw_law(axes: Axes, advice: Recommendation, along: str) -> None:
     alike = [(source, tau, values) for source, tau, values in EVIDENCE if values[SAMPLES] == here[SAMPLES]]
     ends = [values[k] for *_, values in alike] + [here[k]]
     grid = np.linspace(min(ends), max(ends), BAND_POINTS)
-    runs = [run.model_copy(update={name: quantity(x) / quantity(here[k]) * getattr(run, name)}) for x in grid]
-    bands = [law.predict(each).interval for each in runs]
+    predicted = [at(x) for x in grid]
     axes.set_xscale("log")
     axes.set_yscale("log", base=2)
     xs = [quantity(x) for x in grid]
-    low, high = (np.exp2([band[side] for band in bands]) for side in (0, 1))
+    low, high = (np.exp2([each.interval[side] for each in predicted]) for side in (0, 1))
     axes.fill_between(xs, low, high, color=BLUE, alpha=0.15, lw=0, label="law, 80 %")
-    axes.plot(xs, [2.0 ** moved(x) for x in grid], color=BLUE, label="law")
+    axes.plot(xs, [2.0**each.log2_tau for each in predicted], color=BLUE, label="law")
     for i, source in enumerate(dict.fromkeys(source for source, *_ in alike)):
         points = [
-            (quantity(values[k]), 2.0 ** (moved(values[k]) + tau - law_of(values)))
+            (quantity(values[k]), 2.0 ** (at(values[k]).log2_tau + tau - law_of(values)))
             for whose, tau, values in alike
             if whose == source
         ]
