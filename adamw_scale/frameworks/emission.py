@@ -23,7 +23,7 @@ def emit(framework: str, recommendation: Recommendation) -> Snippet:
     Example:
         >>> from adamw_scale import TrainingRun, recommend
         >>> run = TrainingRun(dataset_size="26B", batch_size="0.5M", peak_lr=3e-4, num_params="1.3B")
-        >>> '"weight_decay": 0.4204' in emit("pytorch", recommend(run)).text
+        >>> '"weight_decay": 0.4202' in emit("pytorch", recommend(run)).text
         True
     """
     part, optimizer = FRAMEWORKS[framework](), recommendation.run.optimizer

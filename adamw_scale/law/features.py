@@ -9,13 +9,16 @@
     lr              s · log2(lr / usual), lr that of hidden matrices, usual 0.003 at 150M parameters and as 1 / sqrt(N)
     batch           s · log2(B / usual), B in tokens, usual 300k at 10B tokens seen (Step Law, arXiv:2503.04715)
                     and as their power 0.2, by likelihood; single passes want 0.38 to 0.57 (the same, arXiv:2505.13738)
+    source batch    the same, but for tellings trainings of one source from those of another
     muon            1 where Muon trains the hidden matrices, else 0; its lr is none of AdamW's and counts as usual
     schedule        log2(2 · mean of the schedule): 0 for decay to zero, 1 for a constant learning rate
 
 s = tanh(log2(T) / 2.5) grows from 0 to 1 with the epochs: in a single pass the optimum depends on neither learning rate
-nor batch (the CS312 sweep: ± .1 octave over 32-fold batch and 4-fold lr), in many passes it does
-(evidence/measured_optima.csv). Data beyond 20 tokens per parameter count as in Power Lines (arXiv:2505.13738); scarcer
-than five tokens per parameter they stop to count. Below one epoch the data that are seen are the data there are.
+nor batch (the CS312 sweep: ± .1 octave over 32-fold batch and 4-fold lr), so tau stays; in many passes a training keeps
+nearly λ itself, and tau as a share of the run falls as 1 / lr and 1 / T and grows as the batch
+(evidence/measured_optima.csv: slopes of -0.96, -1.1 and 0.7 to 1.5 in the mean). Data beyond 20 tokens per parameter
+count as in Power Lines (arXiv:2505.13738); scarcer than five tokens per parameter they stop to count. Below one epoch
+the data that are seen are the data there are.
 """
 
 import math
@@ -24,7 +27,7 @@ from typing import NamedTuple
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory.parametrizations import HIDDEN, PARAMETRIZATIONS
 
-NAMES = ("level", "samples", "data", "epochs", "sample epochs", "lr", "batch", "schedule", "muon")
+NAMES = ("level", "samples", "data", "epochs", "sample epochs", "lr", "batch", "source batch", "schedule", "muon")
 USUAL, SCARCE = 20.0, 5.0  # unique tokens per parameter: where the feature is 0, and where fewer hardly count
 TOKENS_PER_SAMPLE = 30.0  # judgement: an image or a row says as much as some tens of tokens
 TYPICAL_PARAMS, TYPICAL_WIDTH = 2.5e7, 512.0  # where nobody says; parameters go as the square of the width
@@ -32,7 +35,7 @@ UNKNOWN_PARAMS = 3.0  # octaves: standard deviation of the parameters where nobo
 UNKNOWN_LR = 1.5  # octaves: standard deviation of log2(lr / usual) where the parameters or the lr are not known
 LION_LR = 5.0  # Lion takes 3 to 10 times less than AdamW, and as much more decay (arXiv:2302.06675)
 SAMPLES = NAMES.index("samples")
-BETWEEN_SOURCES = NAMES.index("sample epochs")
+BETWEEN_SOURCES = [NAMES.index("sample epochs"), NAMES.index("source batch")]
 OCTAVES_TO_REPEATS = 2.5  # of epochs; chosen by the likelihood of the evidence, and slow enough to have no cliff
 
 
@@ -85,6 +88,7 @@ def features_of(run: TrainingRun) -> Features:
             math.log2(epochs) if samples else 0.0,
             lr_moves,
             batch_moves,
+            batch_moves,
             math.log2(2.0 * run.decay_schedule.mean()),
             float(muon),
         ),
@@ -93,7 +97,7 @@ def features_of(run: TrainingRun) -> Features:
             0.0 if run.num_params is not None else UNKNOWN_PARAMS * unique / (unique + SCARCE),
             *(0.0, 0.0),
             0.0 if known else repeats * UNKNOWN_LR,
-            *(0.0, 0.0, 0.0),
+            *(0.0, 0.0, 0.0, 0.0),
         ),
         where=where,
         moves=(*where[:2], batch_moves, where[3], lr_moves),
@@ -103,7 +107,8 @@ def features_of(run: TrainingRun) -> Features:
 def of_one_source(features: Features, first: Features) -> Features:
     """The same run as one of the source that another run is of."""
     values = list(features.values)
-    values[BETWEEN_SOURCES] = first.values[BETWEEN_SOURCES]
+    for i in BETWEEN_SOURCES:
+        values[i] = first.values[i]
     return features._replace(values=tuple(values))
 
 

@@ -33,14 +33,15 @@ from adamw_scale.spec.run import TrainingRun
 
 Array = NDArray[np.float64]
 
-#                 level samples data  epochs, of samples  lr  batch schedule muon
-PRIOR = np.array([-2.4, 0.0, -0.53, -1.0, 0.0, -0.8, 0.8, 0.5, 0.0])
-WIDTH = np.array([1.0, 1.0, 0.15, 0.1, 0.3, 0.3, 0.4, 0.35, 0.5])
+# In many passes one training keeps its λ: slopes of -1 along epochs and lr, 1 along batch, which only much can change.
+#                 level samples data  epochs, of samples  lr  batch, of source schedule muon
+PRIOR = np.array([-2.4, 0.0, -0.53, -1.0, 0.0, -1.0, 1.0, 0.0, 0.5, 0.0])
+WIDTH = np.array([1.0, 1.0, 0.15, 0.05, 0.3, 0.05, 0.1, 0.3, 0.35, 0.5])
 LEVEL = 0.15  # octaves: by how much sources differ at their own data; this and the slopes by likelihood
 NEW_LEVEL = 0.35  # the same of a source that the law has not seen: so wide that ranges hold 80 % of left-out optima
-FARNESS = np.array([0.0, 1.0, 0.05, 0.1, 0.0, 0.4, 0.15, 0.0, 0.0])  # octaves per octave: more so, far from usual
+FARNESS = np.array([0.0, 1.0, 0.05, 0.1, 0.0, 0.4, 0.15, 0.0, 0.0, 0.0])  # octaves per octave: more so, far from usual
 #                   data epochs batch params lr
-SLOPES = np.array([0.1, 0.15, 0.2, 0.1, 0.1])  # octaves per octave: by how much their slopes differ
+SLOPES = np.array([0.1, 0.15, 0.2, 0.1, 0.1])
 SCATTER = 0.2  # octaves by which one optimum misses any law; two slices of one text differ by 0.2
 REACH = 2.0  # octaves over which runs of one source miss the law together
 # Published laws count as points on them: at tokens per parameter, or, for what is no more than practice, at epochs.
@@ -84,7 +85,7 @@ def _image_run(epochs: float) -> TrainingRun:
 
 
 class Fit(NamedTuple):
-    """Mean and covariance of theta, shapes (9,) and (9, 9), and the log likelihood of the evidence."""
+    """Mean and covariance of theta, shapes (10,) and (10, 10), and the log likelihood of the evidence."""
 
     mean: Array
     covariance: Array
@@ -105,7 +106,7 @@ def fit(seen: Sequence[Evidence]) -> Fit:
 
 
 def _arrays(seen: Sequence[Evidence]) -> tuple[Array, Array, Array]:
-    """Features (n, 9), log2 tau (n,), and the covariance of what the law alone does not say (n, n)."""
+    """Features (n, 10), log2 tau (n,), and the covariance of what the law alone does not say (n, n)."""
     features = [features_of(each.run) for each in seen]
     x, blur, where, moves = (np.array(column) for column in zip(*features, strict=True))
     alike = np.array([[one.source == other.source for other in seen] for one in seen])
@@ -230,7 +231,7 @@ def source_code(fitted: Fit, seen: Sequence[Evidence], apart: Sequence[LeftOut],
         for each in seen
     )
     stands = "".join(f"    {json.dumps(name)}: ({n}, {off:.2f}),\n" for name, (n, off) in standings(seen).items())
-    rows = "".join(f"    ({', '.join(f'{value:.5g}' for value in row)}),\n" for row in fitted.covariance)
+    rows = "".join(f"    ({', '.join(f'{value:.4g}' for value in row)}),\n" for row in fitted.covariance)
     return (
         '"""The fitted law. Written by `python -m adamw_scale.law.fitting`; a test refits and compares.\n\n'
         "log2 of the timescale as a share of the run is the sum of these times the features of their names:\n\n"

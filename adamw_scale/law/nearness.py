@@ -7,7 +7,7 @@ from adamw_scale.law.features import NAMES, SAMPLES, features_of
 from adamw_scale.spec.advice import Near
 from adamw_scale.spec.run import TrainingRun
 
-COUNTED = [i for i, name in enumerate(NAMES) if name != "sample epochs"]  # which are epochs once more
+COUNTED = [i for i, name in enumerate(NAMES) if name not in ("sample epochs", "source batch")]  # which only repeat
 
 
 def nearest(run: TrainingRun, most: int = 3) -> list[Near]:
