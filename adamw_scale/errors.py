@@ -4,6 +4,7 @@ AdamWScaleError
 ├── SpecError            the input contradicts itself or leaves the possible range
 │   ├── UnknownNameError     no rule, schedule, framework ... of that name
 │   └── MissingInputError    a needed value was not given
+├── UnusableAnswerError  there is an answer, and it must not be used; exit status 1, all others 2
 ├── CalibrationError     a calibration cannot be read or cannot be fitted
 ├── ProbeError           a probe training could not be run at all
 └── MissingExtraError    an optional dependency is not installed
@@ -15,10 +16,13 @@ mean "the caller must change something"; the command line ends with status 2. A 
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import ClassVar
 
 
 class AdamWScaleError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose; `status` is what a command exits with."""
+
+    status: ClassVar[int] = 2
 
 
 class SpecError(AdamWScaleError):
@@ -33,6 +37,12 @@ class UnknownNameError(SpecError):
         near = get_close_matches(name[:60].lower(), names, n=1, cutoff=0.5)
         guess = f"did you mean {near[0]!r}? " if near else ""
         super().__init__(f"unknown {kind} {name[:60]!r}: {guess}known: {', '.join(names)}")
+
+
+class UnusableAnswerError(AdamWScaleError):
+    """There is an answer, and it must not be used as it is."""
+
+    status = 1
 
 
 class MissingInputError(SpecError):

@@ -14,6 +14,7 @@ from adamw_scale.advisor.answers import (
     from_reference,
     moved_by,
     published,
+    same_run,
     tuned_timescale,
 )
 from adamw_scale.advisor.cautions import cautions_of
@@ -21,7 +22,9 @@ from adamw_scale.advisor.laws import laws_for
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.law.cost import cost_of
 from adamw_scale.law.nearness import nearest
+from adamw_scale.law.posterior import Observation
 from adamw_scale.rules import BASELINE, COMPETITORS, RULES, default_rule
+from adamw_scale.rules.fixed import Fixed
 from adamw_scale.spec.advice import (
     Alternative,
     Caution,
@@ -52,11 +55,13 @@ class Choice(NamedTuple):
     """The answer that is taken, and those that are shown beside it.
 
     `octaves` holds 80 % of what is believed of log2 of the timescale; None where nothing is known but practice.
+    `measured` is whether this very run was tuned or measured.
     """
 
     answer: Answer
     alternatives: tuple[Alternative, ...]
     octaves: tuple[float, float] | None
+    measured: bool
 
 
 def advise(
@@ -101,20 +106,35 @@ def recommend(
         run = run.model_copy(update={"peak_lr": RULES["law" if rule is None else rule]().carried_lr(reference, run)})
     choice = _choice(run, rule, calibration, reference)
     answer = choice.answer
-    weight_decay = _weight_decay(run, answer.timescale)
-    groups = _param_groups(run, weight_decay)
-    low, high = _timescales(choice, run)
-    span = (ema.weight_decay(run.lr, high) if math.isfinite(high) else 0.0, ema.weight_decay(run.lr, low))
+    groups = _param_groups(run, _base_weight_decay(run, answer.timescale))
+    hidden = groups[0]
+    low, high = (hidden.weight_decay * answer.timescale.iters / end for end in reversed(_timescales(choice, run)))
+    twice = run.model_copy(update={"peak_lr": 2 * run.lr})
+    at_twice = _answer(twice, rule, calibration, reference).timescale
     return Recommendation(
-        weight_decay=weight_decay,
-        weight_decay_range=span,
-        peak_lr=run.lr,
+        weight_decay=hidden.weight_decay,
+        weight_decay_range=(low, high),
+        peak_lr=hidden.peak_lr,
+        base_weight_decay=_base_weight_decay(run, answer.timescale),
+        base_peak_lr=run.lr,
         rule=answer.rule,
         timescale=answer.timescale,
         alternatives=choice.alternatives,
         param_groups=groups,
-        companions=_companions(run, answer, groups[0], reference, weight_decay, span),
-        cautions=(*answer.cautions, *cautions_of(run, weight_decay, answer.timescale, choice.octaves, reference)),
+        companions=_companions(
+            run, answer, hidden, reference, (low, high), _weight_decay(twice, at_twice) if at_twice.iters > 1 else None
+        ),
+        cautions=(
+            *answer.cautions,
+            *cautions_of(
+                run,
+                _base_weight_decay(run, answer.timescale),
+                answer.timescale,
+                choice.octaves,
+                reference,
+                choice.measured,
+            ),
+        ),
         run=run,
     )
 
@@ -133,11 +153,12 @@ def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: "Cali
     """
     choice = _choice(run, rule, calibration, None)
     answer = choice.answer
-    product = 1.0 / answer.timescale.iters
-    low, high = _timescales(choice, run)
+    by = run.on_hidden
+    product = by.peak_lr * by.weight_decay / answer.timescale.iters
+    low, high = (product * answer.timescale.iters / end for end in reversed(_timescales(choice, run)))
     return DecayPerStep(
         lr_times_weight_decay=product,
-        lr_times_weight_decay_range=(1.0 / high, 1.0 / low),
+        lr_times_weight_decay_range=(low, high),
         rule=answer.rule,
         source=answer.source,
         certainty=answer.certainty,
@@ -147,7 +168,10 @@ def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: "Cali
         alternatives=choice.alternatives,
         laws=tuple(laws_for(run, product)),
         beta2=_beta2(run),
-        cautions=(*answer.cautions, *cautions_of(run, None, answer.timescale, choice.octaves, None)),
+        cautions=(
+            *answer.cautions,
+            *cautions_of(run, None, answer.timescale, choice.octaves, None, choice.measured),
+        ),
         run=run,
     )
 
@@ -160,25 +184,36 @@ def _choice(
         raise SpecError("a calibration and a reference are both measurements to start from: drop one of the two")
     if calibration is not None and rule not in (None, "law"):
         raise SpecError(f"--rule {rule} leaves --calibration out: drop one of the two")
-    seen = (
-        from_optima(calibration.optima, run) if calibration else [from_reference(reference, run)] if reference else []
-    )
-    posterior = believed_of(seen, run)
-    name = rule if rule is not None else "law" if calibration or reference else default_rule(run)
-    if name == "law" and (calibration or reference):
-        answer = believed(run, posterior, seen, "this calibration" if calibration else "the tuned run")
-    elif reference is not None:
-        answer = carried(run, reference, RULES[name]())
-    elif name == "law":
-        answer = believed(run, posterior, [], "")
-    else:
-        answer = published(run, RULES[name]())
-    taken = "" if calibration else name  # beside a calibration the law alone is shown too
-    others = _carried_alternatives(run, reference, name) if reference else _alternatives(run, taken)
+    answer, seen = _answer(run, rule, calibration, reference), _seen(run, calibration, reference)
+    taken = "" if calibration else answer.rule  # beside a calibration the law alone is shown too
+    others = _carried_alternatives(run, reference, answer.rule) if reference else _alternatives(run, taken)
     known = run.task == "pretraining" or seen
-    octaves = posterior.predict(completed(run, seen[0].run) if seen else run).interval if known else None
+    like = completed(run, seen[0].run) if seen else run
+    octaves = believed_of(seen, run).predict(like).interval if known else None
     told = [*_of_the_sweeps(calibration), *_of_the_rule(answer, octaves, run)]
-    return Choice(answer._replace(cautions=(*answer.cautions, *told)), tuple(others), octaves)
+    measured = any(each.bound is None and same_run(each.run, like) for each in seen)
+    return Choice(answer._replace(cautions=(*answer.cautions, *told)), tuple(others), octaves, measured)
+
+
+def _seen(run: TrainingRun, calibration: "Calibration | None", reference: TrainingRun | None) -> list[Observation]:
+    """What the user knows, as the law takes it in."""
+    if calibration:
+        return from_optima(calibration.optima, run)
+    return [from_reference(reference, run)] if reference else []
+
+
+def _answer(
+    run: TrainingRun, rule: str | None, calibration: "Calibration | None", reference: TrainingRun | None
+) -> Answer:
+    """What the law or a rule says of a run."""
+    name = rule if rule is not None else "law" if calibration or reference else default_rule(run)
+    if reference is not None and name != "law":
+        return carried(run, reference, RULES[name]())
+    if name != "law":
+        return published(run, RULES[name]())
+    seen = _seen(run, calibration, reference)
+    known = "this calibration" if calibration else "the tuned run" if reference else ""
+    return believed(run, believed_of(seen, run), seen, known)
 
 
 def _of_the_sweeps(calibration: "Calibration | None") -> Iterator[Caution]:
@@ -229,7 +264,6 @@ def _as_alternative(run: TrainingRun, answer: Answer) -> Alternative:
 
 def _carried_alternatives(run: TrainingRun, reference: TrainingRun, taken: str) -> Iterator[Alternative]:
     """What rules keep of the tuned run; one that carries the learning rate along says which."""
-    tuned = reference.current_weight_decay
     for name in CARRIERS:
         rule = RULES[name]()
         try:
@@ -244,7 +278,7 @@ def _carried_alternatives(run: TrainingRun, reference: TrainingRun, taken: str) 
                 rule=name,
                 weight_decay=value,
                 peak_lr=own.peak_lr if own is not run else None,
-                factor=value / tuned,
+                factor=value / reference.current_weight_decay,
                 timescale=answer.timescale,
                 in_domain=not answer.outside,
                 source=rule.source,
@@ -264,6 +298,12 @@ def _alternatives(run: TrainingRun, taken: str) -> Iterator[Alternative]:
 
 
 def _weight_decay(run: TrainingRun, timescale: Timescale) -> float:
+    """Of the hidden matrices."""
+    return _base_weight_decay(run, timescale) * run.on_hidden.weight_decay
+
+
+def _base_weight_decay(run: TrainingRun, timescale: Timescale) -> float:
+    """What the multipliers of the groups apply to."""
     if timescale.iters <= 1:
         raise SpecError(
             f"the rule asks for a timescale of {timescale.iters:.2g} steps, which would replace the weights each "
@@ -293,18 +333,19 @@ def _companions(
     answer: Answer,
     hidden: ParamGroup,
     reference: TrainingRun | None,
-    weight_decay: float,
     span: tuple[float, float],
+    at_twice_the_lr: float | None,
 ) -> Companions:
     """What goes with the number, on the hidden matrices."""
     mean = run.decay_schedule.mean()
     drift = PARAMETRIZATIONS[run.parametrization].timescale_drift(run.width_ratio, run.depth_ratio)
+    usual = Fixed().usual(run)
     return Companions(
         source=answer.source,
         certainty=answer.certainty,
         in_domain=not answer.outside,
-        derivation=f"{answer.derivation}; λ = 1 / (lr · tau) = 1 / ({run.lr:g} · "
-        f"{format_count(answer.timescale.iters)})",
+        derivation=f"{answer.derivation}; λ = 1 / (lr · tau) = 1 / ({hidden.peak_lr:.4g} · "
+        f"{format_count(round(answer.timescale.iters * drift))})",
         evidence=tuple(nearest(run)) if run.task == "pretraining" else (),
         cost_of_factor_2=cost_of(run, 1.0),
         schedule_mean=run.lr_schedule.mean(),
@@ -314,23 +355,22 @@ def _companions(
         relative_update=ema.equilibrium_relative_update(hidden.peak_lr, hidden.weight_decay, run.betas[0]),
         weight_bound=ema.weight_bound(hidden.weight_decay),
         beta2=_beta2(run),
-        in_convention=_in_convention(run, hidden, weight_decay, span),
-        current=None if run.weight_decay is None else _current(run, mean, hidden.peak_lr),
-        reference=None if reference is None else _transfer(run, reference, weight_decay),
+        at_twice_the_lr=at_twice_the_lr,
+        usual=_standing_of(run, usual, hidden),
+        in_convention=_in_convention(run, hidden, span),
+        current=None if run.weight_decay is None else _current(run, hidden),
+        reference=None if reference is None else _transfer(run, reference, hidden.weight_decay),
     )
 
 
-def _in_convention(
-    run: TrainingRun, hidden: ParamGroup, weight_decay: float, span: tuple[float, float]
-) -> InConvention | None:
+def _in_convention(run: TrainingRun, hidden: ParamGroup, span: tuple[float, float]) -> InConvention | None:
     """The hidden matrices' values in the run's own convention, with the same sum over the run."""
     if CONVENTIONS[run.convention].kind == "pytorch":
         return None
     setting = run.setting._replace(peak_lr=hidden.peak_lr)
     own = run.decay_schedule.mean() / run.lr_schedule.mean()  # λ stands for lr*λ that moves as the run says
     value, low, high = (
-        from_pytorch(run.convention, hidden.weight_decay * own * factor, setting, match="mass")
-        for factor in (1.0, span[0] / weight_decay, span[1] / weight_decay)
+        from_pytorch(run.convention, each * own, setting, match="mass") for each in (hidden.weight_decay, *span)
     )
     return InConvention(convention=run.convention, weight_decay=value, weight_decay_range=(low, high))
 
@@ -370,11 +410,21 @@ def _scaled(betas: tuple[float, float], k: float) -> tuple[float, float] | None:
         return None
 
 
-def _current(run: TrainingRun, mean: float, hidden_lr: float) -> Current:
-    """The decay in use, taken as that of every group, judged on the hidden matrices."""
-    setting = run.setting._replace(peak_lr=hidden_lr)  # a decay that is independent of lr is so of this one too
+def _current(run: TrainingRun, hidden: ParamGroup) -> Current:
+    """The decay in use on the hidden matrices."""
+    setting = run.setting._replace(peak_lr=hidden.peak_lr)  # a decay that is independent of lr is so of this one too
     value = to_pytorch(run.convention, run.weight_decay, setting, match="mass") if run.weight_decay else 0.0
+    return _standing_of(run, value, hidden)
+
+
+def _standing_of(run: TrainingRun, value: float, hidden: ParamGroup) -> Current:
+    """What a weight decay of the hidden matrices amounts to, beside the recommended one."""
     if value == 0:
         return Current(weight_decay=0.0, retention=1.0)
-    timescale = run.timescale(iters=ema.tau_iter(hidden_lr, value))
-    return Current(weight_decay=value, timescale=timescale, retention=ema.retention(mean, timescale.run))
+    timescale = run.timescale(iters=ema.tau_iter(hidden.peak_lr, value))
+    return Current(
+        weight_decay=value,
+        timescale=timescale,
+        retention=ema.retention(run.decay_schedule.mean(), timescale.run),
+        cost=cost_of(run, math.log2(value / hidden.weight_decay)) if hidden.weight_decay else None,
+    )

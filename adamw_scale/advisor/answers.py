@@ -102,7 +102,7 @@ def tuned_timescale(reference: TrainingRun) -> Timescale:
             f"the reference run lacks {lacking}: write what was tuned into its file, such as lr = 3e-4 and "
             "weight_decay = 0.1"
         )
-    return reference.timescale_of(reference.current_weight_decay)
+    return reference.timescale_of(reference.current_weight_decay / reference.on_hidden.weight_decay)
 
 
 def _unlikeness(seen: TrainingRun, run: TrainingRun) -> float:
@@ -289,6 +289,11 @@ def how_to_measure(run: TrainingRun) -> str:
     if run.unit == "tokens":
         return "measure: adamw-scale calibrate --out DIR --data FILE, then --calibration DIR/calibration.json"
     return "compare the ends of the range in short trainings of your own, schedule compressed"
+
+
+def same_run(one: TrainingRun, other: TrainingRun) -> bool:
+    """Whether what was measured of one run was measured of the other, but for a factor of some per cent."""
+    return all(0.7 < ratio < 1.4 for ratio in moved_by(one, other).values()) and one.unit == other.unit
 
 
 def _describe(run: TrainingRun) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from adamw_scale.advisor.answers import how_to_measure, moved_by
+from adamw_scale.advisor.answers import how_to_measure, moved_by, tuned_timescale
 from adamw_scale.law.posterior import Posterior
 from adamw_scale.spec.advice import Caution
 from adamw_scale.spec.run import Timescale, TrainingRun
@@ -23,6 +23,7 @@ INERT_RETENTION = {"pretraining": 0.8, "lora": 0.8, "finetuning": 0.99}
 LAW_AND_TUNING_AGREE = 4.0
 FEW_EPOCHS = 1.5  # up to which the best timescale hardly depends on the learning rate
 WIDE = 3.0  # octaves of an 80 % interval from which measuring beats believing; judgement
+TOO_WIDE = math.log2(100)  # octaves from which no value within is worth naming; judgement
 LARGEST_DECOUPLED = 1e-2  # a fully decoupled value above this is usually a PyTorch value
 
 
@@ -32,11 +33,13 @@ def cautions_of(
     tau: Timescale,
     octaves: tuple[float, float] | None,
     reference: TrainingRun | None,
+    measured: bool,
 ) -> Iterator[Caution]:
     """All of them.
 
     `octaves` bounds what is believed of log2 of the timescale at 80 %, None where only practice is known;
-    `weight_decay` is None where no learning rate is known; `reference` is a tuned run that was taken in.
+    `weight_decay`, before a parametrization multiplies it, is None where no learning rate is known; `reference` is a
+    tuned run that was taken in; `measured` says that the optimum of this very run was seen.
     """
     if reference:
         yield from _of_the_transfer(run, reference)
@@ -45,7 +48,8 @@ def cautions_of(
         yield LR_MATTERS
     yield from _of_the_parametrization(run, tau)
     yield from _of_the_input(run)
-    yield from _of_the_number(run, weight_decay, tau)
+    if not measured:
+        yield from _of_the_number(run, weight_decay, tau)
     yield from _of_the_timescale(run, tau)
     if run.optimizer in OTHER_OPTIMIZERS:
         yield OTHER_OPTIMIZERS[run.optimizer]
@@ -57,8 +61,8 @@ def cautions_of(
 
 def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Caution]:
     """Where published answers to this very move disagree."""
-    tuned = reference.current_weight_decay
-    kept = ema.retention(reference.decay_schedule.mean(), reference.timescale_of(tuned).run)
+    tuned = tuned_timescale(reference).run
+    kept = ema.retention(reference.decay_schedule.mean(), tuned)
     if kept > INERT_RETENTION[run.task]:
         yield Caution(
             code="reference-inert",
@@ -67,12 +71,12 @@ def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Cauti
             fix="compare with the answer without --reference, which is the published law's",
         )
     law, known = Posterior().predict(reference), reference.num_params or reference.unit == "samples"
-    ratio = reference.timescale_of(tuned).run / 2.0**law.log2_tau
+    ratio = tuned / 2.0**law.log2_tau
     far = abs(math.log2(ratio)) > max(math.log2(LAW_AND_TUNING_AGREE), law.interval[1] - law.log2_tau)
     if run.task == "pretraining" and known and far:
         yield Caution(
             code="unlike-law",
-            message=f"the law would give the tuned run λ {format_significant(tuned * ratio)}, "
+            message=f"the law would give the tuned run λ {format_significant(reference.current_weight_decay * ratio)}, "
             f"{format_significant(ratio)} times what is said to be tuned",
             fix="check the unit of the reference's weight decay and its lr; if it was really tuned, believe it "
             "rather than the law",
@@ -188,6 +192,12 @@ def _of_what_is_known(run: TrainingRun, octaves: tuple[float, float] | None) -> 
             code="no-law",
             message="nothing published says which decay finetuning wants; 0 to 0.1 is common practice",
             fix="keep what you have, no decay included; raise it only if held-out loss says so",
+        )
+    elif octaves[1] - octaves[0] > TOO_WIDE:
+        yield Caution(
+            code="too-wide",
+            message=f"the range spans a factor {2 ** (octaves[1] - octaves[0]):.2g}: that is no answer",
+            fix=how_to_measure(run),
         )
     elif octaves[1] - octaves[0] > WIDE:
         yield Caution(

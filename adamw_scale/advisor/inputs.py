@@ -10,8 +10,7 @@ from adamw_scale.units import parse_quantity
 if TYPE_CHECKING:
     from adamw_scale.spec.measurement import Calibration
 
-OF_THE_SAME_RUN = {"sequence_length", "weight_decay", "convention"}  # what leaves a calibration's run the probed one
-OF_ITS_OWN = {"peak_lr", "weight_decay", "convention"}  # left to the words, or to the rule that carries the tuned run
+OF_ITS_OWN = {"weight_decay", "convention"}  # left to the words
 
 
 def run_like(tuned: TrainingRun, words: Mapping[str, Any]) -> TrainingRun:
@@ -22,21 +21,32 @@ def run_like(tuned: TrainingRun, words: Mapping[str, Any]) -> TrainingRun:
     Raises:
         SpecError: the words count in another unit, or contradict the rest.
     """
-    inherited = {name: value for name, value in tuned if name not in OF_ITS_OWN and value is not None}
-    if any(_differs(words[size], inherited[size]) for size in {"width", "depth"} & words.keys() & inherited.keys()):
-        inherited.pop("num_params", None)
-    return TrainingRun.model_validate(sized_by_steps(said_over(inherited, words)))
-
-
-def _differs(said: Any, tuned: float) -> bool:
-    """Whether a size that was said, perhaps as text, is another than the tuned run's."""
-    try:
-        return parse_quantity(str(said)) != tuned
-    except SpecError:
-        return True  # the run itself refuses it
+    return _like(tuned, words, {*OF_ITS_OWN, "peak_lr"})  # its rate is left to the rule that carries it
 
 
 def run_calibrated(calibration: "Calibration", words: Mapping[str, Any]) -> TrainingRun:
-    """The run that words describe; the probed one where they describe no other."""
-    probed = calibration.optima[0].run.model_dump() if words.keys() <= OF_THE_SAME_RUN else {}
-    return TrainingRun.model_validate(sized_by_steps({**probed, **words}))
+    """The same, like the first run that was probed, at its learning rate."""
+    return _like(calibration.optima[0].run, words, OF_ITS_OWN)
+
+
+def _like(tuned: TrainingRun, words: Mapping[str, Any], own: set[str]) -> TrainingRun:
+    """Only what the words say counts as said (`model_fields_set`)."""
+    inherited = {name: value for name, value in tuned if name not in own and value is not None}
+    moved = {
+        name
+        for name in ("num_params", "width", "depth")
+        if name in words and _differs(words[name], inherited.get(name))
+    }
+    if moved:  # a model of another size has other sizes, and nobody says which
+        inherited = {name: value for name, value in inherited.items() if name not in ("num_params", "width", "depth")}
+    run = TrainingRun.model_validate(sized_by_steps(said_over(inherited, words)))
+    said = {*words, "dataset_size", "epochs"} if "steps" in words else {*words}
+    return TrainingRun.model_construct(_fields_set=said & {*TrainingRun.model_fields}, **dict(run))
+
+
+def _differs(said: Any, tuned: float | None) -> bool:
+    """Whether a size that was said, perhaps as text, is another than the tuned run's, where that is known."""
+    try:
+        return tuned is not None and parse_quantity(str(said)) != tuned
+    except SpecError:
+        return True  # the run itself refuses it

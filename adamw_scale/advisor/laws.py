@@ -8,7 +8,11 @@ from adamw_scale.theory.lr_laws import LAWS
 
 
 def laws_for(run: TrainingRun, product: float) -> Iterator[LawAdvice]:
-    """Each law's learning rate, the λ that goes with it at a given lr*λ, and its batch; for language models only."""
+    """Each law's learning rate, the λ that goes with it at a given lr*λ, and its batch; for language models only.
+
+    A law speaks of the matrices of the model itself, so its rate and λ are those of the hidden ones. What is passed as
+    --lr for them is the base rate.
+    """
     if run.unit != "tokens" or run.num_params is None or run.task != "pretraining" or run.optimizer != "adamw":
         return
     size, tokens = run.num_params, run.total_units
@@ -18,7 +22,7 @@ def laws_for(run: TrainingRun, product: float) -> Iterator[LawAdvice]:
         counted = "" if run.num_params_kind == law.num_params_kind else f"; counts {law.num_params_kind} parameters"
         yield LawAdvice(
             law=name,
-            peak_lr=lr,
+            peak_lr=None if lr is None else lr / run.on_hidden.peak_lr,
             weight_decay=None if lr is None else product / lr,
             batch_size=None if law.batch_size is None else law.batch_size(size, tokens),
             in_domain=not outside,

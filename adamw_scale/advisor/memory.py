@@ -11,11 +11,14 @@ CURVE_POINTS = 121
 
 
 def own_or_recommended(run: TrainingRun, rule: str | None = None) -> tuple[float, str | None]:
-    """The run's own weight decay (PyTorch convention) and None, else the recommended one and the rule that gave it."""
+    """The run's own weight decay (PyTorch convention) and None, else the recommended one and the rule that gave it.
+
+    Both as multipliers of groups apply to it.
+    """
     if run.weight_decay is not None:
-        return run.current_weight_decay, None
+        return run.current_weight_decay / run.on_hidden.weight_decay, None
     advice = recommend(run, rule)
-    return advice.weight_decay, advice.rule
+    return advice.base_weight_decay, advice.rule
 
 
 def timescale_of(run: TrainingRun, rule: str | None = None) -> Memory:

@@ -285,8 +285,7 @@ def _advised(facts: Facts) -> float:
     """The recommended λ of the hidden matrices at the learning rate that this config gives them: the same lr*λ."""
     if facts.advice is None or not facts.hidden.peak_lr:
         return 0.0
-    hidden = facts.advice.param_groups[0]
-    return hidden.weight_decay * hidden.peak_lr / facts.hidden.peak_lr
+    return facts.advice.weight_decay * facts.advice.peak_lr / facts.hidden.peak_lr
 
 
 def _range(facts: Facts) -> tuple[float, float]:

@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 from adamw_scale.spec.measurement import Optimum
-from adamw_scale.theory.timescale import weight_decay
 from adamw_scale.units import format_share, format_significant
 
 STEADIER = "lower --lr, or warm up for longer (--warmup), so that it can be trained"
@@ -37,7 +36,7 @@ def remedy(optimum: Optimum) -> Remedy:
         )
     best = math.log2(optimum.timescale_run)
     low, high = optimum.log2_probed or (best, best)
-    decay = format_significant(weight_decay(run.lr, optimum.timescale.iters))
+    decay = format_significant(optimum.weight_decay)
     end = f"{format_share(optimum.timescale_run, 'the run')}, λ = {decay}"
     if best - low < high - best:
         if any(x < low for x in optimum.log2_diverged):

@@ -37,8 +37,8 @@ def prediction_for(
         raise SpecError("--validate names a run that was calibrated: pass a larger one, which was not used")
     advice = recommend(run, calibration=calibration)
     center = math.log2(advice.timescale.run)
-    fast, slow = (advice.weight_decay_range[1], advice.weight_decay_range[0])
-    interval = (math.log2(run.timescale_of(fast).run), math.log2(run.timescale_of(slow).run))
+    fast, slow = advice.timescale_range
+    interval = (math.log2(fast), math.log2(slow))
     probe = sweep_of(task, run, ask, None, grid=tuple(center + offset for offset in OFFSETS))
     return probe, Predicted(center, interval)
 

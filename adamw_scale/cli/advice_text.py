@@ -1,265 +1,245 @@
-"""Advice as text: the number first, then why, then against what, then how far to trust it."""
+"""Advice on a screen: at most 15 lines of 80 columns, the number first. `--explain` has the rest.
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+Input that looks wrong stands right below the number. Each row says one thing, and is cut where it has no room.
+"""
 
-from adamw_scale.cli.range_chart import Row, draw_ranges
-from adamw_scale.cli.shared import describe_run, describe_timescale, remark
-from adamw_scale.cli.text import columns, labelled, paragraphs_of, styled
-from adamw_scale.spec.advice import Alternative, DecayPerStep, Recommendation
-from adamw_scale.theory.conventions import CONVENTIONS
-from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
-from adamw_scale.units import format_count, format_percent, format_share, format_significant
+import math
+import textwrap
+from collections.abc import Iterator
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from adamw_scale.spec.advice import Companions, Current, InConvention, Transfer
-    from adamw_scale.spec.run import Timescale
+from adamw_scale.cli.shared import describe_schedule, describe_warmup
+from adamw_scale.cli.text import LABEL_WIDTH, labelled, styled, width
+from adamw_scale.spec.advice import Current, DecayPerStep, Recommendation
+from adamw_scale.spec.run import TrainingRun, usual_betas
+from adamw_scale.units import format_count, format_percent, format_significant
 
-NOTABLE_BETA2 = 0.01
-SETTLED_RETENTION = 0.15  # above it, the run ends before weights reach their equilibrium
+MOST_LINES = 15
+CHECKS = 2  # of the input, that are shown in full
+LEAST_LOSS = 40  # characters that a list may lose to end with a whole item
+SURE = ((1.3, "well"), (2.5, "fairly"), (4.0, "roughly"), (math.inf, "hardly"))  # octaves of the range; judgement
+KEEP = "weight decay: keep what you have   0 to 0.1 makes no difference you could measure"
 
 
-def render(advice: Recommendation | DecayPerStep, *, picture: bool) -> str:
+class Line(NamedTuple):
+    """A label, its text, and how many lines it may fill."""
+
+    label: str
+    text: str
+    most: int = 1
+    color: str | None = None
+
+
+def render(advice: Recommendation | DecayPerStep, *, explain: bool = False) -> str:
     """The advice for a person."""
-    parts = _product(advice) if isinstance(advice, DecayPerStep) else _recommendation(advice, picture)
-    return "\n\n".join([*parts, *(remark(caution) for caution in advice.cautions)])
+    rows = list(_of_a_product(advice) if isinstance(advice, DecayPerStep) else _of_a_weight_decay(advice))
+    head, room = rows[0], MOST_LINES - 1
+    lines = [_headline(advice, head.text)]
+    wanted = [min(row.most, len(_wrapped(row.text))) for row in rows[1:]]
+    while sum(wanted) > room:  # the longest gives way
+        wanted[wanted.index(max(wanted))] -= 1
+    lines += [labelled(row.label, _cut(row.text, most), row.color) for row, most in zip(rows[1:], wanted, strict=True)]
+    if not explain:
+        return "\n".join(lines)
+    from adamw_scale.cli.advice_explained import explained
+
+    return "\n\n".join(["\n".join(lines), *explained(advice)])
 
 
-def _recommendation(advice: Recommendation, picture: bool) -> list[str]:
-    rows = {
-        "run": describe_run(advice.run),
-        **_reasons(advice.rule, advice.companions, advice.timescale, _on_hidden(advice)),
-        **_known(advice.companions),
-        "effect": _describe_effect(advice),
-        **_companions(advice),
-    }
-    chart = [_ranges(advice)] if picture and advice.weight_decay else []
-    return [_headline(advice), paragraphs_of(rows), _alternatives(advice), *chart, _groups(advice)]
+def _headline(advice: Recommendation | DecayPerStep, text: str) -> str:
+    """The first line: what is the answer in bold, and in red where it is none."""
+    value, gap, rest = text.partition("   ")
+    return styled(value, bold=True, color="red" if advice.doubt else None) + gap + rest
 
 
-def _product(advice: DecayPerStep) -> list[str]:
-    """The answer where no learning rate is known: the product, then what laws say about lr."""
-    low, high = (format_significant(end) for end in advice.lr_times_weight_decay_range)
-    head = styled(f"lr · weight decay {format_significant(advice.lr_times_weight_decay)}", bold=True)
-    rows = {
-        "use it": "divide by your peak learning rate to get the weight decay, or pass --lr",
-        **_reasons(advice.rule, advice, advice.timescale),
-    }
-    if advice.beta2 is not None:
-        rows["beta2"] = f"{advice.beta2:.4g} keeps Adam's memory at ten million tokens (arXiv:2507.07101)"
-    others = _others(advice.alternatives, "lr · λ", lambda other: 1.0 / other.timescale.iters)
-    return [f"{head}   range {low} to {high}", paragraphs_of(rows), *_laws(advice), others]
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, width() - LABEL_WIDTH - 2, break_long_words=False) or [""]
 
 
-def _reasons(rule: str, about: "Companions | DecayPerStep", tau: "Timescale", on_hidden: str = "") -> dict[str, str]:
-    domain = "inside" if about.in_domain else "OUTSIDE"
-    return {
-        "rule": f"{rule}: {about.certainty}; this run is {domain} its domain",
-        "source": about.source,
-        "why": about.derivation + on_hidden,
-        "timescale": describe_timescale(tau),
-    }
+def _cut(text: str, most: int) -> str:
+    """As many lines of a text as there is room for."""
+    lines = _wrapped(text)
+    if len(lines) <= most:
+        return text
+    kept = " ".join(lines[:most])
+    while len(_wrapped(kept + " …")) > most:
+        kept = kept.rpartition(" ")[0]
+    at = kept.rfind(", ")
+    return (kept[:at] if at > len(kept) - LEAST_LOSS else kept.rstrip(",")) + " …"
 
 
-def _known(about: "Companions") -> dict[str, str]:
-    """How near the evidence is, and what a miss costs."""
-    near = ", ".join(f"{each.source} ({each.octaves:.1f} octaves away)" for each in about.evidence)
-    cost = about.cost_of_factor_2
-    costs = (
-        "not known for such a run"
-        if cost is None
-        else f"{format_percent(cost)} of the loss (CS312 sweep of a 35M model)"
-    )
-    return {**({"nearest": near} if near else {}), "a miss": f"half or twice the best λ costs: {costs}"}
-
-
-def _laws(advice: DecayPerStep) -> list[str]:
-    """What each law would train with; its batch is its own optimum, not the run's."""
-    if not advice.laws:
-        return []
-    rows = [
-        (
-            law.law,
-            "-" if law.peak_lr is None else f"{law.peak_lr:.3g}",
-            "-" if law.weight_decay is None else format_significant(law.weight_decay),
-            "-" if law.batch_size is None else format_count(law.batch_size),
-            "inside" if law.in_domain else "outside",
-        )
-        for law in advice.laws
-    ]
-    sources = [(law.law, f"{law.source}. {law.certainty}; {law.remark}") for law in advice.laws]
-    return [
-        columns(("lr laws", "lr", "λ for that lr and your batch", "the law's own batch", "domain"), rows),
-        columns(("law", "source, certainty, remark"), sources),
-    ]
-
-
-def _headline(advice: Recommendation) -> str:
-    """The value and its range on the hidden matrices, which are nearly all weights."""
-    hidden = advice.param_groups[0]
-    low, high = (format_significant(end) for end in advice.hidden_range)
-    where = "at peak lr" if advice.one_for_all else "on hidden matrices, at their peak lr"
-    text = styled(f"weight decay {format_significant(hidden.weight_decay)}", bold=True)
-    warning = styled(f"   NOT USABLE AS IT IS, see {advice.doubt}", color="red") if advice.doubt else ""
-    unit = "" if advice.companions.in_convention is None else ", in PyTorch's unit"
-    return f"{text}   range {low} to {high}   {where} {hidden.peak_lr:.4g}{unit}{warning}"
-
-
-def _on_hidden(advice: Recommendation) -> str:
-    """The step from the base value to the headline's, where width makes one."""
-    return "" if abs(advice.on_hidden - 1) < 1e-9 else f"; × {advice.on_hidden:.4g} on hidden matrices"
-
-
-def _describe_effect(advice: Recommendation) -> str:
-    about = advice.companions
-    kept = f"{format_percent(about.retention)} of the initial weights survive"
-    if about.retention >= SETTLED_RETENTION or advice.run.optimizer != "adamw":
-        return kept
-    return (
-        f"{kept}; hidden weights settle near RMS {format_significant(about.equilibrium_rms)}, each step turns them by "
-        f"{format_percent(about.relative_update)}"
-    )
-
-
-def _companions(advice: Recommendation) -> dict[str, str]:
-    """What else there is to say, where there is."""
-    about, rows = advice.companions, {}
-    carried = about.reference is not None and about.reference.betas is not None
-    if about.beta2 is not None and abs(about.beta2 - advice.run.betas[1]) > NOTABLE_BETA2 and not carried:
-        rows["beta2"] = f"{about.beta2:.4g} would keep Adam's memory at ten million tokens (arXiv:2507.07101)"
-    if about.reference is not None:
-        rows["reference"] = _describe_transfer(about.reference, advice)
+def _of_a_weight_decay(advice: Recommendation) -> Iterator[Line]:
+    """The rows of a recommendation, the headline first."""
+    about, run = advice.companions, advice.run
+    decay, (low, high) = format_significant(advice.weight_decay), map(format_significant, advice.weight_decay_range)
+    at = f"{'at' if advice.one_for_all else 'hidden matrices,'} lr {advice.peak_lr:.3g}"
+    if advice.doubt and advice.doubt.code == "too-wide":
+        yield Line("", f"weight decay not known   range {low} to {high} (80 %)   {at}")
+        yield Line("because", f"{advice.doubt.message}; {advice.doubt.fix}", 2, "red")
+    elif advice.doubt:
+        yield Line("", f"weight decay {decay} is NOT USABLE   {at}")
+        yield Line("because", f"{advice.doubt.message}; {advice.doubt.fix}", 3, "red")
+    elif advice.rule != "kept":
+        yield Line("", f"weight decay {decay}   range {low} to {high} (80 %)   {at}")
+    else:
+        yield Line("", KEEP)
+    yield from _checks(advice)
     if about.in_convention is not None:
-        rows["unit"] = _describe_unit(about.in_convention)
-    if about.current is not None:
-        rows["today"] = _describe_current(about.current, advice)
-    return rows
+        own, (first, last) = about.in_convention, map(format_significant, about.in_convention.weight_decay_range)
+        value = format_significant(own.weight_decay)
+        yield Line("unit", f"write {value} ({first} to {last}) for {own.convention}; the rest here is PyTorch's λ", 2)
+    if about.at_twice_the_lr is not None and run.task == "pretraining" and not advice.doubt:
+        twice = format_significant(about.at_twice_the_lr)
+        of = "" if advice.peak_lr == run.lr else f"; this one is --lr {run.lr:.3g}"
+        yield Line("other lr", f"at twice the lr λ {twice}: lr·λ {_moves(advice)}{of}")
+    yield Line("how sure", _sureness(advice, advice.weight_decay_range), 2)
+    if about.reference is not None:
+        moved = ", ".join(f"{name} × {format_significant(ratio)}" for name, ratio in about.reference.moved.items())
+        tuned, factor = format_significant(about.reference.weight_decay), format_significant(about.reference.factor)
+        yield Line("carried", f"tuned λ {tuned} × {factor}; {moved or 'nothing moved'}", 2)
+    if not advice.doubt and advice.rule != "kept":
+        yield Line("a miss", _misses(advice))
+    yield Line("why", about.derivation, 2)
+    yield from _said_and_assumed(run)
+    yield Line("decays", _groups(advice), 2)
+    yield from _laws(advice, {each.rule: each.weight_decay for each in advice.alternatives}, "λ")
+    yield from _near(advice)
+    yield from _ending(advice, "adamw-scale emit FRAMEWORK writes your config")
 
 
-def _describe_unit(value: "InConvention") -> str:
-    """The number to write where the library counts otherwise."""
-    low, high = (format_significant(end) for end in value.weight_decay_range)
-    return (
-        f"{value.convention} wants weight_decay {format_significant(value.weight_decay)} (range {low} to {high}), "
-        f"which it takes off as {CONVENTIONS[value.convention].formula}; every λ above and below is PyTorch's, "
-        "lr_t * value"
+def _of_a_product(advice: DecayPerStep) -> Iterator[Line]:
+    """The rows where no learning rate is known."""
+    low, high = map(format_significant, advice.lr_times_weight_decay_range)
+    yield Line(
+        "", f"lr · weight decay {format_significant(advice.lr_times_weight_decay)}   range {low} to {high} (80 %)"
     )
+    yield from _checks(advice)
+    yield Line("use it", "divide by your peak learning rate to get the weight decay, or pass --lr")
+    for law in [law for law in advice.laws if law.peak_lr is not None and law.weight_decay is not None][:3]:
+        inside = "" if law.in_domain else ", outside its domain"
+        yield Line(
+            "lr law", f"{law.law}: --lr {law.peak_lr:.2g}, λ {format_significant(law.weight_decay or 0)}{inside}"
+        )
+    yield Line("how sure", _sureness(advice, advice.lr_times_weight_decay_range), 2)
+    yield Line("why", advice.derivation, 2)
+    yield from _said_and_assumed(advice.run)
+    yield from _laws(advice, {each.rule: 1 / each.timescale.iters for each in advice.alternatives}, "lr·λ")
+    yield from _ending(advice, "the same command with --lr")
 
 
-def _describe_transfer(transfer: "Transfer", advice: Recommendation) -> str:
-    """What moved, what that does to λ, and what batch and duration ask of the rest."""
-    moved = ", ".join(f"{quantity} × {format_significant(ratio)}" for quantity, ratio in transfer.moved.items())
-    text = (
-        f"λ {format_significant(transfer.weight_decay)} at lr {transfer.peak_lr:g}; {moved or 'nothing moved'}: λ × "
-        f"{format_significant(transfer.factor, 3)}"
+def _checks(advice: Recommendation | DecayPerStep) -> Iterator[Line]:
+    """What of the input looks wrong."""
+    found = [caution for caution in advice.cautions if caution.about == "input"]
+    for caution in found[:CHECKS]:
+        yield Line("CHECK", f"{caution.message}: {caution.fix} [{caution.code}]", 2, "red")
+    if more := found[CHECKS:]:
+        yield Line("CHECK", f"and {', '.join(caution.code for caution in more)}, see --explain", 1, "red")
+
+
+def _moves(advice: Recommendation) -> str:
+    """What the product does while the learning rate doubles."""
+    factor = 2 * (advice.companions.at_twice_the_lr or 0) / advice.weight_decay
+    return "stays" if math.isclose(factor, 1, rel_tol=0.02) else f"becomes {format_significant(factor)} times as large"
+
+
+def _sureness(advice: Recommendation | DecayPerStep, ends: tuple[float, float]) -> str:
+    """In a word, and why."""
+    low, high = ends
+    about = advice.companions if isinstance(advice, Recommendation) else advice
+    near = advice.companions.evidence if isinstance(advice, Recommendation) else ()
+    if advice.rule == "kept":
+        return about.certainty
+    octaves = math.log2(high / low)
+    word = next(word for most, word in SURE if octaves <= most)
+    said = f"{word}: the range spans a factor {format_significant(high / low)}"
+    if near:
+        said += f", nearest evidence {near[0].octaves:.1f} octaves away"
+    return said if about.in_domain else f"{said}; the run is OUTSIDE what {advice.rule} was fitted on"
+
+
+def _misses(advice: Recommendation) -> str:
+    """What keeping the decay in use, or else the usual one, costs."""
+    about = advice.companions
+    kept: Current = about.current or about.usual
+    name = f"{'keeping' if about.current else 'the usual'} {format_significant(kept.weight_decay)}"
+    low, high = advice.weight_decay_range
+    inside = low * (1 - 1e-9) <= kept.weight_decay <= high * (1 + 1e-9)
+    if inside and about.current:
+        return f"{name} is inside the range: no reason to change it"
+    cost = "not known for such a run" if kept.cost is None else f"about {format_percent(kept.cost)} of the loss"
+    return f"{name} costs: {cost}"
+
+
+def _said_and_assumed(run: TrainingRun) -> Iterator[Line]:
+    """The run as it was said, and what stands where nothing was."""
+    about = list(_described(run))
+    for label, said in (("you said", True), ("assumed", False)):
+        if texts := [text for fields, text in about if bool(run.model_fields_set & fields) is said]:
+            yield Line(label, ", ".join(texts), 2)
+
+
+def _described(run: TrainingRun) -> Iterator[tuple[set[str], str]]:
+    """Everything that is known of the run, with the fields that say it."""
+    if run.num_params is not None:
+        yield {"num_params"}, f"{format_count(run.num_params)} parameters"
+    yield {"dataset_size"}, f"{format_count(run.dataset_size)} {run.unit}"
+    yield {"epochs"}, f"{run.epochs:.4g} epoch{'s' if run.epochs != 1 else ''}"
+    yield {"batch_size"}, f"batch {format_count(run.batch_size)} = {format_count(round(run.total_steps))} steps"
+    if run.peak_lr is not None:
+        yield {"peak_lr"}, f"lr {run.peak_lr:.4g}"
+    if run.width is not None:
+        yield {"width"}, f"width {format_count(run.width)}"
+    over = f" over width {format_count(run.base_width)}" if run.base_width else ""
+    yield {"parametrization"}, f"{run.parametrization}{over}" + ("" if over else " parametrization")
+    yield {"schedule", "final_lr_fraction", "decay_fraction", "schedule_table"}, describe_schedule(run)
+    yield {"warmup_fraction", "warmup_steps"}, describe_warmup(run)
+    yield (
+        {"betas"} if run.betas != usual_betas(run.unit, run.task) else set(),
+        f"betas {run.betas[0]:g} and {run.betas[1]:g}",
     )
-    own = next((other for other in advice.alternatives if other.peak_lr), None)
-    if own and "lr" not in transfer.moved:
-        text += f"; lr was kept, {own.rule} would carry it to {own.peak_lr:.3g}"
-    if transfer.betas and transfer.eps:
-        text += (
-            f"; Complete(d)P also wants betas {transfer.betas[0]:.4g} and {transfer.betas[1]:.4g}, eps "
-            f"{transfer.eps:.3g} (arXiv:2512.22382)"
-        )
-    if transfer.half_life_beta2 is not None:
-        text += f"; beta2 with the same half-life in tokens is {transfer.half_life_beta2:.4g} (arXiv:2507.07101)"
-    return text
-
-
-def _describe_current(current: "Current", advice: Recommendation) -> str:
-    """How the decay in use stands to the range."""
-    low, high = advice.hidden_range
-    value, unit = current.weight_decay, advice.companions.in_convention
-    said = "" if unit is None else f"{advice.run.weight_decay:g} in {unit.convention} amounts to "
-    said += f"λ {format_significant(value)} keeps {format_percent(current.retention)} of the initial weights: "
-    if low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
-        return f"{said}inside the range, no reason to change it"
-    said += f"{'below' if value < low else 'above'} the range"
-    if not value:
-        return said
-    factor = format_significant(advice.param_groups[0].weight_decay / value)
-    return f"{said}, the recommendation is {factor} times that"
-
-
-def _alternatives(advice: Recommendation) -> str:
-    if advice.companions.reference is None:
-        return _others(
-            advice.alternatives,
-            _symbol(advice),
-            lambda other: (other.weight_decay or 0) * advice.on_hidden,
-            advice.rule,
-        )
-    rows = [
-        (
-            other.rule,
-            format_significant(other.weight_decay or 0),
-            f"× {other.factor or 0:.3g}",
-            f"{other.peak_lr or advice.peak_lr:.3g}",
-            format_share(other.timescale.run, "run"),
-            other.source,
-        )
-        for other in advice.alternatives
-    ]
-    return columns(("carried by", "λ", "factor", "at lr", "timescale", "source"), rows)
-
-
-def _others(
-    alternatives: Iterable[Alternative], symbol: str, value_of: Callable[[Alternative], float], taken: str = ""
-) -> str:
-    """What the other rules say; that of the `taken` name is its published self."""
-    rows = [
-        (
-            _name(other, taken),
-            format_significant(value_of(other)),
-            format_share(other.timescale.run, "run"),
-            "inside" if other.in_domain else "outside",
-            other.source,
-        )
-        for other in alternatives
-    ]
-    return columns(("other rules", symbol, "timescale", "domain", "source"), rows)
-
-
-def _name(other: Alternative, taken: str) -> str:
-    return f"{other.rule} (alone)" if other.rule == taken else other.rule
-
-
-def _ranges(advice: Recommendation) -> str:
-    """The range, the other rules and the value in use on one axis."""
-    factor, current = advice.on_hidden, advice.companions.current
-    rows = [Row(advice.rule, advice.weight_decay * factor, advice.hidden_range, bold=True)]
-    rows += [
-        Row(_name(other, advice.rule), other.weight_decay * factor)
-        for other in advice.alternatives
-        if other.weight_decay
-    ]
-    if current is not None and current.weight_decay:
-        rows.append(Row("yours", current.weight_decay))
-    return draw_ranges(_symbol(advice), rows)
-
-
-def _symbol(advice: Recommendation) -> str:
-    """What values of the hidden matrices stand under."""
-    return "λ" if advice.one_for_all else "λ of hidden"
+    yield {"task"}, run.task
+    if run.optimizer != "adamw":
+        yield {"optimizer"}, run.optimizer
+    if run.weight_decay is not None:
+        yield {"weight_decay"}, f"weight decay {run.weight_decay:g}"
 
 
 def _groups(advice: Recommendation) -> str:
-    groups = advice.param_groups
+    """What decays, and each group's own values where one does not serve all."""
+    decayed = [group for group in advice.param_groups if group.weight_decay]
+    spared = ", ".join(group.group for group in advice.param_groups if not group.weight_decay)
     if advice.one_for_all:
-        decayed = ", ".join(group.group for group in groups if group.weight_decay)
-        spared = ", ".join(group.group for group in groups if not group.weight_decay)
-        return labelled("decays", f"{decayed}; not {spared}")
-    rows = [
-        (
-            group.group,
-            format_significant(group.weight_decay),
-            f"{group.peak_lr:.4g}",
-            f"{group.eps:.3g}",
-            f"× {group.init_variance:.3g}",
-            f"× {group.forward:.3g}",
-        )
-        for group in groups
+        return f"{', '.join(group.group for group in decayed)}; not {spared}"
+    each = (f"{group.group} {format_significant(group.weight_decay)} at lr {group.peak_lr:.3g}" for group in decayed)
+    return f"{', '.join(each)}; not {spared}"
+
+
+def _laws(advice: Recommendation | DecayPerStep, values: dict[str, float | None], symbol: str) -> Iterator[Line]:
+    """What other rules say."""
+    said = [
+        f"{name}{' (alone)' if name == advice.rule else ''} {format_significant(value)}"
+        for name, value in values.items()
+        if value
     ]
-    header = (f"{advice.run.parametrization} groups", "λ", "peak lr", "eps", "init variance", "output")
-    residual = PARAMETRIZATIONS[advice.run.parametrization].residual(advice.run.depth_ratio)
-    return columns(header, rows) + ("" if residual == 1 else f"\n  residual branches × {residual:.3g}")
+    if said:
+        yield Line("other laws", f"{symbol} {', '.join(said)}")
+
+
+def _near(advice: Recommendation) -> Iterator[Line]:
+    """Tuned runs nearby."""
+    near = [
+        f"{each.source.partition(', arXiv')[0]}: tau {format_percent(each.timescale_run)} of the run"
+        for each in advice.companions.evidence
+    ]
+    if near:
+        yield Line("nearby", ", ".join(near))
+
+
+def _ending(advice: Recommendation | DecayPerStep, otherwise: str) -> Iterator[Line]:
+    """Codes of cautions, and what to do next."""
+    codes = [caution.code for caution in advice.cautions if caution.about != "input"]
+    if codes:
+        yield Line("cautions", f"{', '.join(dict.fromkeys(codes))} (--explain; adamw-scale explain CODE)", 1, "yellow")
+    measure = {"calibrate", "too-wide", "decay-per-step", "weight-decay"} & set(codes)
+    advised = "adamw-scale calibrate measures it on your data" if measure else otherwise
+    yield Line("next", f"{advised}; --explain shows all")

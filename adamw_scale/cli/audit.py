@@ -101,10 +101,10 @@ def _headline(found: "Audit") -> str:
     if found.run is not None:
         rows["run"] = describe_run(found.run)
     if found.recommendation is not None:
-        advice, hidden = found.recommendation, found.recommendation.param_groups[0]
-        low, high = advice.hidden_range
+        advice = found.recommendation
+        low, high = advice.weight_decay_range
         rows["advice"] = (
-            f"weight decay {format_significant(hidden.weight_decay)} in PyTorch's unit, range "
+            f"weight decay {format_significant(advice.weight_decay)} in PyTorch's unit, range "
             f"{format_significant(low)} to "
             f"{format_significant(high)} ({advice.rule}, {advice.companions.source})"
             + ("" if advice.companions.in_domain else "; the run is OUTSIDE the rule's domain")

@@ -117,8 +117,8 @@ def _show_scales(calibration: "Calibration") -> None:
 
 
 def _weight_decay(run: "TrainingRun", tau_run: float) -> float:
-    """λ (PyTorch convention) of a timescale as a fraction of the run."""
-    return weight_decay(run.lr, run.timescale(run=tau_run).iters)
+    """λ (PyTorch convention, hidden matrices) of a timescale as a fraction of the run."""
+    return weight_decay(run.lr, run.timescale(run=tau_run).iters) * run.on_hidden.weight_decay
 
 
 def _scale(run: "TrainingRun") -> str:

@@ -70,7 +70,7 @@ def run() -> None:
         if code == INTERRUPTED:  # typer turns Ctrl-C into this status
             raise KeyboardInterrupt
     except AdamWScaleError as error:
-        _fail(str(error))
+        _fail(str(error), error.status)
     except USAGE_ERROR as error:
         message = error.format_message()
         command = f"{asked} " if asked in COMMANDS else ""

@@ -1,6 +1,5 @@
 """adamw-scale recommend: the advice."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ import typer
 from adamw_scale.cli.advice_text import render
 from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.run_flags import Given, run_options
-from adamw_scale.cli.shared import JsonOption, PictureOption, inputs_from, print_snippet
+from adamw_scale.cli.shared import JsonOption, inputs_from, print_snippet
 
 
 @run_options
@@ -43,7 +42,9 @@ def command(
             "--emit", help="Write the answer as this framework's config, as adamw-scale emit does.", metavar="NAME"
         ),
     ] = None,
-    picture: PictureOption = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also print the sources, the other rules, every caution and the picture.")
+    ] = False,
     plot: PlotOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -67,4 +68,6 @@ def command(
         print_snippet(emit, inputs.recommendation(rule), json=json)
         return
     advice = inputs.advice(rule)
-    print(advice.to_json() if json else render(advice, picture=sys.stdout.isatty() if picture is None else picture))
+    print(advice.to_json() if json else render(advice, explain=explain))
+    if advice.doubt is not None:
+        raise typer.Exit(1)

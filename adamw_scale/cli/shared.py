@@ -70,19 +70,28 @@ def remark(about: "Caution | Finding", label: str = "caution", color: str = "yel
 
 def describe_run(run: "TrainingRun") -> str:
     """What was assumed where nothing was said: schedule, warm-up, betas."""
+    betas = f"betas {run.betas[0]:g} and {run.betas[1]:g}"
+    steps = f"{format_count(run.total_steps)} steps"
+    return f"{run.task}, {steps}, {describe_schedule(run)}, {describe_warmup(run)}, {betas}"
+
+
+def describe_schedule(run: "TrainingRun") -> str:
+    """The shape of the learning rate, and of weight decay where it has its own."""
     schedule = run.lr_schedule
     shape = run.schedule
     if schedule.has_stable_phase:
         shape += f" with the last {format_percent(schedule.falling_fraction)} falling"
     if schedule.falls:
         shape += f" to {format_percent(schedule.final) if schedule.final else 'zero'}"
-    if run.weight_decay_schedule != "constant":
-        shape += f", weight decay {run.weight_decay_schedule}"
-    warmup = f"{format_percent(schedule.warmup)} warm-up" if schedule.warmup else "no warm-up"
     if run.schedule == "table":
-        shape, warmup = "learning rates from a table", f"ending at {format_percent(schedule.final)} of the peak"
-    betas = f"betas {run.betas[0]:g} and {run.betas[1]:g}"
-    return f"{run.task}, {format_count(run.total_steps)} steps, {shape}, {warmup}, {betas}"
+        shape = f"learning rates from a table ending at {format_percent(schedule.final)} of the peak"
+    return shape + ("" if run.weight_decay_schedule == "constant" else f", weight decay {run.weight_decay_schedule}")
+
+
+def describe_warmup(run: "TrainingRun") -> str:
+    """How much there is."""
+    warmup = run.lr_schedule.warmup
+    return f"{format_percent(warmup)} warm-up" if warmup else "no warm-up"
 
 
 def describe_timescale(tau: "Timescale") -> str:

@@ -1,6 +1,6 @@
 """emit(): a recommendation as a framework's config, with what the numbers are worth in comments above."""
 
-from adamw_scale.errors import SpecError
+from adamw_scale.errors import SpecError, UnusableAnswerError
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.framework import Framework, Snippet
 from adamw_scale.frameworks.translation import translated
@@ -19,6 +19,7 @@ def emit(framework: str, recommendation: Recommendation) -> Snippet:
     Raises:
         UnknownNameError: no such framework.
         SpecError: the run is not trained with AdamW.
+        UnusableAnswerError: the recommendation says that its number must not be used.
 
     Example:
         >>> from adamw_scale import TrainingRun, recommend
@@ -29,6 +30,8 @@ def emit(framework: str, recommendation: Recommendation) -> Snippet:
     part, optimizer = FRAMEWORKS[framework](), recommendation.run.optimizer
     if optimizer != "adamw":
         raise SpecError(f"--optimizer {optimizer}: snippets write AdamW; set the weight decay that recommend prints")
+    if (doubt := recommendation.doubt) is not None:
+        raise UnusableAnswerError(f"{doubt.code}: {doubt.message}; {doubt.fix}")
     config, cautions = translated(recommendation, part)
     lines = [*header(recommendation, part), *(_said(caution) for caution in cautions)]
     text = part.annotated(lines, part.write(config))

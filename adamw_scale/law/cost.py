@@ -16,6 +16,7 @@ from adamw_scale.law import fitted
 from adamw_scale.spec.run import TrainingRun
 
 BATCHES, TOKENS_PER_PARAM, EPOCHS = (8192.0, 262144.0), (4.0, 75.0), 1.0
+FARTHEST = 3.0  # octaves from the best that were swept
 
 
 def cost_of(run: TrainingRun, octaves: float) -> float | None:
@@ -29,7 +30,7 @@ def cost_of(run: TrainingRun, octaves: float) -> float | None:
     tokens = run.tokens_per_param
     if run.unit != "tokens" or tokens is None or run.task != "pretraining":
         return None
-    if run.epochs > EPOCHS or run.optimizer != "adamw":
+    if abs(octaves) > FARTHEST or run.epochs > EPOCHS or run.optimizer != "adamw":
         return None
     if not (TOKENS_PER_PARAM[0] <= tokens <= TOKENS_PER_PARAM[1] and BATCHES[0] <= run.batch_size <= BATCHES[1]):
         return None

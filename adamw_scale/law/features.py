@@ -25,7 +25,6 @@ import math
 from typing import NamedTuple
 
 from adamw_scale.spec.run import TrainingRun
-from adamw_scale.theory.parametrizations import HIDDEN, PARAMETRIZATIONS
 
 NAMES = ("level", "samples", "data", "epochs", "sample epochs", "lr", "batch", "source batch", "schedule", "muon")
 USUAL, SCARCE = 20.0, 5.0  # unique tokens per parameter: where the feature is 0, and where fewer hardly count
@@ -72,7 +71,7 @@ def features_of(run: TrainingRun) -> Features:
     muon = run.optimizer == "muon"
     if run.optimizer == "lion":
         usual_lr /= LION_LR
-    lr = usual_lr if run.peak_lr is None or muon else hidden_lr(run)
+    lr = usual_lr if run.peak_lr is None or muon else run.hidden_lr
     known = run.peak_lr is not None and run.num_params is not None and run.optimizer == "adamw"
     where = tuple(math.log2(value) for value in (run.dataset_size, run.epochs, run.batch_size, params, lr))
     lr_moves, batch_moves = (
@@ -110,9 +109,3 @@ def of_one_source(features: Features, first: Features) -> Features:
     for i in BETWEEN_SOURCES:
         values[i] = first.values[i]
     return features._replace(values=tuple(values))
-
-
-def hidden_lr(run: TrainingRun) -> float:
-    """Peak learning rate of the hidden matrices, which a parametrization may scale with width and depth."""
-    multipliers = PARAMETRIZATIONS[run.parametrization].multipliers(run.width_ratio, run.depth_ratio)
-    return run.lr * multipliers[HIDDEN].peak_lr

@@ -19,10 +19,9 @@ def nearest(run: TrainingRun, most: int = 3) -> list[Near]:
         ['Stanford CS312 students']
     """
     here = features_of(run).values
-    found: dict[str, float] = {}
-    for source, _, values in fitted.EVIDENCE:
-        if values[SAMPLES] == here[SAMPLES]:
-            found[source] = min(
-                found.get(source, math.inf), math.dist([values[i] for i in COUNTED], [here[i] for i in COUNTED])
-            )
-    return sorted((Near(source=name, octaves=far) for name, far in found.items()), key=lambda near: near.octaves)[:most]
+    found: dict[str, Near] = {}
+    for source, log2_tau, values in fitted.EVIDENCE:
+        far = math.dist([values[i] for i in COUNTED], [here[i] for i in COUNTED])
+        if values[SAMPLES] == here[SAMPLES] and (source not in found or far < found[source].octaves):
+            found[source] = Near(source=source, octaves=far, timescale_run=2.0**log2_tau)
+    return sorted(found.values(), key=lambda near: near.octaves)[:most]

@@ -163,10 +163,9 @@ def _draw_law(axes: Axes, advice: Recommendation, along: str) -> None:
 
 def _answer_rows(advice: Recommendation) -> list[tuple[str, float]]:
     """What λ is said by whom, the answer first."""
-    factor = advice.on_hidden
-    rows = [(advice.rule, advice.weight_decay * factor)]
+    rows = [(advice.rule, advice.weight_decay)]
     rows += [
-        (f"{other.rule} (alone)" if other.rule == advice.rule else other.rule, other.weight_decay * factor)
+        (f"{other.rule} (alone)" if other.rule == advice.rule else other.rule, other.weight_decay)
         for other in advice.alternatives
         if other.weight_decay
     ]
@@ -177,7 +176,7 @@ def _answer_rows(advice: Recommendation) -> list[tuple[str, float]]:
 
 def _draw_answer(axes: Axes, advice: Recommendation, rows: Sequence[tuple[str, float]]) -> None:
     axes.set_xscale("log")
-    low, high = advice.hidden_range
+    low, high = advice.weight_decay_range
     if low == 0:
         axes.set_xlim(min(decay for _, decay in rows) / 4, high * 2)
         low = axes.get_xlim()[0]
@@ -189,9 +188,9 @@ def _draw_answer(axes: Axes, advice: Recommendation, rows: Sequence[tuple[str, f
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x")
     where = "at" if advice.one_for_all else "of hidden matrices, at their"
-    axes.set_xlabel(f"weight decay λ {where} peak lr {advice.param_groups[0].peak_lr:g}")
+    axes.set_xlabel(f"weight decay λ {where} peak lr {advice.peak_lr:g}")
     axes.set_title(
-        f"λ {format_significant(rows[0][1])}, range {' to '.join(map(format_significant, advice.hidden_range))}"
+        f"λ {format_significant(rows[0][1])}, range {' to '.join(map(format_significant, advice.weight_decay_range))}"
     )
     _plain_numbers(axes)
 
@@ -270,16 +269,12 @@ def scaling_figure(calibration: Calibration, axis: str) -> Figure:
     values = [float(getattr(o.run, axis)) for o in along]
     grid = np.geomspace(min(values) / OUTWARD**0.5, max(values) * OUTWARD, BAND_POINTS)
     predicted = [recommend(_moved(base, axis, value), calibration=calibration) for value in grid]
-    runs = [advice.run for advice in predicted]
     with mpl.rc_context(STYLE):
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.set_yscale("log", base=2)
-        bounds = [
-            sorted(run.timescale_of(end).run for end in advice.weight_decay_range)
-            for run, advice in zip(runs, predicted, strict=True)
-        ]
+        bounds = [advice.timescale_range for advice in predicted]
         axes.fill_between(
             grid, [low for low, _ in bounds], [high for _, high in bounds], color=BLUE, alpha=0.15, lw=0, label="80 %"
         )

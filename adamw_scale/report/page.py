@@ -102,11 +102,8 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
 
 
 def _answer(advice: Recommendation) -> Picture:
-    factor = advice.on_hidden
-    others = ", ".join(
-        f"{o.rule} {format_significant(o.weight_decay * factor)}" for o in advice.alternatives if o.weight_decay
-    )
-    decay, low, high = map(format_significant, (advice.weight_decay * factor, *advice.hidden_range))
+    others = ", ".join(f"{o.rule} {format_significant(o.weight_decay)}" for o in advice.alternatives if o.weight_decay)
+    decay, low, high = map(format_significant, (advice.weight_decay, *advice.weight_decay_range))
     says = f"{advice.rule}: λ {decay}, range {low} to {high}. Other rules: {others or 'none'}"
     return Picture.of(figures.answer_figure(advice), "answer", says)
 

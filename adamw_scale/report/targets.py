@@ -59,8 +59,7 @@ def _answer(calibration: Calibration, fields: dict[str, Any], said: dict[str, in
         advice = recommend(TrainingRun.model_validate(fields), calibration=calibration)
     except AdamWScaleError:
         return None  # such as less than a batch of data
-    low, high = advice.hidden_range
+    low, high = advice.weight_decay_range
     cautions = [said.setdefault(caution.code + ": " + caution.message, len(said)) for caution in advice.cautions]
-    hidden = advice.param_groups[0]
-    numbers = (hidden.weight_decay, low, high, hidden.peak_lr, advice.timescale.run, advice.timescale.epochs)
-    return [*(float(f"{number:.4g}") for number in numbers), cautions, advice.doubt]
+    numbers = (advice.weight_decay, low, high, advice.peak_lr, advice.timescale.run, advice.timescale.epochs)
+    return [*(float(f"{number:.4g}") for number in numbers), cautions, advice.doubt.code if advice.doubt else ""]

@@ -1,8 +1,8 @@
 """Laws by name, one per file: TrainingRun -> target Timescale.
 
 `law` is this project's own, fitted to all evidence (`adamw_scale.law`), and what a run gets that asks for no other.
-Weights that were trained before get `retention`, since no evidence is of them. The rest are published laws: each has a
-domain, is shown where it speaks, and is used where it is asked for.
+Weights that were trained before keep the decay they have (`kept`), since no evidence is of them. The rest are published
+laws: each has a domain, is shown where it speaks, and is used where it is asked for.
 
 A new rule is one file here plus one line below.
 """
@@ -25,6 +25,7 @@ RULES: Registry[type[Rule]] = Registry(
         "loshchilov-hutter": "adamw_scale.rules.loshchilov_hutter:LoshchilovHutter",
         "complete-d-p": "adamw_scale.rules.complete_d_p:CompleteDP",
         "adana": "adamw_scale.rules.adana:Adana",
+        "kept": "adamw_scale.rules.kept:Kept",
         "retention": "adamw_scale.rules.retention:Retention",
         "fixed": "adamw_scale.rules.fixed:Fixed",
     },
@@ -38,7 +39,7 @@ BASELINE = "fixed"  # shown beside every answer: what the copied value would do 
 
 def default_rule(run: TrainingRun) -> str:
     """The rule of a run that asks for no other."""
-    return "law" if run.task == "pretraining" else "retention"
+    return "law" if run.task == "pretraining" else "kept"
 
 
 def on_the_evidence(name: str) -> str:

@@ -31,15 +31,16 @@ class Fixed(Rule):
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """The timescale that the copied value happens to give."""
-        return run.timescale(iters=tau_iter(run.lr, self._weight_decay(run)))
+        return run.timescale(iters=tau_iter(run.lr, self.usual(run) / run.on_hidden.weight_decay))
 
     def derivation(self, run: TrainingRun) -> str:
         """The value itself."""
-        return f"λ = {self._weight_decay(run):g}, copied"
+        return f"λ = {self.usual(run):g}, copied"
 
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """It has no domain: it was never fitted."""
         return ["it was never fitted to anything"]
 
-    def _weight_decay(self, run: TrainingRun) -> float:
+    def usual(self, run: TrainingRun) -> float:
+        """The value that is copied for such a run."""
         return self.finetuning_weight_decay if run.task != "pretraining" else self.pretraining_weight_decay

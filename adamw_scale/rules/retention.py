@@ -10,7 +10,7 @@ from adamw_scale.theory.timescale import tau_iter, tau_run_for_retention
 
 @dataclass(frozen=True)
 class Retention(Rule):
-    """The largest decay up to λ = 0.1 that keeps 99 % of the pretrained weights; a decay in use in that range stays.
+    """The largest decay up to λ = 0.1 that keeps 99 % of the pretrained weights.
 
     Decay pulls toward zero, so in finetuning it erases the pretrained weights: after the run the
     share exp(-sum lr_t*λ) of them is left. At usual finetuning rates that share is above 99 %
@@ -36,21 +36,14 @@ class Retention(Rule):
     max_weight_decay: float = 0.1
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
-        """Today's timescale if its decay is in (0, max], else that of the largest harmless decay."""
-        if run.peak_lr is not None and 0 < run.current_weight_decay <= self.max_weight_decay:
-            return run.timescale_of(run.current_weight_decay)
+        """That of the largest harmless decay."""
         keeping = run.timescale(run=tau_run_for_retention(run.decay_schedule.mean(), self.retention))
         if run.peak_lr is None:
             return keeping
         return run.timescale(iters=max(keeping.iters, tau_iter(run.peak_lr, self.max_weight_decay)))
 
     def derivation(self, run: TrainingRun) -> str:
-        """Which of the three cases applied."""
-        if 0 < run.current_weight_decay <= self.max_weight_decay:
-            return (
-                f"the decay in use, λ = {run.current_weight_decay:g}, is within 0–{self.max_weight_decay:g}: nothing "
-                "published asks for another"
-            )
+        """What it is."""
         return f"largest λ up to {self.max_weight_decay:g} that keeps {self.retention:.0%} of the pretrained weights"
 
     def carried(self, reference: TrainingRun, timescale: Timescale, run: TrainingRun) -> Timescale:

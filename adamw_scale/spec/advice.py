@@ -18,7 +18,7 @@ from adamw_scale.noun import Noun
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory import parametrizations
 
-UNUSABLE = ("decay-per-step", "weight-decay")  # cautions that say the number must not be used as it is
+UNUSABLE = ("decay-per-step", "weight-decay", "too-wide")  # cautions that say the number must not be used as it is
 
 
 class Caution(Noun):
@@ -27,6 +27,7 @@ class Caution(Noun):
     code: str
     message: str
     fix: str
+    about: Literal["input", "answer"] = Field("answer", description="input: what was said looks wrong")
 
 
 class ParamGroup(Noun):
@@ -43,7 +44,8 @@ class ParamGroup(Noun):
 class Alternative(Noun):
     """What another rule says about the same run; `factor` is its λ over the reference's, where there is one.
 
-    `weight_decay` is missing where no learning rate is known, `peak_lr` where the rule keeps the run's.
+    `weight_decay` is of the hidden matrices, and missing where no learning rate is known. `peak_lr`, to be passed as
+    --lr, is missing where the rule keeps the run's.
     """
 
     rule: str
@@ -56,18 +58,21 @@ class Alternative(Noun):
 
 
 class Current(Noun):
-    """What the weight decay in use (PyTorch convention) amounts to; no timescale where it is zero."""
+    """What a weight decay in use (PyTorch convention, hidden matrices) amounts to; no timescale where it is zero."""
 
     weight_decay: float
     timescale: Timescale | None = None
     retention: float
+    cost: float | None = Field(
+        None, description="share of the loss that it costs above the recommended one; none where not known"
+    )
 
 
 class Transfer(Noun):
     """What carrying a tuned run to this one changed; ratios are this run over the tuned one."""
 
-    weight_decay: float = Field(description="the reference's, PyTorch convention at its peak lr")
-    peak_lr: float
+    weight_decay: float = Field(description="the reference's, PyTorch convention, hidden matrices")
+    peak_lr: float = Field(description="the reference's, as --lr means it")
     factor: float = Field(description="recommended over reference weight decay")
     moved: dict[str, float] = Field(description="ratio of every quantity that is known in both runs and moved")
     betas: tuple[float, float] | None = Field(None, description="betas scaled with batch and duration (2512.22382)")
@@ -88,10 +93,11 @@ class InConvention(Noun):
 
 
 class Near(Noun):
-    """A source of tuned or measured optima, and how many octaves its nearest one is from the run."""
+    """A source of tuned or measured optima: how many octaves its nearest one is away, its timescale over its run."""
 
     source: str
     octaves: float
+    timescale_run: float = Field(gt=0)
 
 
 class Companions(Noun):
@@ -112,18 +118,39 @@ class Companions(Noun):
     relative_update: float = Field(description="size of a step over the size of the weights, hidden, at equilibrium")
     weight_bound: float = Field(description="no hidden weight settles above 1/λ in size")
     beta2: float | None = Field(None, description="beta2 that keeps Adam's memory at ten million tokens; tokens only")
+    at_twice_the_lr: float | None = Field(None, description="what weight_decay would be at twice the learning rate")
+    usual: Current = Field(description="what the usual weight decay of such runs amounts to, where none is in use")
     in_convention: InConvention | None = Field(None, description="where the run's convention is not PyTorch's")
     current: Current | None = None
     reference: Transfer | None = None
 
 
-class Recommendation(Noun):
-    """A weight decay for a run, in PyTorch's convention at the run's peak learning rate."""
+class Doubtful:
+    """What advice of either kind can say of itself."""
 
-    schema_: Literal["adamw-scale/recommendation/1"] = Field("adamw-scale/recommendation/1", alias="schema")
+    cautions: tuple[Caution, ...]
+
+    @property
+    def doubt(self) -> Caution | None:
+        """The caution that says the number must not be used as it is."""
+        return next((caution for caution in self.cautions if caution.code in UNUSABLE), None)
+
+
+class Recommendation(Doubtful, Noun):
+    """A weight decay for a run, in PyTorch's convention.
+
+    Where a parametrization gives each group its own, weight_decay, its range, peak_lr and the alternatives are those of
+    the hidden matrices, nearly all weights. base_* are what the multipliers of the groups apply to: base_peak_lr is
+    what --lr means.
+    """
+
+    schema_: Literal["adamw-scale/recommendation/2"] = Field("adamw-scale/recommendation/2", alias="schema")
     weight_decay: float = Field(gt=0)
     weight_decay_range: tuple[float, float]
     peak_lr: float = Field(gt=0)
+    group: Literal["hidden"] = Field("hidden", description="what weight_decay, its range and peak_lr are of")
+    base_weight_decay: float = Field(gt=0)
+    base_peak_lr: float = Field(gt=0)
     rule: str
     timescale: Timescale
     alternatives: tuple[Alternative, ...]
@@ -138,12 +165,15 @@ class Recommendation(Noun):
         low, high = self.weight_decay_range
         if tuple(group.group for group in self.param_groups) != tuple(parametrizations.GROUPS):
             raise SpecError(f"param_groups must be {', '.join(parametrizations.GROUPS)}, in this order")
+        hidden = self.param_groups[0]
         if not 0 <= low <= self.weight_decay * (1 + 1e-9) or not self.weight_decay * (1 - 1e-9) <= high:
             raise SpecError(f"weight_decay = {self.weight_decay:g} is outside its own range, {low:g} to {high:g}")
-        if not math.isclose(self.weight_decay * self.peak_lr * self.timescale.iters, 1, rel_tol=1e-3):
+        if not math.isclose(self.base_weight_decay * self.base_peak_lr * self.timescale.iters, 1, rel_tol=1e-3):
             raise SpecError(f"weight_decay = {self.weight_decay:g} does not give the timescale it comes with")
-        if self.peak_lr != self.run.peak_lr:
-            raise SpecError(f"peak_lr = {self.peak_lr:g} is not that of the run, {self.run.peak_lr:g}")
+        if (self.weight_decay, self.peak_lr) != (hidden.weight_decay, hidden.peak_lr):
+            raise SpecError(f"weight_decay = {self.weight_decay:g} or peak_lr is not that of the hidden group")
+        if self.base_peak_lr != self.run.peak_lr:
+            raise SpecError(f"base_peak_lr = {self.base_peak_lr:g} is not that of the run, {self.run.peak_lr:g}")
         return self
 
     @property
@@ -152,27 +182,18 @@ class Recommendation(Noun):
         return len({(group.peak_lr, group.weight_decay) for group in self.param_groups if group.weight_decay}) == 1
 
     @property
-    def on_hidden(self) -> float:
-        """Factor from a weight decay at the run's peak lr to that of hidden matrices, nearly all weights, at theirs."""
-        return self.param_groups[0].weight_decay / self.weight_decay
-
-    @property
-    def hidden_range(self) -> tuple[float, float]:
-        """The range on hidden matrices."""
+    def timescale_range(self) -> tuple[float, float]:
+        """The range as timescales over the run, infinite where no decay is within it."""
         low, high = self.weight_decay_range
-        return low * self.on_hidden, high * self.on_hidden
-
-    @property
-    def doubt(self) -> str:
-        """Code of the caution that says the number must not be used as it is; empty where none does."""
-        return next((caution.code for caution in self.cautions if caution.code in UNUSABLE), "")
+        mass = self.timescale.run * self.weight_decay
+        return mass / high, mass / low if low else math.inf
 
 
 class LawAdvice(Noun):
-    """What a published learning-rate law says about the run, and the weight decay that goes with its rate."""
+    """What a published learning-rate law says about the run, and the hidden weight decay that goes with its rate."""
 
     law: str
-    peak_lr: float | None = None
+    peak_lr: float | None = Field(None, description="what to pass as --lr: the base rate, under muP")
     weight_decay: float | None = None
     batch_size: float | None = None
     in_domain: bool
@@ -181,10 +202,10 @@ class LawAdvice(Noun):
     remark: str
 
 
-class DecayPerStep(Noun):
+class DecayPerStep(Doubtful, Noun):
     """The answer where no learning rate is known: the product lr*λ, and what learning rate the laws suggest."""
 
-    schema_: Literal["adamw-scale/decay-per-step/1"] = Field("adamw-scale/decay-per-step/1", alias="schema")
+    schema_: Literal["adamw-scale/decay-per-step/2"] = Field("adamw-scale/decay-per-step/2", alias="schema")
     lr_times_weight_decay: float = Field(gt=0)
     lr_times_weight_decay_range: tuple[float, float]
     rule: str

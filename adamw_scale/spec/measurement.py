@@ -155,8 +155,8 @@ class Optimum(Noun):
 
     @property
     def weight_decay(self) -> float:
-        """The weight decay (PyTorch convention) that gives the probed run this timescale."""
-        return ema.weight_decay(self.run.lr, self.timescale.iters)
+        """The weight decay (PyTorch convention, hidden matrices) that gives the probed run this timescale."""
+        return ema.weight_decay(self.run.lr, self.timescale.iters) * self.run.on_hidden.weight_decay
 
 
 class Slope(Noun):
@@ -211,7 +211,7 @@ class Target(Noun):
     """The run that a calibration was made for, and what it says of it."""
 
     run: TrainingRun
-    weight_decay: float = Field(description="PyTorch convention")
+    weight_decay: float = Field(description="PyTorch convention, hidden matrices")
     weight_decay_range: tuple[float, float]
     timescale: Timescale
     rule: str

@@ -42,6 +42,11 @@ class Timescale(Noun):
     run: float = Field(gt=0, description="fraction of the whole run: iters / total_steps")
 
 
+def usual_betas(unit: str | None, task: str | None) -> tuple[float, float]:
+    """Language models are pretrained with beta2 = 0.95; elsewhere PyTorch's 0.999 is the habit."""
+    return (0.9, 0.999 if unit == "samples" or task in ("finetuning", "lora") else 0.95)
+
+
 class TrainingRun(Noun):
     """One AdamW training: data, batch, duration, schedule, model.
 
@@ -103,7 +108,9 @@ class TrainingRun(Noun):
     )
     betas: Pair = Field((0.9, 0.95), description="AdamW's betas, as 0.9,0.95")
     eps: Annotated[Number, Field(gt=0, le=1)] = Field(1e-8, description="AdamW's epsilon")
-    weight_decay: Annotated[Number, Field(ge=0, le=1e12)] | None = _option("the decay used today, to be judged")
+    weight_decay: Annotated[Number, Field(ge=0, le=1e12)] | None = _option(
+        "the decay used today, to be judged; under muP that of hidden matrices"
+    )
     convention: str = Field(
         "pytorch", description="the library whose weight_decay it is; see adamw-scale list conventions"
     )
@@ -118,9 +125,8 @@ class TrainingRun(Noun):
     @model_validator(mode="before")
     @classmethod
     def _default_betas(cls, data: Any) -> Any:
-        """Language models use beta2 = 0.95; elsewhere PyTorch's 0.999 is the habit."""
-        if isinstance(data, dict) and data.get("unit") == "samples" and data.get("betas") is None:
-            return {**data, "betas": (0.9, 0.999)}
+        if isinstance(data, dict) and data.get("betas") is None:
+            return {**data, "betas": usual_betas(data.get("unit"), data.get("task"))}
         return data
 
     @model_validator(mode="after")
@@ -261,6 +267,17 @@ class TrainingRun(Noun):
         if self.peak_lr is None:
             raise MissingInputError("the run lacks its learning rate, which is needed here: pass --lr (peak_lr)")
         return self.peak_lr
+
+    @property
+    def on_hidden(self) -> parametrizations.Multipliers:
+        """What the parametrization multiplies base values by on the hidden matrices, nearly all weights."""
+        by = parametrizations.PARAMETRIZATIONS[self.parametrization]
+        return by.multipliers(self.width_ratio, self.depth_ratio)[parametrizations.HIDDEN]
+
+    @property
+    def hidden_lr(self) -> float:
+        """Peak learning rate of the hidden matrices; MissingInputError without one."""
+        return self.lr * self.on_hidden.peak_lr
 
     @property
     def width_ratio(self) -> float:
