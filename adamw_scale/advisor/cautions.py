@@ -193,16 +193,13 @@ def _of_what_is_known(run: TrainingRun, octaves: tuple[float, float] | None) -> 
             message="nothing published says which decay finetuning wants; 0 to 0.1 is common practice",
             fix="keep what you have, no decay included; raise it only if held-out loss says so",
         )
-    elif octaves[1] - octaves[0] > TOO_WIDE:
-        yield Caution(
-            code="too-wide",
-            message=f"the range spans a factor {2 ** (octaves[1] - octaves[0]):.2g}: that is no answer",
-            fix=how_to_measure(run),
+    elif (wide := octaves[1] - octaves[0]) > WIDE:
+        code, therefore = (
+            ("too-wide", "that is no answer") if wide > TOO_WIDE else ("calibrate", "little is known here")
         )
-    elif octaves[1] - octaves[0] > WIDE:
         yield Caution(
-            code="calibrate",
-            message=f"the range spans a factor {2 ** (octaves[1] - octaves[0]):.2g}: little is published near this run",
+            code=code,
+            message=f"the range spans a factor {format_significant(2**wide)}: {therefore}",
             fix=how_to_measure(run),
         )
 

@@ -18,7 +18,7 @@ MOST_LINES = 15
 CHECKS = 2  # of the input, that are shown in full
 LEAST_LOSS = 40  # characters that a list may lose to end with a whole item
 SURE = ((1.3, "well"), (2.5, "fairly"), (4.0, "roughly"), (math.inf, "hardly"))  # octaves of the range; judgement
-KEEP = "weight decay: keep what you have   0 to 0.1 makes no difference you could measure"
+KEEP = "weight decay: keep yours   0 to 0.1 makes no difference you could measure"
 
 
 class Line(NamedTuple):

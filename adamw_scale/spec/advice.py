@@ -125,18 +125,17 @@ class Companions(Noun):
     reference: Transfer | None = None
 
 
-class Doubtful:
+class Advice(Noun):
     """What advice of either kind can say of itself."""
-
-    cautions: tuple[Caution, ...]
 
     @property
     def doubt(self) -> Caution | None:
         """The caution that says the number must not be used as it is."""
-        return next((caution for caution in self.cautions if caution.code in UNUSABLE), None)
+        cautions: tuple[Caution, ...] = getattr(self, "cautions", ())
+        return next((caution for caution in cautions if caution.code in UNUSABLE), None)
 
 
-class Recommendation(Doubtful, Noun):
+class Recommendation(Advice):
     """A weight decay for a run, in PyTorch's convention.
 
     Where a parametrization gives each group its own, weight_decay, its range, peak_lr and the alternatives are those of
@@ -202,7 +201,7 @@ class LawAdvice(Noun):
     remark: str
 
 
-class DecayPerStep(Doubtful, Noun):
+class DecayPerStep(Advice):
     """The answer where no learning rate is known: the product lr*λ, and what learning rate the laws suggest."""
 
     schema_: Literal["adamw-scale/decay-per-step/2"] = Field("adamw-scale/decay-per-step/2", alias="schema")

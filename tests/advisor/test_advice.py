@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamw_scale import TrainingRun, recommend
-from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale import TrainingRun, emit, recommend
+from adamw_scale.advisor import decay_per_step
+from adamw_scale.errors import SpecError, UnknownNameError, UnusableAnswerError
 from adamw_scale.law import fitted
 from adamw_scale.law.features import NAMES, SCARCE, USUAL
 from adamw_scale.law.posterior import Posterior
@@ -93,10 +94,11 @@ def test_json_has_the_documented_keys_and_comes_back() -> None:
     advice = recommend(TrainingRun(**LM, weight_decay=0.1))
     document = json.loads(advice.to_json())
     assert list(document) == [
-        "schema", "weight_decay", "weight_decay_range", "peak_lr", "rule", "timescale",
+        "schema", "weight_decay", "weight_decay_range", "peak_lr", "group", "base_weight_decay", "base_peak_lr",
+        "rule", "timescale",
         "alternatives", "param_groups", "companions", "cautions", "run",
     ]  # fmt: skip
-    assert document["schema"] == "adamw-scale/recommendation/1"
+    assert document["schema"] == "adamw-scale/recommendation/2"
     assert set(document["timescale"]) == {"iters", "epochs", "run"}
     assert set(document["alternatives"][0]) == {"rule", "weight_decay", "timescale", "in_domain", "source"}
     assert Recommendation.model_validate_json(advice.to_json()) == advice
@@ -243,7 +245,83 @@ def test_todays_decay_is_judged_on_the_hidden_matrices(decay: float, kept: float
 def test_finetuning_range_starts_at_zero() -> None:
     """No decay at all is as good as any published answer."""
     advice = recommend(TrainingRun(dataset_size=1e7, epochs=3, batch_size=65536, peak_lr=2e-5, task="finetuning"))
-    assert advice.weight_decay_range == (0, 0.1)
+    assert advice.weight_decay_range == pytest.approx((0, 0.1))
+
+
+@pytest.mark.parametrize(("said", "written"), [(None, 0.01), (0.05, 0.05), (0.3, 0.3)])
+def test_finetuning_keeps_what_there_is(said: float | None, written: float) -> None:
+    """Nothing was fitted, so nothing is computed: what is in use stays, else PyTorch's default; betas are its own."""
+    run = TrainingRun(
+        dataset_size=1e7, epochs=3, batch_size=65536, peak_lr=2e-5, num_params=7e9, task="finetuning", weight_decay=said
+    )
+    advice = recommend(run)
+    assert (advice.rule, advice.weight_decay) == ("kept", pytest.approx(written))
+    assert advice.weight_decay_range[0] == 0
+    assert run.betas == (0.9, 0.999)
+
+
+def test_one_meaning_of_weight_decay_under_mup() -> None:
+    """The number, its range, the competitors, the reference and the lr laws are all of the hidden matrices."""
+    run = TrainingRun(**LM, parametrization="mup", width=2048, base_width=256)
+    advice, plain = recommend(run), recommend(TrainingRun(**{**LM, "peak_lr": LM["peak_lr"] / 8}))
+    assert (advice.weight_decay, advice.peak_lr) == pytest.approx((plain.weight_decay, plain.peak_lr))
+    assert advice.weight_decay_range == pytest.approx(plain.weight_decay_range)
+    assert (advice.base_weight_decay, advice.base_peak_lr) == pytest.approx((advice.weight_decay / 8, run.peak_lr))
+    assert {each.rule: each.weight_decay for each in advice.alternatives} == pytest.approx(
+        {each.rule: each.weight_decay for each in plain.alternatives}
+    )
+    tuned = run.model_copy(update={"weight_decay": 0.7})
+    same = recommend(run, "complete-d-p", reference=tuned)
+    assert same.weight_decay == pytest.approx(0.7)
+    assert same.companions.reference is not None
+    assert same.companions.reference.weight_decay == 0.7
+
+
+def test_a_printed_learning_rate_passed_back_gives_the_printed_weight_decay() -> None:
+    """Under muP a law's rate is that of the hidden matrices, what is printed for --lr the base rate."""
+    run = TrainingRun(**{**LM, "peak_lr": None}, parametrization="mup", width=2048, base_width=256)
+    told = decay_per_step(run)
+    assert told.laws
+    for law in told.laws:
+        if law.peak_lr is not None:
+            advice = recommend(run.model_copy(update={"peak_lr": law.peak_lr}), told.rule)
+            assert advice.weight_decay == pytest.approx(law.weight_decay)
+
+
+def test_the_cost_of_the_usual_weight_decay_is_the_evidences() -> None:
+    """c · octaves², where a sweep shows c; nothing where none does."""
+    known = recommend(TrainingRun(dataset_size="2.6B", batch_size="131k", peak_lr=1e-3, num_params="130M"))
+    octaves = math.log2(0.1 / known.weight_decay)
+    assert known.companions.usual.cost == pytest.approx((known.companions.cost_of_factor_2 or 0) * octaves**2)
+    assert recommend(TrainingRun(**LM)).companions.usual.cost is None
+
+
+def test_twice_the_learning_rate_is_the_answer_of_that_run() -> None:
+    """In one pass lr·λ stays, in many it moves."""
+    for epochs in (1, 16):
+        run = TrainingRun(**LM, epochs=epochs)
+        twice = recommend(run.model_copy(update={"peak_lr": 2 * LM["peak_lr"]}))
+        assert recommend(run).companions.at_twice_the_lr == pytest.approx(twice.weight_decay)
+
+
+def test_an_unusable_answer_is_not_written() -> None:
+    """Where lr·λ is above all that was ever published, and where the range spans more than a hundredfold."""
+    for run in (
+        TrainingRun(dataset_size=1e6, batch_size=5e5, peak_lr=1e-3, num_params=1e5, epochs=10),
+        TrainingRun(unit="samples", dataset_size=100, batch_size=10, peak_lr=3e-3, epochs=100, width=64),
+    ):
+        advice = recommend(run)
+        assert advice.doubt is not None
+        with pytest.raises(UnusableAnswerError, match=advice.doubt.code):
+            emit("pytorch", advice)
+
+
+def test_what_was_tuned_on_this_very_run_is_usable() -> None:
+    """However strange it is: it was measured, not believed."""
+    run = TrainingRun(unit="samples", dataset_size=100, batch_size=10, peak_lr=3e-3, epochs=4, width=64)
+    tuned = run.model_copy(update={"weight_decay": 12})
+    assert recommend(run).doubt is not None
+    assert recommend(run, reference=tuned).doubt is None
 
 
 def test_a_named_rule_is_used_and_the_default_becomes_an_alternative() -> None:

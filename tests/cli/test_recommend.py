@@ -25,11 +25,11 @@ def test_recommend_json_is_the_published_formula(adamw_scale: Command) -> None:
 
 
 def test_recommend_for_people(adamw_scale: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Value to two digits, range, rule, source, timescale, competitors, cautions; no colour in a pipe."""
+    """With --explain also source, timescale, the other rules and every caution with its fix; no colour in a pipe."""
     monkeypatch.setenv("COLUMNS", "80")
     document = json.loads(adamw_scale("recommend", *RUN, "--json").out)
     low, high = document["weight_decay_range"]
-    outcome = adamw_scale("recommend", *RUN, "--weight-decay", "0.1", "--betas", "0.9,0.9999")
+    outcome = adamw_scale("recommend", *RUN, "--weight-decay", "0.1", "--betas", "0.9,0.9999", "--explain")
     for text in (
         f"weight decay {document['weight_decay']:.2g}",
         f"range {low:.2g} to {high:.2g}",
@@ -61,15 +61,16 @@ def test_without_lr_the_answer_is_the_product(adamw_scale: Command) -> None:
 
 def test_without_lr_the_text_names_every_law(adamw_scale: Command) -> None:
     """A table of laws, not an error."""
-    outcome = adamw_scale(*LM)
+    outcome = adamw_scale(*LM, "--explain")
     assert outcome.code == 0
     assert all(law in outcome.out for law in LAWS)
 
 
 def test_finetuning_says_toward_what_decay_pulls(adamw_scale: Command) -> None:
     """Zero, not the pretrained weights; and the other way round in LoRA."""
-    outcome = adamw_scale("recommend", "--task", "finetuning", "--tokens", "10M", "--batch-size", "64k", "--lr", "2e-5")
-    for text in ("L2-SP", "Selective Projection Decay", "LoRA"):
+    options = ("recommend", "--task", "finetuning", "--tokens", "10M", "--batch-size", "64k", "--lr", "2e-5")
+    outcome = adamw_scale(*options, "--explain")
+    for text in ("keep yours", "L2-SP", "Selective Projection Decay", "LoRA"):
         assert text in outcome.out
 
 
@@ -90,11 +91,11 @@ def test_adamc_asks_for_more_at_the_peak(adamw_scale: Command) -> None:
     assert following == pytest.approx(1.5 * plain)
 
 
-def test_recommend_draws_its_range_on_a_terminal_only(adamw_scale: Command) -> None:
-    """Asked for, the range and every other rule are on one axis, without colour; in a pipe there is none."""
+def test_recommend_draws_its_range(adamw_scale: Command) -> None:
+    """Asked for, the range and every other rule are on one axis, without colour."""
     options = (*LM, "--lr", "3e-4", "--weight-decay", "0.1")
     assert "●" not in adamw_scale(*options).out
-    drawn = adamw_scale(*options, "--picture").out
+    drawn = adamw_scale(*options, "--explain").out
     rows = [line for line in drawn.splitlines() if "●" in line]
     assert [row.split()[0] for row in rows] == [
         "law",
@@ -113,4 +114,14 @@ def test_recommend_draws_its_range_on_a_terminal_only(adamw_scale: Command) -> N
 def test_finetuning_draws_a_range_from_zero(adamw_scale: Command) -> None:
     """A range may begin at 0, which no log axis holds."""
     options = ("--task", "finetuning", "--tokens", "10M", "--epochs", "3", "--batch-size", "64k", "--lr", "2e-5")
-    assert "◄" in adamw_scale("recommend", *options, "--picture").out
+    assert "◄" in adamw_scale("recommend", *options, "--explain").out
+
+
+def test_an_unusable_answer_has_status_1(adamw_scale: Command) -> None:
+    """It is printed with its reason, and nothing writes it into a config."""
+    run = ("--samples", "100", "--batch-size", "10", "--lr", "3e-3", "--epochs", "100", "--width", "64")
+    outcome = adamw_scale("recommend", *run)
+    assert (outcome.code, outcome.out.splitlines()[0].startswith("weight decay not known")) == (1, True)
+    assert adamw_scale("recommend", *run, "--json").code == 1
+    written = adamw_scale("emit", "pytorch", *run)
+    assert (written.code, written.out, written.err.count("\n")) == (1, "", 1)

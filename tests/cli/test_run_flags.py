@@ -145,11 +145,20 @@ def test_a_flag_rescales_the_table_of_a_file(adamw_scale: Command, tmp_path: Pat
     (tmp_path / "rates.txt").write_text("3e-4\n1e-4\n")
     file = tmp_path / "run.json"
     file.write_text(
-        json.dumps({"tokens": "1B", "params": "50M", "batch_size": "1M", "schedule_file": str(tmp_path / "rates.txt")})
+        json.dumps({"tokens": "1B", "params": "50M", "batch_size": "90k", "schedule_file": str(tmp_path / "rates.txt")})
     )
     run = json.loads(adamw_scale("recommend", "--run", str(file), "--lr", lr, "--json").out)["run"]
     assert run["peak_lr"] == float(lr)
-    flags = ["--tokens", "1B", "--params", "50M", "--batch-size", "1M", "--schedule-file", str(tmp_path / "rates.txt")]
+    flags = [
+        "--tokens",
+        "1B",
+        "--params",
+        "50M",
+        "--batch-size",
+        "100k",
+        "--schedule-file",
+        str(tmp_path / "rates.txt"),
+    ]
     assert adamw_scale("recommend", *flags, "--lr", lr).code == (2 if lr == "1e-3" else 0)
 
 
