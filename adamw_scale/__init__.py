@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from adamw_scale.advisor.advice import recommend as recommend
     from adamw_scale.advisor.conversion import convert as convert
     from adamw_scale.advisor.memory import timescale_of as timescale_of
+    from adamw_scale.advisor.rungs import ladder as ladder
     from adamw_scale.auditing import Audit as Audit
     from adamw_scale.auditing import audit as audit
     from adamw_scale.calibration import calibrate as calibrate
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from adamw_scale.frameworks.emission import emit as emit
     from adamw_scale.report import write_report as write_report
     from adamw_scale.spec.advice import Recommendation as Recommendation
+    from adamw_scale.spec.ladder import Ladder as Ladder
     from adamw_scale.spec.measurement import Calibration as Calibration
     from adamw_scale.spec.run import Timescale as Timescale
     from adamw_scale.spec.run import TrainingRun as TrainingRun
@@ -33,6 +35,7 @@ _HOME = {
     "AdamWScaleError": "errors",
     "Audit": "auditing",
     "Calibration": "spec.measurement",
+    "Ladder": "spec.ladder",
     "Recommendation": "spec.advice",
     "Timescale": "spec.run",
     "TrainingRun": "spec.run",
@@ -41,6 +44,7 @@ _HOME = {
     "convert": "advisor.conversion",
     "ema_coefficients": "theory.coefficients",
     "emit": "frameworks.emission",
+    "ladder": "advisor.rungs",
     "recipes": "evidence",
     "recommend": "advisor.advice",
     "timescale_of": "advisor.memory",

@@ -7,8 +7,8 @@ from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory.lr_laws import LAWS
 
 
-def laws_for(run: TrainingRun, product: float) -> Iterator[LawAdvice]:
-    """Each law's learning rate, the λ that goes with it at a given lr*λ, and its batch; for language models only.
+def laws_for(run: TrainingRun, product: float | None = None) -> Iterator[LawAdvice]:
+    """Each law's learning rate, λ for it where lr*λ is given, and its batch; for language models only.
 
     A law speaks of the matrices of the model itself, so its rate and λ are those of the hidden ones. What is passed as
     --lr for them is the base rate.
@@ -23,7 +23,7 @@ def laws_for(run: TrainingRun, product: float) -> Iterator[LawAdvice]:
         yield LawAdvice(
             law=name,
             peak_lr=None if lr is None else lr / run.on_hidden.peak_lr,
-            weight_decay=None if lr is None else product / lr,
+            weight_decay=None if lr is None or product is None else product / lr,
             batch_size=None if law.batch_size is None else law.batch_size(size, tokens),
             in_domain=not outside,
             source=law.source,

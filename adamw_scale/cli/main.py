@@ -23,7 +23,19 @@ INTERRUPTED = 130
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's UsageError until typer 0.26, since then typer's own
 
 # One file each, of which only the one that is asked for is imported; help and unknown names need them all.
-COMMANDS = ("recommend", "emit", "audit", "calibrate", "report", "probe", "convert", "timescale", "list", "recipes")
+COMMANDS = (
+    "recommend",
+    "ladder",
+    "emit",
+    "audit",
+    "calibrate",
+    "report",
+    "probe",
+    "convert",
+    "timescale",
+    "list",
+    "recipes",
+)
 
 app = typer.Typer(
     name="adamw-scale",

@@ -40,7 +40,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """
     own = inspect.signature(command).parameters
     options = {
-        name: typer.Option(*_spellings(name), help=text, metavar=metavar, rich_help_panel="The run")
+        name: typer.Option(*spellings(name), help=text, metavar=metavar, rich_help_panel="The run")
         for name, (metavar, text) in {**SPECIAL, **_described_fields()}.items()
         if name not in own
     }
@@ -68,7 +68,7 @@ def _described_fields() -> dict[str, tuple[str, str]]:
     }
 
 
-def _spellings(name: str) -> list[str]:
+def spellings(name: str) -> list[str]:
     """A field's short flag, and its own name as a flag."""
     plain = "--" + name.replace("_", "-")
     return [plain] if name in SPECIAL else list(dict.fromkeys([flag(TrainingRun, name), plain]))
@@ -77,13 +77,22 @@ def _spellings(name: str) -> list[str]:
 def words_from(given: Given) -> Given:
     """What a run file says of a run, and the flags over it, as `described_by` gives it.
 
-    A schedule's file is opened after the two were merged, so one that is overridden is not.
-
     Raises:
         SpecError: a file cannot be read, or two values are for the same thing.
     """
     flags = described_by({name: value for name, value in given.items() if name != "run"})
     file = described_by(read_run_file(given["run"])) if "run" in given else {}
+    return flags_over(file, flags)
+
+
+def flags_over(file: Given, flags: Given) -> Given:
+    """Words of the flags over those of a file, both as `described_by` gives them.
+
+    A schedule's file is opened after the two were merged, so one that is overridden is not.
+
+    Raises:
+        SpecError: a schedule's file cannot be read, or its peak is not the learning rate that is said beside it.
+    """
     words = said_over(file, flags)
     if not isinstance(words.get("schedule_table"), str):
         return words

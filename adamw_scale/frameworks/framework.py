@@ -20,6 +20,7 @@ from adamw_scale.spec.advice import Caution
 from adamw_scale.theory.schedules import Schedule
 
 Language = Literal["python", "shell", "yaml", "json"]
+SUFFIXES: dict[Language, str] = {"python": ".py", "shell": ".sh", "yaml": ".yaml", "json": ".json"}
 
 
 class Snippet(Noun):
@@ -30,6 +31,11 @@ class Snippet(Noun):
     language: Language
     text: str
     cautions: tuple[Caution, ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        """Of a file that holds it."""
+        return SUFFIXES[self.language]
 
 
 class Framework(ABC):

@@ -11,7 +11,14 @@ The page needs no network, and without JavaScript it still holds every number an
 from adamw_scale.errors import MissingExtraError
 
 try:
-    from adamw_scale.report.figures import answer_figure, basin_figure, law_figure, memory_figure, scaling_figure
+    from adamw_scale.report.figures import (
+        answer_figure,
+        basin_figure,
+        ladder_figure,
+        law_figure,
+        memory_figure,
+        scaling_figure,
+    )
     from adamw_scale.report.files import save, suffix_of
     from adamw_scale.report.page import REPORT_FILE, write_report
 except ModuleNotFoundError as error:
@@ -23,6 +30,7 @@ __all__ = [
     "REPORT_FILE",
     "answer_figure",
     "basin_figure",
+    "ladder_figure",
     "law_figure",
     "memory_figure",
     "save",

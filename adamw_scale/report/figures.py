@@ -17,10 +17,12 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from adamw_scale.advisor import recommend
 from adamw_scale.calibration.fitting import basin_of, paired
+from adamw_scale.errors import MissingInputError
 from adamw_scale.law.features import NAMES, SAMPLES, SCARCE, USUAL, features_of
 from adamw_scale.law.fitted import EVIDENCE, MEAN
 from adamw_scale.law.posterior import Posterior, Prediction
 from adamw_scale.spec.advice import Memory, Recommendation
+from adamw_scale.spec.ladder import Ladder, Rung
 from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, value_of
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory.basin import NEGLIGIBLE, Curve
@@ -113,6 +115,49 @@ def law_figure(advice: Recommendation) -> Figure:
         handles, labels = data.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
+
+
+def ladder_figure(ladder: Ladder) -> Figure:
+    """λ against the parameters: of hidden matrices with its range, and of other groups where theirs differs.
+
+    Raises:
+        MissingInputError: a rung does not say its parameters.
+    """
+    rungs = sorted(ladder.rungs, key=_params_of)
+    sizes = [_params_of(rung) for rung in rungs]
+    lows, highs = zip(*(rung.recommendation.weight_decay_range for rung in rungs), strict=True)
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, HEIGHT), layout="constrained")
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        least = min(rung.hidden.weight_decay for rung in rungs) / 4  # a range may go down to no decay at all
+        shown = [low or least for low in lows]
+        axes.fill_between(sizes, shown, highs, color=BLUE, alpha=0.15, lw=0)
+        axes.vlines(sizes, shown, highs, color=BLUE, alpha=0.3, lw=5, label="range on hidden matrices")
+        for i, names in enumerate(ladder.alike_groups):
+            look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKS[i % len(MARKS)]}
+            decays = [rung.group(names[0]).weight_decay for rung in rungs]
+            axes.plot(sizes, decays, label=", ".join(names), **look)
+            for rung, size, decay in zip(rungs, sizes, decays, strict=True):
+                axes.plot(size, decay, gid=f"{rung.name}, {names[0]}: λ {format_significant(decay)}", **look)
+        axes.xaxis.minorticks_off()
+        axes.set_xticks(sorted(set(sizes)), [format_count(size) for size in sorted(set(sizes))])
+        axes.set_xlabel("parameters")
+        axes.set_ylabel("weight decay λ")
+        axes.set_title("λ along the ladder")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(FuncFormatter(_two_and_five))
+        axes.grid()
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _params_of(rung: Rung) -> float:
+    params = rung.recommendation.run.num_params
+    if params is None:
+        raise MissingInputError(f"--plot draws against the parameters, which {rung.name} does not say: pass --params")
+    return params
 
 
 def _draw_law(axes: Axes, advice: Recommendation, along: str) -> None:

@@ -451,14 +451,14 @@ def sized_by_steps(words: Mapping[str, Any]) -> dict[str, Any]:
         raise MissingInputError("--steps needs the batch size to tell how many units are seen: pass --batch-size")
     if fields.keys() >= {*SIZES}:
         raise SpecError("--steps, --epochs and the size of the data set say the same thing twice: drop one of them")
-    seen = _above_0("--steps", fields.pop("steps")) * _above_0("--batch-size", fields["batch_size"])
+    seen = above_0("--steps", fields.pop("steps")) * above_0("--batch-size", fields["batch_size"])
     if "dataset_size" in fields:
-        return {**fields, "epochs": seen / _above_0(f"--{fields.get('unit', 'tokens')}", fields["dataset_size"])}
-    return {**fields, "dataset_size": seen / _above_0("--epochs", fields.get("epochs", 1.0))}
+        return {**fields, "epochs": seen / above_0(f"--{fields.get('unit', 'tokens')}", fields["dataset_size"])}
+    return {**fields, "dataset_size": seen / above_0("--epochs", fields.get("epochs", 1.0))}
 
 
-def _above_0(option: str, value: Any) -> float:
-    """A size among words that were not validated yet."""
+def above_0(option: str, value: Any) -> float:
+    """A size among words that were not validated yet; SpecError, which names its option, unless it is above 0."""
     amount = _amount(option, value)
     if not amount > 0:
         raise SpecError(f"{option} = {value}: it must be above 0")

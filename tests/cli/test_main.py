@@ -21,7 +21,7 @@ def test_plan_runs_nothing(adamw_scale: Command, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [[], ["recommend"], ["emit"], ["calibrate"]], ids=str)
+@pytest.mark.parametrize("command", [[], ["recommend"], ["ladder"], ["emit"], ["calibrate"]], ids=str)
 def test_help_teaches(adamw_scale: Command, command: list[str]) -> None:
     """Every command explains itself with an example and its options."""
     outcome = adamw_scale(*command, "--help")
@@ -37,7 +37,7 @@ def test_version(adamw_scale: Command) -> None:
 
 
 BAD = [
-    (["recomend"], "did you mean 'recommend'? known: audit, calibrate, convert, emit, list, probe, recipes, "),
+    (["recomend"], "did you mean 'recommend'? known: audit, calibrate, convert, emit, ladder, list, probe, recipes, "),
     (["recommend", *RUN, "--nonsense", "3"], "--nonsense"),
     (["recommend", *RUN, "--schedule", "cosin"], "did you mean 'cosine'"),
     (["recommend", *RUN, "--rule", "power-line"], "did you mean 'power-lines'"),
