@@ -1,13 +1,14 @@
 """What every noun is: a frozen value that reads numbers as people write them, refuses plainly, and becomes JSON."""
 
+import math
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import to_json as pydantic_to_json
 
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
-from adamw_scale.units import parse_quantity
+from adamw_scale.units import factors_of, parse_quantity
 
 
 def _number(value: Any) -> Any:
@@ -17,6 +18,30 @@ def _number(value: Any) -> Any:
             return parse_quantity(str(value))
         except SpecError as error:
             raise ValueError(str(error)) from None
+    return value
+
+
+def _units(value: Any) -> Any:
+    """Accept "512x1024" too, for a number of units."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return math.prod(factors_of(value))
+    except SpecError as error:
+        raise ValueError(str(error)) from None
+
+
+def _no_share(value: Any) -> Any:
+    """Refuse "50%" for a count."""
+    if isinstance(value, str) and value.rstrip().endswith("%"):
+        raise ValueError(f"{_shown(value)} is a share, where a number is counted: write for example 1.3B or 0.5")
+    return value
+
+
+def _no_percentage(value: float) -> float:
+    """Refuse 10 for a fraction, with what may be meant."""
+    if 1 < value <= 100:
+        raise ValueError(f"{value:g} is more than all of it: write {value:g}% for per cent")
     return value
 
 
@@ -34,11 +59,15 @@ def _list(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(_number)]
-Count = Annotated[Number, Field(gt=0, le=1e18)]
-Size = Annotated[Number, Field(ge=1, le=1e18)]
-Fraction = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[Number, BeforeValidator(_no_share), Field(gt=0, le=1e18)]
+Size = Annotated[Number, BeforeValidator(_no_share), Field(ge=1, le=1e18)]
+Units = Annotated[
+    float, BeforeValidator(_number), BeforeValidator(_units), BeforeValidator(_no_share), Field(ge=1, le=1e18)
+]
+Fraction = Annotated[Number, AfterValidator(_no_percentage), Field(ge=0, le=1)]
 Fractions = Annotated[tuple[Fraction, ...], BeforeValidator(_list), Field(min_length=1, max_length=1000)]
-Pair = Annotated[tuple[Fraction, Fraction], BeforeValidator(_pair)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Pair = Annotated[tuple[Share, Share], BeforeValidator(_pair)]
 
 
 class Noun(BaseModel):

@@ -32,7 +32,7 @@ def test_reads_what_people_write(text: str, value: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "1.3Q", "1..2", "nan", "inf", "--3", "1e", "0x10", "1 2", "%", "١", "0,001", "1,000", "1" * 10_000 + "x"],
+    ["", "x", "1.3Q", "1..2", "nan", "inf", "--3", "1e", "0x10", "1 2", "%", "١", "1" * 10_000 + "x"],
 )
 def test_refuses_everything_else(text: str) -> None:
     """What is not a number is named and answered with examples."""

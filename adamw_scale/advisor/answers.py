@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.law import fitted
-from adamw_scale.law.features import NAMES, features_of
+from adamw_scale.law.features import NAMES, UNKNOWN_PARAMS, features_of
 from adamw_scale.law.posterior import EIGHTY, Observation, Posterior, alikeness
+from adamw_scale.noun import named
 from adamw_scale.rules import RULES, Rule
 from adamw_scale.spec.advice import Caution
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
-from adamw_scale.units import format_count, format_significant
+from adamw_scale.units import format_count, format_percent, format_significant
 
 if TYPE_CHECKING:
     from adamw_scale.spec.measurement import Optimum
@@ -33,6 +34,10 @@ OTHER_UNIT, OTHER_OPTIMIZER, OTHER_PARAMETRIZATION = 2.0, 2.0, 0.5  # octaves ad
 LEAST_DEVIATION = 0.1  # octaves: no optimum of a few seeds is known better
 SOFT = 0.25  # octaves: how sharp an end of what was probed is as a bound
 EVIDENCE_MEAN, ANOTHER_SCHEDULE = 0.5, 0.25  # mean of schedules that decay to zero; octaves from it that are told
+UNSAID_PARAMS = (
+    abs(fitted.MEAN[NAMES.index("data")]) * UNKNOWN_PARAMS
+)  # octaves: what a size that one run lacks may move
+NOTABLE_WARMUP = 0.005  # of the run, by which another warm-up is told
 INSIDE = 0.5  # octaves from an end of what was probed within which an interval does not bound anything
 
 
@@ -120,21 +125,79 @@ def _unlikeness(seen: TrainingRun, run: TrainingRun) -> float:
         OTHER_UNIT if seen.unit != run.unit else 0.0,
         OTHER_OPTIMIZER if seen.optimizer != run.optimizer else 0.0,
         OTHER_PARAMETRIZATION if seen.parametrization != run.parametrization else 0.0,
+        UNSAID_PARAMS if _of_unsaid_size(seen, run) else 0.0,
     )
 
 
-def completed(run: TrainingRun, other: TrainingRun) -> TrainingRun:
-    """A run with the parameters and learning rate that only the other one says: nobody said that they differ.
+def _of_unsaid_size(run: TrainingRun, other: TrainingRun) -> bool:
+    """Whether only one of two runs says how large its model is, so that nothing tells whether the other is larger."""
+    if run.num_params and other.num_params:
+        return False
+    width, others = _width(run, other), _width(other, run)
+    return (width is None or others is None) and (
+        _one_sided(run, other, "num_params") or (width is None) != (others is None)
+    )
 
-    Parameters go as the square of the width, where both say one.
+
+def _one_sided(run: TrainingRun, other: TrainingRun, field: str) -> bool:
+    return (getattr(run, field) is None) != (getattr(other, field) is None)
+
+
+def _width(run: TrainingRun, other: TrainingRun) -> float | None:
+    """Of a run: what is said, else the base width of the other one, at which the learning rate was tuned."""
+    return run.width or other.base_width
+
+
+def completed(run: TrainingRun, other: TrainingRun) -> TrainingRun:
+    """A run with the size and learning rate that only the other one says: nobody said that they differ.
+
+    Parameters go as the square of the width, where both say one. What was assumed is told by `_unsaid`.
     """
-    said = {}
+    said: dict[str, float | None] = {}
+    width, others = _width(run, other), _width(other, run)
     if run.num_params is None and other.num_params is not None:
-        widths = run.width / other.width if run.width and other.width else 1.0
-        said["num_params"] = other.num_params * widths**2
+        said["num_params"] = other.num_params * (width / others if width and others else 1.0) ** 2
+    elif run.num_params is None and run.width is None and (width or others):
+        said["width"] = width or others
     if run.peak_lr is None and other.peak_lr is not None:
         said["peak_lr"] = other.peak_lr
     return run.model_copy(update=said) if said else run
+
+
+def _shown(field: str, value: float) -> str:
+    return format_count(value) if field == "num_params" else f"{value:g}"
+
+
+def _unsaid(run: TrainingRun, other: TrainingRun, whose: str) -> Iterator[Caution]:
+    """What moves λ and only one of the two says, and what was assumed of it.
+
+    Width and depth move λ where nothing else tells how large the model is, and where the parametrization goes by them.
+    """
+    needs = PARAMETRIZATIONS[run.parametrization].needs
+    sized = bool(run.num_params and other.num_params)
+    counts = {"num_params": True, "width": not sized or "width" in needs, "depth": not sized or "depth" in needs}
+    lr_counts = {"peak_lr": run.peak_lr is None and run.epochs > 1}
+    told = [
+        f"{named(TrainingRun, field)} {_shown(field, getattr(run, field) or getattr(other, field))} is said of "
+        f"{'the run' if getattr(run, field) else whose} alone"
+        for field, moves in (counts | lr_counts).items()
+        if moves and _one_sided(run, other, field)
+    ]
+    if not told:
+        return
+    assumed = [f"lr is as in {whose}"] if run.peak_lr is None and other.peak_lr is not None else []
+    if run.base_width and other.width is None:
+        assumed.append(f"the width in {whose} is --base-width {run.base_width:g}")
+    if _of_unsaid_size(run, other):
+        assumed.append("both models are of one size, which the range was widened for")
+    elif not sized and _one_sided(run, other, "num_params"):
+        assumed.append("parameters go as the square of the width")
+    yield Caution(
+        code="one-sided",
+        message=f"{', '.join(told)}; assumed: {', '.join(assumed) or 'it is the same in both'}",
+        fix="say it of both: parameters at least, and width and depth under muP",
+        about="input",
+    )
 
 
 def believed(run: TrainingRun, posterior: Posterior, observations: list[Observation], known: str) -> Answer:
@@ -152,6 +215,7 @@ def believed(run: TrainingRun, posterior: Posterior, observations: list[Observat
         nearest = _nearest(run, observations)
         cautions += _another_schedule(run, nearest.decay_schedule.mean(), known, predicted.log2_tau)
         cautions += _moved(run, nearest)
+        cautions += _unsaid(run, nearest, known)
     else:
         cautions += _another_schedule(run, EVIDENCE_MEAN, "nearly all evidence", predicted.log2_tau)
         cautions += _limits(run, law, outside)
@@ -196,6 +260,10 @@ def _moved(run: TrainingRun, seen: TrainingRun) -> Iterator[Caution]:
         unlike.append(f"{run.optimizer} is not {seen.optimizer}")
     if run.parametrization != seen.parametrization:
         unlike.append(f"{run.parametrization} is not {seen.parametrization} parametrization")
+    if run.schedule != seen.schedule:
+        unlike.append(f"schedule {run.schedule} is not {seen.schedule}")
+    if abs(run.warmup_share - seen.warmup_share) > NOTABLE_WARMUP:
+        unlike.append(f"warm-up of {format_percent(run.warmup_share)} is not {format_percent(seen.warmup_share)}")
     if not ratios and not unlike:
         return
     moved = [f"{quantity} × {format_significant(ratio)}" for quantity, ratio in ratios.items()]
@@ -207,7 +275,10 @@ def _moved(run: TrainingRun, seen: TrainingRun) -> Iterator[Caution]:
 
 
 def moved_by(run: TrainingRun, other: TrainingRun) -> dict[str, float]:
-    """This run over another one, in every quantity that moves an optimum and is known of both."""
+    """This run over another one, in every quantity that moves an optimum and is known of both.
+
+    Another one that says no width or depth is taken to be of this one's base, at which its learning rate was tuned.
+    """
     pairs = {
         "data set": (run.dataset_size, other.dataset_size),
         "epochs": (run.epochs, other.epochs),
@@ -249,6 +320,7 @@ def carried(run: TrainingRun, reference: TrainingRun, rule: Rule) -> Answer:
         source=f"reference run, carried by {rule.name} ({rule.source})",
         certainty="one tuned run, carried by a published rule",
         outside=tuple(rule.outside_domain(run)),
+        cautions=tuple(_unsaid(run, reference, "the tuned run")),
     )
 
 

@@ -4,27 +4,24 @@ import math
 from collections.abc import Iterator
 
 from adamw_scale.advisor.answers import how_to_measure, moved_by, tuned_timescale
+from adamw_scale.advisor.plausibility import input_cautions
 from adamw_scale.law.posterior import Posterior
+from adamw_scale.rules.kept import STANCE
 from adamw_scale.spec.advice import Caution
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.batch_scaling import lr_sde
-from adamw_scale.theory.conventions import CONVENTIONS
 from adamw_scale.theory.parametrizations import PARAMETRIZATIONS, published_decay_factors
 from adamw_scale.units import format_count, format_percent, format_significant
 
-# Largest lr and lr*λ of any AdamW setting that was read in a source: 0.05 (2305.17212), 1.3e-2 (Muon, Slowrun).
-LARGEST_KNOWN_LR = 0.1
-LARGEST_KNOWN_DECAY_PER_STEP = 2e-2
+LARGEST_KNOWN_DECAY_PER_STEP = 2e-2  # the largest lr*λ that was read in a source is 1.3e-2 (Muon, Slowrun)
 LARGEST_SANE_WEIGHT_DECAY = 10.0
-SMALLEST_USUAL_BATCH = 16_384  # tokens, for models of more than 100M parameters
 # Of the initial weights, what survives where decay hardly acts; of pretrained ones, worth keeping, nearly all.
 INERT_RETENTION = {"pretraining": 0.8, "lora": 0.8, "finetuning": 0.99}
 LAW_AND_TUNING_AGREE = 4.0
 FEW_EPOCHS = 1.5  # up to which the best timescale hardly depends on the learning rate
 WIDE = 3.0  # octaves of an 80 % interval from which measuring beats believing; judgement
 TOO_WIDE = math.log2(100)  # octaves from which no value within is worth naming; judgement
-LARGEST_DECOUPLED = 1e-2  # a fully decoupled value above this is usually a PyTorch value
 
 
 def cautions_of(
@@ -41,13 +38,13 @@ def cautions_of(
     `weight_decay`, before a parametrization multiplies it, is None where no learning rate is known; `reference` is a
     tuned run that was taken in; `measured` says that the optimum of this very run was seen.
     """
+    yield from _of_the_input(run, reference)
     if reference:
         yield from _of_the_transfer(run, reference)
     yield from _of_what_is_known(run, octaves)
     if run.peak_lr is None and run.epochs > FEW_EPOCHS and run.task == "pretraining":
         yield LR_MATTERS
     yield from _of_the_parametrization(run, tau)
-    yield from _of_the_input(run)
     if not measured:
         yield from _of_the_number(run, weight_decay, tau)
     yield from _of_the_timescale(run, tau)
@@ -57,6 +54,15 @@ def cautions_of(
         yield PULLS_TO_ZERO
     if run.task == "lora":
         yield ADAPTER
+
+
+def _of_the_input(run: TrainingRun, reference: TrainingRun | None) -> Iterator[Caution]:
+    """Values that are usually a slip, of the run, and of the tuned run where they are its own."""
+    own = list(input_cautions(run))
+    yield from own
+    for caution in input_cautions(reference) if reference else ():
+        if caution not in own:
+            yield caution.model_copy(update={"message": f"in the tuned run {caution.message}"})
 
 
 def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Caution]:
@@ -160,7 +166,7 @@ PULLS_TO_ZERO = Caution(
 LR_MATTERS = Caution(
     code="lr-matters",
     message="in many passes the best lr·λ moves with the learning rate itself; this is for the rate that is usual for "
-    "the size",
+    "the size, or that was calibrated",
     fix="pass --lr",
 )
 OTHER_OPTIMIZERS = {
@@ -190,8 +196,8 @@ def _of_what_is_known(run: TrainingRun, octaves: tuple[float, float] | None) -> 
     if octaves is None:
         yield Caution(
             code="no-law",
-            message="nothing published says which decay finetuning wants; 0 to 0.1 is common practice",
-            fix="keep what you have, no decay included; raise it only if held-out loss says so",
+            message=f"nothing published says which decay finetuning wants: {STANCE}",
+            fix="raise it only if held-out loss says so",
         )
     elif (wide := octaves[1] - octaves[0]) > WIDE:
         code, therefore = (
@@ -201,31 +207,6 @@ def _of_what_is_known(run: TrainingRun, octaves: tuple[float, float] | None) -> 
             code=code,
             message=f"the range spans a factor {format_significant(2**wide)}: {therefore}",
             fix=how_to_measure(run),
-        )
-
-
-def _of_the_input(run: TrainingRun) -> Iterator[Caution]:
-    """Values that are possible but usually a slip."""
-    if run.unit == "tokens" and run.batch_size < SMALLEST_USUAL_BATCH and (run.num_params or 0) > 1e8:
-        yield Caution(
-            code="batch-unit",
-            message=f"a batch of {run.batch_size:g} tokens is smaller than usual for a model of this size: are these "
-            "sequences?",
-            fix="give --batch-size in tokens: sequences times sequence length",
-        )
-    if CONVENTIONS[run.convention].kind in ("independent", "fixed") and (run.weight_decay or 0) > LARGEST_DECOUPLED:
-        yield Caution(
-            code="unit",
-            message=f"{run.weight_decay:g} would remove {format_percent(run.weight_decay or 0)} of each weight every "
-            f"step in {run.convention}",
-            fix="check the unit: if it is PyTorch's, leave --convention out",
-        )
-    if run.peak_lr is not None and run.peak_lr > LARGEST_KNOWN_LR:
-        yield Caution(
-            code="lr",
-            message=f"lr {run.peak_lr:g} moves each weight by about that much a step; the largest published AdamW "
-            "setting we know is 0.05",
-            fix="check --lr",
         )
 
 
@@ -252,6 +233,7 @@ def _of_the_timescale(run: TrainingRun, tau: Timescale) -> Iterator[Caution]:
     """Timescales that are longer than the run can use, or shorter than what they must outlast."""
     beta1, beta2 = run.betas
     kept = ema.retention(run.decay_schedule.mean(), tau.run)
+    from_scratch = run.task == "pretraining"
     if run.task == "finetuning" and kept < INERT_RETENTION[run.task] - 1e-6:  # but for rounding
         yield Caution(
             code="erases",
@@ -264,7 +246,8 @@ def _of_the_timescale(run: TrainingRun, tau: Timescale) -> Iterator[Caution]:
             code="inert",
             message=f"{format_percent(kept)} of the initial weights survive the run: decay hardly acts, so its value "
             "can hardly matter",
-            fix="do not tune it; if decay should act, raise λ, train longer or at a higher learning rate",
+            fix="do not tune it"
+            + ("; if decay should act, raise λ, train longer or at a higher learning rate" if from_scratch else ""),
         )
     warmup_steps = run.warmup_share * run.total_steps
     if tau.iters < warmup_steps:

@@ -16,7 +16,8 @@ OF_ITS_OWN = {"weight_decay", "convention"}  # left to the words
 def run_like(tuned: TrainingRun, words: Mapping[str, Any]) -> TrainingRun:
     """The run that words (as `described_by` gives them) describe, everything else as in the tuned one.
 
-    A model of another width or depth has other parameters, so those of the tuned one are left out there.
+    A model of another width or depth has other parameters, so those of the tuned one are left out there, and where the
+    tuned one does not say it.
 
     Raises:
         SpecError: the words count in another unit, or contradict the rest.
@@ -32,21 +33,18 @@ def run_calibrated(calibration: "Calibration", words: Mapping[str, Any]) -> Trai
 def _like(tuned: TrainingRun, words: Mapping[str, Any], own: set[str]) -> TrainingRun:
     """Only what the words say counts as said (`model_fields_set`)."""
     inherited = {name: value for name, value in tuned if name not in own and value is not None}
-    moved = {
-        name
-        for name in ("num_params", "width", "depth")
-        if name in words and _differs(words[name], inherited.get(name))
-    }
-    if moved:  # a model of another size has other sizes, and nobody says which
-        inherited = {name: value for name, value in inherited.items() if name not in ("num_params", "width", "depth")}
+    if any(_differs(words[size], inherited.get(size)) for size in {"width", "depth"} & words.keys()):
+        inherited.pop("num_params", None)  # a model of another shape has another size, and the other way round
+    if "num_params" in words and _differs(words["num_params"], inherited.get("num_params", 0)):
+        inherited = {name: value for name, value in inherited.items() if name not in ("width", "depth")}
     run = TrainingRun.model_validate(sized_by_steps(said_over(inherited, words)))
     said = {*words, "dataset_size", "epochs"} if "steps" in words else {*words}
     return TrainingRun.model_construct(_fields_set=said & {*TrainingRun.model_fields}, **dict(run))
 
 
 def _differs(said: Any, tuned: float | None) -> bool:
-    """Whether a size that was said, perhaps as text, is another than the tuned run's, where that is known."""
+    """Whether a size that was said, perhaps as text, is another than the tuned run's, or perhaps is."""
     try:
-        return tuned is not None and parse_quantity(str(said)) != tuned
+        return parse_quantity(str(said)) != tuned
     except SpecError:
         return True  # the run itself refuses it

@@ -1,6 +1,7 @@
 """timescale_of(): what the final weights of a run remember, at its own weight decay or at the recommended one."""
 
 from adamw_scale.advisor.advice import recommend
+from adamw_scale.advisor.plausibility import input_cautions
 from adamw_scale.errors import MissingInputError
 from adamw_scale.spec.advice import Memory
 from adamw_scale.spec.run import TrainingRun
@@ -55,5 +56,6 @@ def timescale_of(run: TrainingRun, rule: str | None = None) -> Memory:
         progress=tuple(points),
         density=tuple(window.density(point) for point in points),
         lr_multiplier=tuple(run.lr_schedule.multiplier(point) for point in points),
+        cautions=tuple(input_cautions(run)),
         run=run,
     )

@@ -6,7 +6,8 @@ error: the config surely does not do what it says. warning: it probably is not m
 import math
 from collections.abc import Callable, Iterator
 
-from adamw_scale.advisor.cautions import INERT_RETENTION, LARGEST_DECOUPLED, LARGEST_KNOWN_DECAY_PER_STEP
+from adamw_scale.advisor.cautions import INERT_RETENTION, LARGEST_KNOWN_DECAY_PER_STEP
+from adamw_scale.advisor.plausibility import LARGEST_DECOUPLED, input_cautions
 from adamw_scale.auditing.cost import CURVATURE_RANGE, MEASURED_UP_TO, relative_loss
 from adamw_scale.auditing.facts import Facts
 from adamw_scale.frameworks.config import Finding, finding
@@ -26,6 +27,12 @@ FORGOTTEN = 2.0  # timescales of warm-up, in which the lr is half its peak on av
 WHOLE_RUN = 0.95  # of the run, from which a warm-up is all of it
 FAR_OFF = 4.0  # times outside the range, from which on another unit is suspected
 OTHER_UNITS = {"independent": "composer", "normalized": "loshchilov", "squared": "modded-nanogpt"}
+
+
+def _implausible(facts: Facts) -> Iterator[Finding]:
+    """Sizes and learning rates that are possible and usually a slip."""
+    for caution in input_cautions(facts.run) if facts.run else ():
+        yield finding("warning", caution.code, None, caution.message, caution.fix)
 
 
 def _l2(facts: Facts) -> Iterator[Finding]:
@@ -313,6 +320,7 @@ def _times(value: float, low: float, high: float) -> str:
 
 
 CHECKS: tuple[Check, ...] = (
+    _implausible,
     _l2,
     _wrong_unit,
     _too_fast,

@@ -14,7 +14,7 @@ from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, SCHEDULE_KEYS, UNREAD
 from adamw_scale.frameworks.recognition import recognized
 from adamw_scale.noun import Count, Noun, Number, Size
-from adamw_scale.spec.run import SMALLEST, described_by
+from adamw_scale.spec.run import SMALLEST, Rate, described_by
 from adamw_scale.theory.conventions import kind_of
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
 
@@ -26,7 +26,7 @@ class Said(Noun):
 
     described_by_flags: ClassVar[bool] = True
     weight_decay: Annotated[Number, Field(ge=0, le=1e12)] | None = None
-    peak_lr: Annotated[Number, Field(ge=SMALLEST, le=10)] | None = Field(None, json_schema_extra={"flag": "--lr"})
+    peak_lr: Rate | None = Field(None, json_schema_extra={"flag": "--lr"})
     schedule: str | None = None
     convention: str | None = None
     sequence_length: Size | None = None

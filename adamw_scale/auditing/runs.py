@@ -13,7 +13,8 @@ from adamw_scale.units import parse_quantity
 OF_THE_CONFIG = ("weight_decay", "convention")  # said of the config that is judged, not of its run
 ANSWERS = {
     "--lr": ("peak_lr",),
-    "--devices": ("batch_size",),
+    "--devices": ("batch_size", "sequences"),
+    "--batch-size": ("sequences",),
     "--tokens": ("dataset_size", "steps", "schedule_table"),
     "--samples": ("dataset_size", "steps", "schedule_table"),
     "--schedule": ("schedule_table",),
@@ -65,7 +66,9 @@ def _unit(config: Config, said: Mapping[str, Any]) -> str | None:
     """Tokens or samples: as the user says, else as the config shows."""
     if "unit" in said:
         return str(said["unit"])
-    return config.unit or ("tokens" if config.sequence_length or "sequence_length" in said else None)
+    return config.unit or (
+        "tokens" if config.sequence_length or {"sequence_length", "sequences"} & said.keys() else None
+    )
 
 
 def run_fields(config: Config, unit: str, devices: float | None = None) -> tuple[dict[str, Any], dict[str, str]]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from adamw_scale.cli.shared import describe_schedule, describe_warmup
 from adamw_scale.cli.text import LABEL_WIDTH, labelled, styled, width
+from adamw_scale.rules.kept import STANCE
 from adamw_scale.spec.advice import Current, DecayPerStep, Recommendation
 from adamw_scale.spec.run import TrainingRun, usual_betas
 from adamw_scale.units import format_count, format_percent, format_significant
@@ -18,7 +19,6 @@ MOST_LINES = 15
 CHECKS = 2  # of the input, that are shown in full
 LEAST_LOSS = 40  # characters that a list may lose to end with a whole item
 SURE = ((1.3, "well"), (2.5, "fairly"), (4.0, "roughly"), (math.inf, "hardly"))  # octaves of the range; judgement
-KEEP = "weight decay: keep yours   0 to 0.1 makes no difference you could measure"
 
 
 class Line(NamedTuple):
@@ -82,7 +82,7 @@ def _of_a_weight_decay(advice: Recommendation) -> Iterator[Line]:
     elif advice.rule != "kept":
         yield Line("", f"weight decay {decay}   range {low} to {high} (80 %)   {at}")
     else:
-        yield Line("", KEEP)
+        yield Line("", f"weight decay: {STANCE}")
     yield from _checks(advice)
     if about.in_convention is not None:
         own, (first, last) = about.in_convention, map(format_significant, about.in_convention.weight_decay_range)

@@ -11,6 +11,7 @@ from adamw_scale.cli.text import columns, labelled, styled
 from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.files import read_text
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.rules.kept import STANCE
 from adamw_scale.units import format_count, format_percent, format_significant
 
 if TYPE_CHECKING:
@@ -104,10 +105,14 @@ def _headline(found: "Audit") -> str:
         advice = found.recommendation
         low, high = advice.weight_decay_range
         rows["advice"] = (
-            f"weight decay {format_significant(advice.weight_decay)} in PyTorch's unit, range "
-            f"{format_significant(low)} to "
-            f"{format_significant(high)} ({advice.rule}, {advice.companions.source})"
-            + ("" if advice.companions.in_domain else "; the run is OUTSIDE the rule's domain")
+            STANCE
+            if advice.rule == "kept"
+            else (
+                f"weight decay {format_significant(advice.weight_decay)} in PyTorch's unit, range "
+                f"{format_significant(low)} to "
+                f"{format_significant(high)} ({advice.rule}, {advice.companions.source})"
+                + ("" if advice.companions.in_domain else "; the run is OUTSIDE the rule's domain")
+            )
         )
     title = styled(said or "nothing found", bold=True)
     return title + "\n\n" + "\n".join(labelled(label, text) for label, text in rows.items())

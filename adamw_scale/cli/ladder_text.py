@@ -103,8 +103,14 @@ def _of_the_groups(ladder: Ladder) -> Iterator[Column]:
         whose = _title(number, alike) if len(alike) > 1 else ""
         yield whose, "λ", [format_significant(group.weight_decay) for group in groups]
         if number == 0:
-            yield "", "range", ["–".join(map(format_significant, rung.recommendation.weight_decay_range)) for rung in ladder.rungs]
-        if any(group.peak_lr != rung.recommendation.peak_lr for group, rung in zip(groups, ladder.rungs, strict=True)):
+            yield (
+                "",
+                "range",
+                ["–".join(map(format_significant, rung.recommendation.weight_decay_range)) for rung in ladder.rungs],
+            )
+        if any(
+            group.peak_lr != rung.recommendation.base_peak_lr for group, rung in zip(groups, ladder.rungs, strict=True)
+        ):
             yield "", "lr", [f"{group.peak_lr:.4g}" for group in groups]
 
 

@@ -2,7 +2,8 @@
 
 They are read off `TrainingRun`: a field added there is a flag here, with the field's description as
 its help. A few shorthands stand beside the fields, on the command line and in files alike:
-tokens, samples (dataset_size and unit in one), lr, params, warmup (a fraction below 1, else steps).
+tokens, samples (dataset_size and unit in one), sequences (the batch), lr, params, warmup (a fraction below 1, else
+steps).
 """
 
 import functools
@@ -26,6 +27,7 @@ SPECIAL = {
     "samples": ("N", "unique samples in the data set, one epoch; every size is then in samples"),
     "dataset_size": ("N", "the same in the unit of --unit"),
     "steps": ("N", "optimizer steps of the run, where the size of the data set (or epochs) is not given"),
+    "sequences": ("N", "sequences per optimizer step, of --sequence-length each, instead of --batch-size"),
     "warmup": ("N", "linear warm-up: a fraction of the run (2%, 0.02) or a number of steps"),
     "schedule_file": ("FILE", "table: learning rates, one a line for every step, or two columns: step and lr"),
 }
@@ -126,7 +128,7 @@ def run_from(given: Given) -> TrainingRun:
 
 def run_of_any_data(given: Given) -> TrainingRun:
     """The run, where only its steps matter: without sizes it counts batches, one a step."""
-    if {"tokens", "samples", "dataset_size", "batch_size", "run"} & given.keys():
+    if {"tokens", "samples", "dataset_size", "batch_size", "sequences", "run"} & given.keys():
         return run_from(given)
     if not {"steps", "schedule_file"} & given.keys():
         raise MissingInputError("how long is the run? Pass --steps, or the data set and --batch-size")

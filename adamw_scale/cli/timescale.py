@@ -8,7 +8,7 @@ import typer
 
 from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.run_flags import Given, run_of_any_data, run_options
-from adamw_scale.cli.shared import JsonOption, PictureOption, describe_run, describe_timescale
+from adamw_scale.cli.shared import JsonOption, PictureOption, describe_run, describe_timescale, remark
 from adamw_scale.cli.text import columns, paragraphs_of, styled
 from adamw_scale.errors import MissingInputError
 from adamw_scale.units import format_count, format_percent, format_share, format_significant
@@ -42,7 +42,7 @@ def command(
     --weight-decay it looks at that value, else at the recommended one.
     """
     run = run_of_any_data(given)
-    if run.weight_decay is None and "steps" in given and "batch_size" not in given and "run" not in given:
+    if run.weight_decay is None and "steps" in given and not {"batch_size", "sequences", "run"} & given.keys():
         raise MissingInputError(
             "there is no weight decay to look at: pass --weight-decay, or the data set and batch to recommend one for"
         )
@@ -88,7 +88,8 @@ def render(memory: "Memory") -> str:
             for share, age in memory.age_quantiles.items()
         ],
     )
-    return "\n\n".join([f"{head} at peak learning rate", paragraphs_of(rows), table])
+    cautions = map(remark, memory.cautions)
+    return "\n\n".join([f"{head} at peak learning rate", *cautions, paragraphs_of(rows), table])
 
 
 def _describe_window(window: "Timescale", retention: float) -> str:

@@ -27,7 +27,7 @@ class Caution(Noun):
     code: str
     message: str
     fix: str
-    about: Literal["input", "answer"] = Field("answer", description="input: what was said looks wrong")
+    about: Literal["input", "answer"] = Field("answer", description="input: a value is perhaps not what was meant")
 
 
 class ParamGroup(Noun):
@@ -249,4 +249,5 @@ class Memory(Noun):
     progress: tuple[float, ...] = Field(description="points of the run, 0 to 1")
     density: tuple[float, ...] = Field(description="weight of the updates at each point, per run")
     lr_multiplier: tuple[float, ...] = Field(description="lr / peak lr at each point")
+    cautions: tuple[Caution, ...] = ()
     run: TrainingRun

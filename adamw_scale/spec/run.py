@@ -3,22 +3,24 @@
 TrainingRun     the noun: frozen, strict, reads numbers as people write them ("1.3B", "2%")
 described_by    from the words that people use for its fields
 said_over       words over words: flags over a file, a user over a config, a new run over a tuned one
-sized_by_steps  `steps` as the size of the data set, or as epochs
+sized_by_steps  `steps` as the size of the data set, or as epochs; `sequences` as the batch
 
 A field's description states its unit and is the help of its flag. What cannot be is refused with one `SpecError`
 that names the flag, the reason and the fix.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
-from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair, Size
+from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair, Size, Units
 from adamw_scale.theory import conventions, parametrizations, schedules, weight_decay_schedules
 from adamw_scale.theory import timescale as ema
-from adamw_scale.units import format_count, parse_quantity
+from adamw_scale.units import factors_of, format_count, parse_quantity
 
 UNITS = ("tokens", "samples")
 TASKS = ("pretraining", "finetuning", "lora")
@@ -26,7 +28,20 @@ OPTIMIZERS = ("adamw", "muon", "lion")
 PARAMS_KINDS = ("total", "non-embedding", "active")
 LARGEST_RATIO = 1e4  # of width or depth to the base; beyond, one of the two is a slip
 SMALLEST = 1e-12  # learning rate or weight decay; below it, 0 is meant
+LEAST_TOKENS, A_MODEL = 1000.0, 1e6  # up to so many tokens for so many parameters are tokens per parameter
+FEW_PARAMS = 1000.0  # below it, a number of parameters with decimals lacks its suffix
 Point = tuple[Fraction, Fraction]
+
+
+def _with_its_sign(lr: float) -> float:
+    """Refuse 3e4 where 3e-4 is meant."""
+    if lr >= 100:
+        digits, exponent = f"{lr:e}".split("e+")
+        raise ValueError(f"{lr:g} is no learning rate: write {float(digits):g}e-{int(exponent)} if the minus is lost")
+    return lr
+
+
+Rate = Annotated[Number, AfterValidator(_with_its_sign), Field(ge=SMALLEST, le=10)]
 
 
 def _option(description: str, flag: str = "") -> Any:
@@ -66,14 +81,15 @@ class TrainingRun(Noun):
     described_by_flags: ClassVar[bool] = True
 
     unit: str = Field("tokens", description="what sizes are counted in: tokens (language) or samples (everything else)")
-    dataset_size: Size = Field(
+    dataset_size: Units = Field(
         description="unique units in the data set, one epoch", json_schema_extra={"flag": "--tokens or --samples"}
     )
     epochs: Annotated[Count, Field(ge=1e-6, le=1e9)] = Field(1.0, description="passes over the data set")
-    batch_size: Size = Field(description="global batch per optimizer step, in the same unit as the data set")
-    peak_lr: Annotated[Number, Field(ge=SMALLEST, le=10)] | None = _option(
-        "highest learning rate of the schedule; without it the answer is lr·λ", "--lr"
+    batch_size: Units = Field(
+        description="tokens (not sequences) per optimizer step on all devices together, 0.5M or 512x1024 for 512 "
+        "sequences of 1,024; with --samples, samples"
     )
+    peak_lr: Rate | None = _option("highest learning rate of the schedule; without it the answer is lr·λ", "--lr")
     schedule: str = Field("linear", description=f"learning-rate shape after warm-up: {', '.join(schedules.SCHEDULES)}")
     warmup_fraction: Fraction | None = _option("linear warm-up, as a fraction of the run", "--warmup")
     warmup_steps: Annotated[Number, Field(ge=0, le=1e18)] | None = _option("linear warm-up, in steps", "--warmup")
@@ -102,7 +118,7 @@ class TrainingRun(Noun):
     )
     base_width: Size | None = _option("muP: width at which peak_lr was tuned")
     base_depth: Size | None = _option("CompleteP: depth at which peak_lr was tuned")
-    sequence_length: Size | None = _option("tokens per sequence, to write batches in sequences")
+    sequence_length: Size | None = _option("tokens per sequence, which every batch holds at least one of")
     optimizer: str = Field(
         "adamw", description="adamw, muon (on the hidden matrices, AdamW on the rest) or lion; --lr is its own"
     )
@@ -129,6 +145,23 @@ class TrainingRun(Noun):
             return {**data, "betas": usual_betas(data.get("unit"), data.get("task"))}
         return data
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_two_lengths(cls, data: Any) -> Any:
+        """A batch of 512x1024 holds sequences of 1,024 tokens, and of no other length."""
+        if not isinstance(data, dict) or not isinstance(data.get("batch_size"), str) or data.get("unit") == "samples":
+            return data
+        lengths, length = [], 0.0
+        with suppress(SpecError):  # what is no number is refused by its own field
+            length = parse_quantity(str(data.get("sequence_length")))
+            lengths = [*factors_of(data["batch_size"])[1:]]
+        if lengths and lengths != [length]:
+            raise SpecError(
+                f"--batch-size = {data['batch_size']} is of sequences of {lengths[0]:g} tokens, and --sequence-length "
+                f"is {length:g}: give both the same length, or write the batch as one number"
+            )
+        return data
+
     @model_validator(mode="after")
     def _refuse_the_impossible(self) -> Self:
         for kind, name, known in (
@@ -143,22 +176,45 @@ class TrainingRun(Noun):
         ):
             if name not in known:
                 raise UnknownNameError(kind, name, known)
-        if self.batch_size > self.dataset_size:
-            raise SpecError(
-                f"--batch-size = {format_count(self.batch_size)} is larger than the data set of "
-                f"{format_count(self.dataset_size)} {self.unit}: lower it, or check that both are in {self.unit}"
-            )
-        if self.total_steps < 2:
-            raise SpecError(
-                f"the run has {self.total_steps:.2g} optimizer steps (--{self.unit} · --epochs / --batch-size): "
-                "lower --batch-size or raise --epochs"
-            )
+        self._refuse_impossible_sizes()
         if max(self.betas) > 1 - 1e-9:
             raise SpecError(f"--betas = {self.betas[0]:g},{self.betas[1]:g}: each must be below 1")
         self._refuse_contradictory_schedule()
         self._refuse_contradictory_sizes()
         self._refuse_impossible_decay()
         return self
+
+    def _refuse_impossible_sizes(self) -> None:
+        params, data, batch, sequence = self.num_params, self.dataset_size, self.batch_size, self.sequence_length
+        if params is not None and params < FEW_PARAMS and params != int(params):
+            raise SpecError(f"--params = {params:g} is no number of parameters: write {params:g}M or {params:g}B")
+        if self.unit == "tokens":
+            if (params or 0) >= A_MODEL and data <= LEAST_TOKENS and self.task == "pretraining":
+                raise SpecError(
+                    f"--tokens = {data:g} is too few for {format_count(params or 0)} parameters: it takes the tokens "
+                    f"of the data set; {data:g} per parameter is --tokens {format_count(data * (params or 0))}"
+                )
+            if sequence is not None and sequence > data:
+                raise SpecError(
+                    f"--sequence-length = {format_count(sequence)} is longer than the data set of {format_count(data)} "
+                    "tokens: lower it, or check the suffix of --tokens"
+                )
+            if sequence is not None and batch < sequence:
+                raise SpecError(
+                    f"--batch-size = {format_count(batch)} tokens is less than one sequence of "
+                    f"{format_count(sequence)} (--sequence-length): for {batch:g} sequences write --batch-size "
+                    f"{batch:g}x{sequence:g} or --sequences {batch:g}"
+                )
+        if batch > data:
+            raise SpecError(
+                f"--batch-size = {format_count(batch)} is larger than the data set of {format_count(data)} "
+                f"{self.unit}: lower it, or check that both are in {self.unit}, and the suffix of --{self.unit}"
+            )
+        if self.total_steps < 2:
+            raise SpecError(
+                f"the run has {self.total_steps:.2g} optimizer steps (--{self.unit} · --epochs / --batch-size): "
+                "lower --batch-size or raise --epochs"
+            )
 
     def _refuse_contradictory_schedule(self) -> None:
         if self.warmup_fraction is not None and self.warmup_steps is not None:
@@ -343,13 +399,16 @@ SHORTHANDS = {
     "params_kind": "num_params_kind",
     "schedule_file": "schedule_table",
 }
-WORDS = (*UNITS, "steps", "schedule_steps", "warmup")
+WORDS = (*UNITS, "steps", "schedule_steps", "sequences", "warmup")
 WARMUPS = ("warmup_fraction", "warmup_steps")
+BATCHES = ("batch_size", "sequences")  # two ways to say one
 SIZES = ("epochs", "steps", "dataset_size")  # two of them say the third; the first that is not said anew goes
 
 
 def described_by(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a `TrainingRun`, `steps` and `schedule_steps`, from the words that people use; none may be said twice.
+    """Fields of a `TrainingRun`, `steps`, `schedule_steps` and `sequences`, from the words that people use.
+
+    None may be said twice.
 
     lr, params, schedule_file: peak_lr, num_params, schedule_table. tokens, samples: dataset_size and unit in one.
     warmup: a fraction of the run below 1 or with a %, else steps. schedule_table: also the schedule of that name.
@@ -377,6 +436,8 @@ def described_by(words: Mapping[str, Any]) -> dict[str, Any]:
         if "dataset_size" in fields:
             raise SpecError(f"--{unit} and --dataset-size both give the size of the data set: keep one")
         fields |= {"dataset_size": fields.pop(unit), "unit": unit}
+    if fields.keys() >= {*BATCHES}:
+        raise SpecError("--sequences and --batch-size both give the batch: keep one")
     if "warmup" in fields:
         fields |= _warmup(fields.pop("warmup"), fields)
     if "schedule_table" in fields and fields.setdefault("schedule", "table") != "table":
@@ -389,6 +450,10 @@ def _warmup(warmup: Any, fields: Mapping[str, Any]) -> dict[str, float]:
     if fields.keys() & WARMUPS:
         raise SpecError("warmup and warmup_fraction or warmup_steps were both given: keep one")
     amount = _amount("--warmup", warmup)
+    if amount > 1 and amount != int(amount) and "%" not in str(warmup):
+        raise SpecError(
+            f"--warmup = {warmup} is no whole number of steps: write {amount:g}% for a share of the run, or whole steps"
+        )
     return {"warmup_fraction" if amount < 1 or "%" in str(warmup) else "warmup_steps": amount}
 
 
@@ -425,6 +490,8 @@ def said_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
         dropped |= {f"base_{what}" for what in ("width", "depth") if by and what not in by.needs}
     if own.get("weight_decay_schedule", "linear") not in weight_decay_schedules.TAKE_A_FINAL_FRACTION:
         dropped |= {"final_weight_decay_fraction"}
+    if own.keys() & {*BATCHES}:
+        dropped |= {*BATCHES}
     if {*SIZES} <= base.keys() | own.keys():
         dropped |= {next((name for name in SIZES if name not in own), "")}
     kept = {name: value for name, value in base.items() if name not in dropped}
@@ -434,14 +501,18 @@ def said_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 def sized_by_steps(words: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a `TrainingRun`, with `steps` replaced by what it says: the data set, or epochs where that is known.
 
+    `sequences`, of `sequence_length` tokens each, become the batch.
+
     `schedule_steps`, the steps that a schedule's table was written for, count where nothing else says how long the
     run is, so a table is stretched over the run.
 
     Raises:
-        MissingInputError: steps without a batch size.
+        MissingInputError: steps without a batch size, or sequences without their length.
         SpecError: the data set is said twice, or a size is not above 0.
     """
     fields = dict(words)
+    if "sequences" in fields:
+        fields["batch_size"] = _tokens_of(fields.pop("sequences"), fields)
     of_table = fields.pop("schedule_steps", None)
     if of_table is not None and "dataset_size" not in fields and "batch_size" in fields:
         fields.setdefault("steps", of_table)
@@ -451,22 +522,40 @@ def sized_by_steps(words: Mapping[str, Any]) -> dict[str, Any]:
         raise MissingInputError("--steps needs the batch size to tell how many units are seen: pass --batch-size")
     if fields.keys() >= {*SIZES}:
         raise SpecError("--steps, --epochs and the size of the data set say the same thing twice: drop one of them")
-    seen = above_0("--steps", fields.pop("steps")) * above_0("--batch-size", fields["batch_size"])
+    seen = above_0("--steps", fields.pop("steps")) * above_0("--batch-size", fields["batch_size"], _product)
     if "dataset_size" in fields:
-        return {**fields, "epochs": seen / above_0(f"--{fields.get('unit', 'tokens')}", fields["dataset_size"])}
+        return {
+            **fields,
+            "epochs": seen / above_0(f"--{fields.get('unit', 'tokens')}", fields["dataset_size"], _product),
+        }
     return {**fields, "dataset_size": seen / above_0("--epochs", fields.get("epochs", 1.0))}
 
 
-def above_0(option: str, value: Any) -> float:
+def _tokens_of(sequences: Any, fields: Mapping[str, Any]) -> float:
+    """The batch in tokens."""
+    if fields.get("unit") == "samples":
+        raise SpecError("--sequences are of tokens, and the data set is in samples: pass --batch-size, in samples")
+    if "sequence_length" not in fields:
+        raise MissingInputError(
+            "--sequences needs their length to tell how many tokens a batch has: pass --sequence-length"
+        )
+    return above_0("--sequences", sequences) * above_0("--sequence-length", fields["sequence_length"])
+
+
+def _product(text: str) -> float:
+    return math.prod(factors_of(text))
+
+
+def above_0(option: str, value: Any, read: Callable[[str], float] = parse_quantity) -> float:
     """A size among words that were not validated yet; SpecError, which names its option, unless it is above 0."""
-    amount = _amount(option, value)
+    amount = _amount(option, value, read)
     if not amount > 0:
         raise SpecError(f"{option} = {value}: it must be above 0")
     return amount
 
 
-def _amount(option: str, value: Any) -> float:
+def _amount(option: str, value: Any, read: Callable[[str], float] = parse_quantity) -> float:
     try:
-        return parse_quantity(str(value))
+        return read(str(value))
     except SpecError as error:
         raise SpecError(f"{option}: {error}") from None

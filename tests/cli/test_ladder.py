@@ -144,7 +144,10 @@ def test_csv_is_a_row_for_each_rung(adamw_scale: Command) -> None:
         assert row["rung"] == rung.name
         assert float(row["dataset_size"]) == rung.recommendation.run.dataset_size
         assert float(row["weight_decay_hidden"]) == rung.hidden.weight_decay
-        assert (float(row["weight_decay_low"]), float(row["weight_decay_high"])) == rung.recommendation.weight_decay_range
+        assert (
+            float(row["weight_decay_low"]),
+            float(row["weight_decay_high"]),
+        ) == rung.recommendation.weight_decay_range
         assert float(row["lr_output"]) == rung.group("output").peak_lr
         assert row["cautions"].split() == [caution.code for caution in rung.recommendation.cautions]
         assert row["lr_law"] == row["file"] == ""
