@@ -30,13 +30,17 @@ class SpecError(AdamWScaleError):
 
 
 class UnknownNameError(SpecError):
-    """A name is not registered; the message carries the nearest match and the whole list."""
+    """A name is not registered; the message carries the nearest match and the whole list.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    Where the list is too long for a line, `lister` is the command that shows it, and the nearest few are named.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], lister: str = "") -> None:
         names = sorted(known)
-        near = get_close_matches(name[:60].lower(), names, n=1, cutoff=0.5)
-        guess = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"unknown {kind} {name[:60]!r}: {guess}known: {', '.join(names)}")
+        near = get_close_matches(name[:60].lower(), names, n=4 if lister else 1, cutoff=0.5)
+        guess = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        rest = f"{lister} lists them all" if lister else f"known: {', '.join(names)}"
+        super().__init__(f"unknown {kind} {name[:60]!r}: {guess}{rest}")
 
 
 class UnusableAnswerError(AdamWScaleError):

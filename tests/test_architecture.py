@@ -29,7 +29,7 @@ STOREYS = (
     {"integrations"},
     {"probe"},
     {"calibration"},
-    {"report"},
+    {"report", "explain"},
     {"cli"},
     {"__main__"},
 )

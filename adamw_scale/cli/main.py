@@ -24,17 +24,8 @@ USAGE_ERROR: Any = typer.BadParameter.__base__  # click's UsageError until typer
 
 # One file each, of which only the one that is asked for is imported; help and unknown names need them all.
 COMMANDS = (
-    "recommend",
-    "ladder",
-    "emit",
-    "audit",
-    "calibrate",
-    "report",
-    "probe",
-    "convert",
-    "timescale",
-    "list",
-    "recipes",
+    *("recommend", "ladder", "emit", "audit", "calibrate", "report", "probe"),
+    *("convert", "timescale", "explain", "list", "recipes"),
 )
 
 app = typer.Typer(

@@ -77,7 +77,7 @@ def render(memory: "Memory") -> str:
         "initial": f"{format_percent(memory.retention)} of the initial weights survive",
     }
     if 1.0 / tau.iters > LARGE_STEP:
-        rows["caution"] = (
+        rows["note"] = (
             f"one step at peak removes {format_percent(1.0 / tau.iters)} of a weight, where the closed forms below "
             "are coarse; adamw_scale.theory.coefficients is exact"
         )

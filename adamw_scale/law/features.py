@@ -1,18 +1,5 @@
 """What of a run moves its optimal timescale, as the few numbers that the law is linear in.
 
-    level           1
-    samples         1 where data are counted in samples, else 0
-    data            log2((u + 5) / 25), u the unique tokens per parameter; a sample counts as `TOKENS_PER_SAMPLE` tokens
-    epochs          log2 T, T the passes over the data
-    sample epochs   the same where data are counted in samples, else 0. Images are trained for hundreds, which tells
-                    trainings of one source from those of another; between runs of one source it counts as the same
-    lr              s · log2(lr / usual), lr that of hidden matrices, usual 0.003 at 150M parameters and as 1 / sqrt(N)
-    batch           s · log2(B / usual), B in tokens, usual 300k at 10B tokens seen (Step Law, arXiv:2503.04715)
-                    and as their power 0.2, by likelihood; single passes want 0.38 to 0.57 (the same, arXiv:2505.13738)
-    source batch    the same, but for tellings trainings of one source from those of another
-    muon            1 where Muon trains the hidden matrices, else 0; its lr is none of AdamW's and counts as usual
-    schedule        log2(2 · mean of the schedule): 0 for decay to zero, 1 for a constant learning rate
-
 s = tanh(log2(T) / 2.5) grows from 0 to 1 with the epochs: in a single pass the optimum depends on neither learning rate
 nor batch (the CS312 sweep: ± .1 octave over 32-fold batch and 4-fold lr), so tau stays; in many passes a training keeps
 nearly λ itself, and tau as a share of the run falls as 1 / lr and 1 / T and grows as the batch
@@ -26,9 +13,24 @@ from typing import NamedTuple
 
 from adamw_scale.spec.run import TrainingRun
 
-NAMES = ("level", "samples", "data", "epochs", "sample epochs", "lr", "batch", "source batch", "schedule", "muon")
 USUAL, SCARCE = 20.0, 5.0  # unique tokens per parameter: where the feature is 0, and where fewer hardly count
 TOKENS_PER_SAMPLE = 30.0  # judgement: an image or a row says as much as some tens of tokens
+FEATURES = {
+    "level": "1",
+    "samples": "1 where data are counted in samples, else 0",
+    "data": f"log2((u + {SCARCE:g}) / {USUAL + SCARCE:g}), u the unique tokens per parameter; a sample counts as "
+    f"{TOKENS_PER_SAMPLE:g} tokens",
+    "epochs": "log2 T, T the passes over the data",
+    "sample epochs": "the same where data are counted in samples, else 0. Images are trained for hundreds, which tells "
+    "trainings of one source from those of another; between runs of one source it counts as the same",
+    "lr": "s · log2(lr / usual), lr that of hidden matrices, usual 0.003 at 150M parameters and as 1 / sqrt(N)",
+    "batch": "s · log2(B / usual), B in tokens, usual 300k at 10B tokens seen (Step Law, arXiv:2503.04715) and as "
+    "their power 0.2, by likelihood; single passes want 0.38 to 0.57 (the same, arXiv:2505.13738)",
+    "source batch": "the same, but for telling trainings of one source from those of another",
+    "schedule": "log2(2 · mean of the schedule): 0 for decay to zero, 1 for a constant learning rate",
+    "muon": "1 where Muon trains the hidden matrices, else 0; its lr is none of AdamW's and counts as usual",
+}
+NAMES = tuple(FEATURES)
 TYPICAL_PARAMS, TYPICAL_WIDTH = 2.5e7, 512.0  # where nobody says; parameters go as the square of the width
 UNKNOWN_PARAMS = 3.0  # octaves: standard deviation of the parameters where nobody says them
 UNKNOWN_LR = 1.5  # octaves: standard deviation of log2(lr / usual) where the parameters or the lr are not known
@@ -58,7 +60,7 @@ def features_of(run: TrainingRun) -> Features:
     Example:
         >>> run = TrainingRun(dataset_size="2.6B", epochs=4, batch_size=2**18, peak_lr=3e-3, num_params="150M")
         >>> [round(value, 2) for value in features_of(run).values]
-        [1.0, 0.0, -0.16, 2.0, 0.0, 0.0, -0.14, 0.0, 0.0]
+        [1.0, 0.0, -0.16, 2.0, 0.0, 0.0, -0.14, -0.14, 0.0, 0.0]
     """
     samples = run.unit == "samples"
     tokens = TOKENS_PER_SAMPLE if samples else 1.0

@@ -42,6 +42,23 @@ STANDINGS = {  # optima inside a rule's domain, and by how many octaves it misse
     "adana": (4, 0.78),
     "fixed": (95, 2.87),
 }
+LEFT_OUT = (  # source left out, its optima in the range that all others give, of how many, bias in octaves
+    ("Kim et al. 2025, arXiv:2509.14786 (released configurations)", 13, 16, -0.016),
+    ("AlgoPerf (mlcommons/algorithmic-efficiency target-setting configurations)", 4, 5, 1.666),
+    ("Wang & Aitchison 2024, arXiv:2405.13698, figure 2", 0, 3, 1.586),
+    ("Wen et al. 2025, arXiv:2509.02046", 3, 4, -0.146),
+    ("KellerJordan/modded-nanogpt (track 3)", 2, 2, 0.173),
+    ("Stanford CS312 students (birdhumming, Suzehva, awd-i), DCLM", 15, 15, -0.029),
+    ("Kosson et al. 2024, arXiv:2305.17212 (code)", 0, 1, 3.065),
+    ("Wang & Aitchison 2024, arXiv:2405.13698, figure 3", 1, 1, -0.480),
+    ("Loshchilov & Hutter 2019, arXiv:1711.05101", 2, 2, 2.016),
+    ("this project, MLP on bytes", 16, 16, 2.497),
+    ("this project, MLP on digits", 8, 8, -1.542),
+    ("this project, GPT on bytes", 7, 8, 1.181),
+    ("this project, vision transformer on digits", 1, 1, -2.483),
+    ("this project, MLP on flights", 6, 7, -3.646),
+    ("this project, MLP on the weather", 6, 6, -1.945),
+)
 COST = (-8.368, 0.1561, -0.2451)
 EVIDENCE = (
     ("Kim et al. 2025, arXiv:2509.14786", -4.941, (1, 0, -1.97, 4, 0, 0, 0.111, 0.111, 0, 0)),

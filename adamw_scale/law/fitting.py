@@ -232,6 +232,10 @@ def source_code(fitted: Fit, seen: Sequence[Evidence], apart: Sequence[LeftOut],
     )
     stands = "".join(f"    {json.dumps(name)}: ({n}, {off:.2f}),\n" for name, (n, off) in standings(seen).items())
     rows = "".join(f"    ({', '.join(f'{value:.4g}' for value in row)}),\n" for row in fitted.covariance)
+    beside = "".join(
+        f"    ({json.dumps(each.source, ensure_ascii=False)}, {each.inside}, {each.optima}, {each.bias:.3f}),\n"
+        for each in apart
+    )
     return (
         '"""The fitted law. Written by `python -m adamw_scale.law.fitting`; a test refits and compares.\n\n'
         "log2 of the timescale as a share of the run is the sum of these times the features of their names:\n\n"
@@ -246,6 +250,8 @@ def source_code(fitted: Fit, seen: Sequence[Evidence], apart: Sequence[LeftOut],
         f"SLOPES = ({', '.join(f'{value:g}' for value in SLOPES)})\n"
         f"OPTIMA, SOURCES, INSIDE = {optima}, {len(apart)}, {inside:.2f}  # INSIDE: their source left out\n"
         f"STANDINGS = {{  # optima inside a rule's domain, and by how many octaves it misses them\n{stands}}}\n"
+        f"LEFT_OUT = (  # source left out, its optima in the range that all others give, of how many, bias in octaves\n"
+        f"{beside})\n"
         f"COST = ({', '.join(f'{value:.4g}' for value in costs)})\nEVIDENCE = (\n{near})\n"
     )
 

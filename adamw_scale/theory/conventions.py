@@ -69,17 +69,33 @@ class Kind(NamedTuple):
     formula: str
     per_unit: Callable[[Setting], float]
     shape: Shape
+    summary: str
+    source: str
     caution: str = ""
 
 
 CORRECTED = "this decay falls with the square of the learning rate, so one value matches it at peak lr or in sum"
 KINDS: dict[str, Kind] = {
-    "pytorch": Kind("lr_t * value", lambda setting: 1.0, FOLLOWS_LR),
-    "independent": Kind("lr_t / peak_lr * value", lambda setting: 1 / setting.needed("peak_lr"), FOLLOWS_LR),
+    "pytorch": Kind(
+        "lr_t * value",
+        lambda setting: 1.0,
+        FOLLOWS_LR,
+        "the value is multiplied by the learning rate of the step, so it is λ itself",
+        "code of torch.optim.AdamW",
+    ),
+    "independent": Kind(
+        "lr_t / peak_lr * value",
+        lambda setting: 1 / setting.needed("peak_lr"),
+        FOLLOWS_LR,
+        "the value follows the schedule and not the size of the learning rate, so it is peak lr times λ",
+        "Loshchilov & Hutter 2019, arXiv:1711.05101; Wortsman et al. 2023, arXiv:2309.14322",
+    ),
     "fixed": Kind(
         "value",
         lambda setting: 1 / setting.needed("peak_lr"),
         LEVEL,
+        "each step takes off the same share, whatever the learning rate is",
+        "code of the libraries that do it",
         "this decay follows no schedule: it acts fully while the learning rate warms up and after it has fallen, so "
         "one value can match either the decay at peak lr or its sum over the run",
     ),
@@ -87,19 +103,39 @@ KINDS: dict[str, Kind] = {
         "lr_t / peak_lr * value / sqrt(steps)",
         lambda setting: 1 / (setting.needed("peak_lr") * math.sqrt(setting.needed("total_steps"))),
         FOLLOWS_LR,
+        "the value is divided by the square root of the steps of the run, or of the cycle between two restarts",
+        "Loshchilov & Hutter 2019, arXiv:1711.05101",
     ),
-    "corrected": Kind("lr_t^2 / peak_lr * value", lambda setting: 1.0, FOLLOWS_SQUARE, CORRECTED),
-    "squared": Kind("lr_t^2 * value", lambda setting: setting.needed("peak_lr"), FOLLOWS_SQUARE, CORRECTED),
+    "corrected": Kind(
+        "lr_t^2 / peak_lr * value",
+        lambda setting: 1.0,
+        FOLLOWS_SQUARE,
+        "as PyTorch's at the peak, and falling with the square of the learning rate",
+        "arXiv:2506.02285",
+        CORRECTED,
+    ),
+    "squared": Kind(
+        "lr_t^2 * value",
+        lambda setting: setting.needed("peak_lr"),
+        FOLLOWS_SQUARE,
+        "the value is multiplied by the learning rate twice",
+        "code of modded-nanogpt",
+        CORRECTED,
+    ),
     "scheduled": Kind(
         "lr_t * value_t",
         lambda setting: 1.0,
         FOLLOWS_LR_AND_OWN,
+        "as PyTorch's, with a value that moves over the run; it is the value where it is highest",
+        "code of Megatron-LM",
         "the value has a schedule of its own, so one number matches it where it is highest or in sum",
     ),
     "cautious": Kind(
         "lr_t * value where update and weight have the same sign, else 0",
         lambda setting: setting.aligned,
         FOLLOWS_LR,
+        "as PyTorch's, on those weights only that the update makes smaller anyway",
+        "arXiv:2510.12402",
         "this decay skips weights whose update has the other sign; the share it acts on is assumed, not known "
         "(--aligned)",
     ),
@@ -107,6 +143,8 @@ KINDS: dict[str, Kind] = {
         "lr_t * value_t where update and weight have the same sign, else 0",
         lambda setting: setting.aligned,
         FOLLOWS_LR_AND_OWN,
+        "cautious, with a value that moves over the run",
+        "code of nanochat; arXiv:2510.12402",
         "this decay skips weights whose update has the other sign, and has a schedule of its own",
     ),
 }

@@ -196,9 +196,14 @@ class Schedule:
 
 
 class ScheduleKind(NamedTuple):
-    """A shape: which options it takes and needs, and the pieces they make."""
+    """A shape: which options it takes and needs, and the pieces they make.
+
+    `formula` is lr / peak_lr after the warm-up: u goes from 0 to 1 through the fall, p through the run, f is the final
+    fraction and w that of the warm-up.
+    """
 
     summary: str
+    formula: str
     pieces: Callable[[Schedule], Iterator[Piece]]
     takes: tuple[str, ...]
     needs: tuple[str, ...] = ()
@@ -283,36 +288,47 @@ def _table(schedule: Schedule) -> Iterator[Piece]:
 _WARM, _FINAL, _DECAY = ("warmup_fraction",), ("final_lr_fraction",), ("decay_fraction",)
 
 SCHEDULES: dict[str, ScheduleKind] = {
-    "constant": ScheduleKind("the peak throughout", _falling(lambda schedule: level(1)), _WARM),
+    "constant": ScheduleKind("the peak throughout", "1", _falling(lambda schedule: level(1)), _WARM),
     "linear": ScheduleKind(
-        "straight down (arXiv:2502.15938)", _falling(lambda schedule: line(1, schedule.floor)), _WARM + _FINAL
+        "straight down (arXiv:2502.15938)",
+        "1 - (1 - f) * u",
+        _falling(lambda schedule: line(1, schedule.floor)),
+        _WARM + _FINAL,
     ),
     "cosine": ScheduleKind(
-        "half a cosine wave (arXiv:1608.03983)", _falling(lambda schedule: cosine(1, schedule.floor)), _WARM + _FINAL
+        "half a cosine wave (arXiv:1608.03983)",
+        "f + (1 - f) * (1 + cos(pi * u)) / 2",
+        _falling(lambda schedule: cosine(1, schedule.floor)),
+        _WARM + _FINAL,
     ),
     "wsd": ScheduleKind(
         "stable, then straight down (arXiv:2404.06395)",
+        "1, then 1 - (1 - f) * u",
         _falling(lambda schedule: line(1, schedule.floor)),
         _WARM + _FINAL + _DECAY,
     ),
     "wsd-cosine": ScheduleKind(
         "stable, then half a cosine wave",
+        "1, then f + (1 - f) * (1 + cos(pi * u)) / 2",
         _falling(lambda schedule: cosine(1, schedule.floor)),
         _WARM + _FINAL + _DECAY,
     ),
     "wsd-1-sqrt": ScheduleKind(
         "stable, then 1 - sqrt (arXiv:2405.18392)",
+        "1, then 1 - (1 - f) * sqrt(u)",
         _falling(lambda schedule: one_minus_sqrt(1, schedule.floor)),
         _WARM + _FINAL + _DECAY,
     ),
     "inverse-sqrt": ScheduleKind(
         "one over the square root of the step after warm-up (arXiv:1706.03762)",
+        "sqrt(w / p)",
         _falling(lambda schedule: inverse_sqrt(1 / schedule.warmup - 1)),
         _WARM,
         needs=_WARM,
     ),
     "polynomial": ScheduleKind(
         "(1 - u) to a power, 2 if not said",
+        "f + (1 - f) * (1 - u)^power",
         _falling(
             lambda schedule: power(
                 1, schedule.floor, POWER if schedule.schedule_power is None else schedule.schedule_power
@@ -322,28 +338,36 @@ SCHEDULES: dict[str, ScheduleKind] = {
     ),
     "exponential": ScheduleKind(
         "the same factor every step, down to the final fraction",
+        "f^u",
         _falling(lambda schedule: geometric(schedule.floor) if schedule.floor < 1 else level(1)),
         _WARM + _FINAL,
         needs=_FINAL,
     ),
     "step": ScheduleKind(
         "drops by a factor at milestones (arXiv:2401.02954)",
+        "factor^(milestones passed)",
         _step,
         (*_WARM, "milestones", "step_factor"),
         needs=("milestones",),
     ),
     "one-cycle": ScheduleKind(
         "up from a 25th of the peak over the first 30 %, then down to nothing, both cosine (arXiv:1708.07120)",
+        "f + (1 - f) * (1 + cos(pi * u)) / 2",
         _one_cycle,
         _WARM + _FINAL,
     ),
     "cosine-restarts": ScheduleKind(
         "cosine cycles, each growing in length if asked (arXiv:1608.03983)",
+        "in each cycle, f + (1 - f) * (1 + cos(pi * u)) / 2",
         _restarts,
         (*_WARM, *_FINAL, "cycles", "cycle_growth"),
         needs=("cycles",),
     ),
     "table": ScheduleKind(
-        "your own, from a file of learning rates", _table, ("schedule_table",), needs=("schedule_table",)
+        "your own, from a file of learning rates",
+        "straight lines between the points of the file",
+        _table,
+        ("schedule_table",),
+        needs=("schedule_table",),
     ),
 }

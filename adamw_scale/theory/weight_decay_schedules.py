@@ -22,8 +22,8 @@ from adamw_scale.theory.schedules import Schedule
 SHAPES = {
     "constant": "λ throughout",
     "follows-lr": "λ times lr / peak lr, as AdamC and timm's corrected_weight_decay (arXiv:2506.02285)",
-    "linear": "straight from λ to its final fraction",
-    "cosine": "half a cosine wave from λ to its final fraction",
+    "linear": "straight from λ to its final fraction, as Megatron-LM's --start- and --end-weight-decay",
+    "cosine": "half a cosine wave from λ to its final fraction, as nanochat's, which ends at 0",
 }
 TAKE_A_FINAL_FRACTION = ("linear", "cosine")
 MOST_PANELS = 512  # that the run is cut into where the integral has no closed form

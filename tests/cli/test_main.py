@@ -37,7 +37,7 @@ def test_version(adamw_scale: Command) -> None:
 
 
 BAD = [
-    (["recomend"], "did you mean 'recommend'? known: audit, calibrate, convert, emit, ladder, list, probe, recipes, "),
+    (["recomend"], "did you mean 'recommend'? known: audit, calibrate, convert, emit, explain, ladder, list, "),
     (["recommend", *RUN, "--nonsense", "3"], "--nonsense"),
     (["recommend", *RUN, "--schedule", "cosin"], "did you mean 'cosine'"),
     (["recommend", *RUN, "--rule", "power-line"], "did you mean 'power-lines'"),

@@ -12,7 +12,7 @@ from adamw_scale.evidence import swept_losses, table, tuned_optima
 from adamw_scale.law import fitted
 from adamw_scale.law.cost import cost_of
 from adamw_scale.law.features import features_of
-from adamw_scale.law.fitting import Cell, cells, cost, evidence, fit, left_out, standings
+from adamw_scale.law.fitting import LAW_POINTS, Cell, cells, cost, evidence, fit, left_out, standings
 from adamw_scale.law.nearness import nearest
 from adamw_scale.rules.power_lines import PowerLines
 from adamw_scale.spec.run import TrainingRun
@@ -29,6 +29,9 @@ def test_the_stored_constants_are_the_fit() -> None:
     assert {name: each.optima for name, each in standings(seen).items()} == {
         name: optima for name, (optima, _) in fitted.STANDINGS.items()
     }
+    apart = [each for each in left_out(seen) if each.source not in LAW_POINTS]
+    assert [(each.source, each.inside, each.optima) for each in apart] == [row[:3] for row in fitted.LEFT_OUT]
+    assert [each.bias for each in apart] == pytest.approx([row[3] for row in fitted.LEFT_OUT], abs=6e-4)
 
 
 def test_left_out_sources_lie_in_their_intervals() -> None:
