@@ -11,6 +11,7 @@ import numpy as np
 from adamw_scale.advisor.answers import believed_of, from_optima
 from adamw_scale.calibration.design import AXES
 from adamw_scale.calibration.files import folder_of, save_calibration
+from adamw_scale.calibration.trained import as_trained
 from adamw_scale.errors import CalibrationError
 from adamw_scale.probe.store import PROBES_FILE, ProbeStore
 from adamw_scale.probe.sweep import Sweep
@@ -26,6 +27,7 @@ def fit(sweeps: Sequence[Sweep], results: Mapping[str, ProbeResult], *, tune_lr:
     seen = [list(sweep.seen(results).values()) for sweep in sweeps]
     optima = [optimum_of(s.run, each, s.value) for s, each in zip(sweeps, seen, strict=True)]
     lr = tuned_lr(optima, seen, sweeps[0].value) if tune_lr else None
+    optima = [as_trained(optimum, each) for optimum, each in zip(optima, seen, strict=True)]
     return _calibration(
         optima, [result for each in seen for result in each], sweeps[0].metric, lr, maximize=sweeps[0].maximize
     )
@@ -84,7 +86,7 @@ def fit_stored(
     if left := sum(map(len, runs)) - sum(map(len, fitted)):
         notice(f"{left} probes are of runs with fewer than 4 timescales, or of another task: left out")
     value = partial(value_of, metric=metric, maximize=maximize)
-    optima = [optimum_of(without_decay(run[0].config.run), run, value) for run in fitted]
+    optima = [as_trained(optimum_of(without_decay(run[0].config.run), run, value), run) for run in fitted]
     calibration = _calibration(optima, [result for run in fitted for result in run], metric, None, maximize=maximize)
     save_calibration(calibration, folder)
     return calibration
@@ -133,7 +135,8 @@ def basin_of(seen: Sequence[ProbeResult], value: Value) -> Basin:
 
 def probes_of(calibration: Calibration, optimum: Optimum, results: Iterable[ProbeResult]) -> list[ProbeResult]:
     """Those of the calibration's task that differ from one of its optima's run in weight decay only."""
-    run, task, device = without_decay(optimum.run), _without_data(calibration.task), calibration.probes.get("device")
+    run = without_decay(optimum.probed).model_copy(update={"convention": "pytorch"})  # that of every probe
+    task, device = _without_data(calibration.task), calibration.probes.get("device")
     return [
         result
         for result in results
@@ -247,7 +250,7 @@ def _slopes(optima: Sequence[Optimum]) -> dict[str, Slope]:
     posterior = believed_of(from_optima(optima, base), base)
     return {
         name: Slope(octaves_per_factor_4=moved.log2_tau, deviation=moved.deviation)
-        for name, larger in _larger(base, [optimum.run for optimum in optima])
+        for name, larger in _larger(base, [optimum.probed for optimum in optima])
         for moved in [posterior.move(base, larger)]
     }
 

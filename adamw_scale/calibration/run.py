@@ -11,7 +11,8 @@ from typing import Any
 from adamw_scale.calibration.aim import next_probes, target_of
 from adamw_scale.calibration.design import Ask, Budget, aimed_at, at_lr, designs, further_lr, run_at
 from adamw_scale.calibration.files import CALIBRATION_FILE, COMMAND_FILE, folder_of, load_calibration, save_calibration
-from adamw_scale.calibration.fitting import fit, optimum_of, same_but_lr
+from adamw_scale.calibration.fitting import fit, optimum_of, same_but_lr, without_decay
+from adamw_scale.calibration.trained import difference
 from adamw_scale.calibration.validate import prediction_for, validation_of
 from adamw_scale.errors import CalibrationError, ProbeError
 from adamw_scale.files import write_atomically
@@ -153,6 +154,12 @@ class _Trainer:
     aim: TrainingRun | None = None
     started: float = field(default_factory=time.monotonic)
     steps: float = 0.0  # of all probes trained here
+    tried: list[ProbeConfig] = field(default_factory=list)  # before the first stage, whose pace they count to
+    differs: bool = False  # it was said that the command trains another length
+    understood: bool = field(init=False)  # a result of this training is there, or is sure to come
+
+    def __post_init__(self) -> None:
+        self.understood = self.task.name != "command"
 
     def finish(self, sweeps: Sequence[Sweep]) -> None:
         """Train stage after stage, of all sweeps at once, until nothing is missing or the time would run out."""
@@ -163,17 +170,48 @@ class _Trainer:
                 )
                 return
             seen = [result for sweep in sweeps for result in sweep.seen(self.store.results).values()]
-            self.watcher.stage(missing, len(seen), sum(sweep.search.likely for sweep in sweeps))
+            stored, likely = self.store.results.values(), sum(sweep.search.likely for sweep in sweeps)
+            self.understood |= any(r.status != "failed" and r.config.task == missing[0].task for r in stored)
+            if not self.understood and len(missing) > 1:
+                self._try_out(missing, likely)
+                continue
+            self.watcher.stage(missing, len(seen) or len(self.tried), likely)
             cohorts = in_cohorts(missing, lambda run: self.task.cohort_limit(run, missing[0].device), self.jobs)
             for results in self.engine.run(cohorts, self.watcher.progress):
                 self.store.append(*results)
                 self._tell(results)
-            self.steps += sum(config.run.total_steps for config in missing)
+            self.steps += sum(config.run.total_steps for config in (*missing, *self.tried))
+            self.tried.clear()
             _refuse_if_all_failed([self.store.results[config.key] for config in missing], seen)
+
+    def _try_out(self, missing: Sequence[ProbeConfig], likely: int) -> None:
+        """Train one probe of a stage, from the middle of the base run's, where training is least likely to break.
+
+        Raises:
+            ProbeError: it failed: so would the others, perhaps after hours.
+        """
+        of_base = [config for config in missing if without_decay(config.run) == without_decay(missing[0].run)]
+        first = of_base[len(of_base) // 2]
+        self.watcher.notice(f"one probe first; the other {len(missing) - 1} follow when its result is understood")
+        self.watcher.stage([first], 0, likely)
+        for results in self.engine.run([[first]], self.watcher.progress):
+            self.store.append(*results)
+            self._tell(results)
+        self.tried.append(first)
+        result = self.store.results[first.key]
+        if result.status == "failed":
+            raise ProbeError(
+                f"the first probe failed, so the other {len(missing) - 1} were not started: {result.reason}. Mend that "
+                "and run the same command again with --retry-failed"
+            )
+        self.understood = True
 
     def _tell(self, results: Sequence[ProbeResult]) -> None:
         for result in results:
             self.watcher.result(result)
+            if not self.differs and (line := difference(result)):
+                self.differs = True
+                self.watcher.notice(line)
             for tracker in self.trackers:
                 tracker.result(result)
 
@@ -228,6 +266,6 @@ def _is_of_another_run(file: Path, sweep: Sweep) -> bool:
     if not file.exists():
         return False
     try:
-        return load_calibration(file).optima[0].run != sweep.run
+        return load_calibration(file).optima[0].probed != sweep.run
     except CalibrationError:
         return True

@@ -33,7 +33,7 @@ def prediction_for(
         SpecError: the run is one of those that were calibrated.
     """
     run = run_at(task, ask, larger)
-    if any(run == optimum.run for optimum in calibration.optima):
+    if any(run == optimum.probed for optimum in calibration.optima):
         raise SpecError("--validate names a run that was calibrated: pass a larger one, which was not used")
     advice = recommend(run, calibration=calibration)
     center = math.log2(advice.timescale.run)

@@ -36,8 +36,10 @@ def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
     from adamw_scale.calibration import remedy
 
     tau, run = optimum.timescale, optimum.run
-    size = f"{parameters(run)}{run.dataset_size:g} {run.unit} x {run.epochs:g} epochs, lr {run.peak_lr:g}"
+    size = f"{parameters(run)}{run.dataset_size:g} {run.unit} x {run.epochs:.4g} epochs, lr {run.peak_lr:g}"
     print(f"optimum {optimum.status}: {size}")
+    if optimum.asked is not None:
+        print(f"  trained    {run.total_steps:,.0f} steps, not {optimum.asked.total_steps:,.0f} as described")
     if optimum.outliers:
         say(f"left out: {optimum.outliers} losses, far above the others of their seed: no basin is so")
     if optimum.loss is None or optimum.status != "located":
@@ -67,7 +69,7 @@ def _show_basin(calibration: "Calibration", optimum: "Optimum", out: str) -> Non
     metric, maximize = calibration.probes.get("metric", "loss"), calibration.probes.get("maximize", False)
     own = paired(probes_of(calibration, optimum, load_results(out)), lambda r: value_of(r, metric, maximize=maximize))
     if len(own) > 1:
-        points = [(result.config.log2_tau, -level if maximize else level) for result, level in own]
+        points = [(result.config.log2_tau + optimum.shift, -level if maximize else level) for result, level in own]
         print("\n" + draw_basin(points, metric) + "\n")
 
 

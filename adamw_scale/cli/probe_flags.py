@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 DEFAULT_TASK = "char-lm"
 COMMAND = "'python train.py --lr {lr} --wd {weight_decay} --steps {steps} --seed {seed}'"
+RESULT = (
+    "It prints its held-out result as a JSON line with val_loss, eval_loss, test_loss or loss (or what --metric "
+    "names), or writes it to {output}; one probe is tried first."
+)
 AXIS_OPTIONS = {"sizes": "dataset_size", "widths": "width", "batches": "batch_size", "epoch_counts": "epochs"}
 
 Probing = dict[str, Any]  # what `calibrate`, `plan` and `plan_stage` take: task, data, task_options and what is asked
@@ -32,7 +36,7 @@ OPTIONS: dict[str, tuple[Any, Any, str | None, str]] = {
         str | None,
         None,
         "COMMAND",
-        f"Your training script instead, which prints its result as a JSON line: {COMMAND}.",
+        f"Your training script instead: {COMMAND}. {RESULT}",
     ),
     "data": (
         str | None,

@@ -2,6 +2,7 @@
 
     figures.py    nouns -> matplotlib figures; the only drawing code, used by --plot and by the page
     files.py      a figure as a .png, .svg or .pdf file, or as SVG that takes its colours from a page
+    costs.py      what a weight decay costs on a run that was probed
     targets.py    what the calibration says of other runs, for the page's selector: asked of `recommend`, one by one
     page.py       a calibration's folder -> report.html, with page.html, page.css and page.js beside it
 

@@ -5,6 +5,7 @@ A mark's gid is what it says when pointed at: `files.svg` turns it into a title.
 """
 
 import math
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -21,18 +22,22 @@ from adamw_scale.errors import MissingInputError
 from adamw_scale.law.features import NAMES, SAMPLES, SCARCE, USUAL, features_of
 from adamw_scale.law.fitted import EVIDENCE, MEAN
 from adamw_scale.law.posterior import Posterior, Prediction
+from adamw_scale.rules.fixed import Fixed
 from adamw_scale.spec.advice import Memory, Recommendation
 from adamw_scale.spec.ladder import Ladder, Rung
 from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, value_of
 from adamw_scale.spec.run import TrainingRun
-from adamw_scale.theory.basin import NEGLIGIBLE, Curve
+from adamw_scale.theory.basin import NEGLIGIBLE, Basin, Curve
+from adamw_scale.theory.timescale import weight_decay
 from adamw_scale.units import format_count, format_percent, format_significant
 
 INK, FAINT, GRID = "#1b1e23", "#5b616b", "#d5d8dd"
 BLUE, ORANGE, GREEN, PURPLE, OLIVE = "#0065a8", "#b84e00", "#00795b", "#a0508a", "#6b5d00"
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, OLIVE)
-WIDTH, HEIGHT = 6.0, 4.4  # inches; narrow, so that it can be read on a telephone
+WIDTH, HEIGHT = 4.8, 4.6  # inches; narrow, so that letters are not too small on a telephone
+TITLE = 50  # characters of a title that fit into WIDTH
+USUAL_DECAY = Fixed.pretraining_weight_decay
 STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": FAINT,
@@ -76,9 +81,10 @@ def memory_figure(memory: Memory) -> Figure:
         top.fill_between(memory.progress, memory.density, color=BLUE, alpha=0.15, lw=0)
         top.set_ylim(0)
         top.set_ylabel("weight in the final weights")
-        top.set_title(
+        _title(
+            top,
             f"What the final weights remember: λ {format_significant(memory.weight_decay)}, timescale "
-            f"{format_percent(memory.timescale.run)} of the run"
+            f"{format_percent(memory.timescale.run)} of the run",
         )
         bottom.plot(memory.progress, memory.lr_multiplier, color=ORANGE)
         bottom.set_ylim(0, 1.05)
@@ -225,7 +231,8 @@ def _draw_answer(axes: Axes, advice: Recommendation, rows: Sequence[tuple[str, f
     if low == 0:
         axes.set_xlim(min(decay for _, decay in rows) / 4, high * 2)
         low = axes.get_xlim()[0]
-    axes.plot([low, high], [0, 0], color=BLUE, lw=5, alpha=0.3, solid_capstyle="butt")
+    ends = " to ".join(map(format_significant, advice.weight_decay_range))
+    axes.plot([low, high], [0, 0], color=BLUE, lw=5, alpha=0.3, solid_capstyle="butt", gid=f"range: λ {ends}")
     for i, (name, decay) in enumerate(rows):
         says = f"{name}: λ {format_significant(decay)}"
         axes.plot(decay, i, MARKS[0], color=BLUE if i == 0 else FAINT, ms=9 if i == 0 else 6, gid=says)
@@ -234,14 +241,17 @@ def _draw_answer(axes: Axes, advice: Recommendation, rows: Sequence[tuple[str, f
     axes.grid(axis="x")
     where = "at" if advice.one_for_all else "of hidden matrices, at their"
     axes.set_xlabel(f"weight decay λ {where} peak lr {advice.peak_lr:g}")
-    axes.set_title(
-        f"λ {format_significant(rows[0][1])}, range {' to '.join(map(format_significant, advice.weight_decay_range))}"
-    )
+    _title(axes, f"λ {format_significant(rows[0][1])}, range {ends}")
     _plain_numbers(axes)
 
 
 def basin_figure(
-    optimum: Optimum, results: Sequence[ProbeResult], metric: str = "loss", *, maximize: bool = False
+    optimum: Optimum,
+    results: Sequence[ProbeResult],
+    metric: str = "loss",
+    *,
+    maximize: bool = False,
+    basin: Basin | None = None,
 ) -> Figure:
     """The probes of one run against their timescale, seeds at one level, with the basin fitted to them and its optimum.
 
@@ -250,6 +260,7 @@ def basin_figure(
         results: The run's probes; those without a value are left out.
         metric: What was optimised.
         maximize: The metric is better the higher it is.
+        basin: What `basin_of` says of the results, where that is known.
     """
     sign, value = -1.0 if maximize else 1.0, partial(value_of, metric=metric, maximize=maximize)
     points = paired(results, value)
@@ -262,40 +273,78 @@ def basin_figure(
             axes.plot([], [], MARKS[i % len(MARKS)], label=f"seed {seed}", **look)
             for result, level in points:
                 if result.config.seed == seed:
-                    says = _says_probe(result, metric, sign * value(result))
-                    axes.plot(result.config.log2_tau, sign * level, MARKS[i % len(MARKS)], gid=says, **look)
-        if points and (curve := basin_of(results, value).curve) is not None:
-            _draw_fit(axes, curve, optimum, sign)
+                    x = result.config.log2_tau + optimum.shift
+                    says = f"seed {seed}, {_says_tau(optimum.run, x)}: {metric} {sign * value(result):.4f}"
+                    axes.plot(x, sign * level, MARKS[i % len(MARKS)], gid=says, **look)
+        if points and (curve := (basin or basin_of(results, value)).curve) is not None:
+            _draw_fit(axes, curve, optimum, sign, metric)
+        _draw_usual(axes, optimum.run)
         if seeds:
-            figure.legend(loc="outside lower center", ncols=3)
+            figure.legend(loc="outside lower center", ncols=2)
         axes.set_ylabel(f"held-out {metric}, seeds at one level")
         _tau_axis(axes, optimum.run)
-        axes.set_title(f"{name_of(optimum.run)}: {optimum.status}")
+        _title(axes, f"{name_of(optimum.run)}: {optimum.status}")
         axes.grid(axis="y")
     return figure
 
 
-def _draw_fit(axes: Axes, curve: Curve, optimum: Optimum, sign: float) -> None:
+def _draw_fit(axes: Axes, curve: Curve, optimum: Optimum, sign: float, metric: str) -> None:
     """The fitted basin under the probes, where its optimum is, and what costs next to nothing beside it."""
-    axes.plot(curve.x, sign * curve.mean, color=INK, zorder=1.5, label="fitted mean")
-    axes.fill_between(curve.x, sign * curve.low, sign * curve.high, color=FAINT, alpha=0.3, lw=0, label="fit, 80 %")
+    run, bottom, at = optimum.run, axes.get_xaxis_transform(), curve.x + optimum.shift
+    axes.plot(at, sign * curve.mean, color=INK, zorder=1.5, label="fitted mean")
+    axes.fill_between(at, sign * curve.low, sign * curve.high, color=FAINT, alpha=0.3, lw=0, label="fit, 80 %")
+    for x, mean, *ends in zip(at, curve.mean, curve.low, curve.high, strict=True):
+        low, high = sorted(sign * end for end in ends)
+        says = f"fit, {_says_tau(run, x)}: {metric} {sign * mean:.4f}, 80 % from {low:.4f} to {high:.4f}"
+        _unseen(axes, x, sign * mean, says)
     if optimum.log2_band is not None:
-        near, bottom = f"within {format_percent(NEGLIGIBLE)} of the best", axes.get_xaxis_transform()
-        axes.plot(optimum.log2_band, (0.02, 0.02), color=GREEN, lw=4, transform=bottom, label=near)
+        near = f"within {format_percent(NEGLIGIBLE)} of the best"
+        says = f"{near}: {_says_taus(run, optimum.log2_band)}"
+        axes.plot(optimum.log2_band, (0.02, 0.02), color=GREEN, lw=4, transform=bottom, label=near, gid=says)
     if optimum.status != "flat":
-        axes.axvspan(*optimum.log2_interval, fc=(BLUE, 0.2), ec=BLUE, lw=0.8, label="optimum, 80 %")
+        says = f"optimum, 80 %: {_says_taus(run, optimum.log2_interval)}"
+        axes.axvspan(*optimum.log2_interval, fc=(BLUE, 0.2), ec=BLUE, lw=0.8, label="optimum, 80 %", gid=says)
         if optimum.log2_interval_95 is not None:
-            axes.axvspan(*optimum.log2_interval_95, color=BLUE, alpha=0.1, lw=0, label="optimum, 95 %")
+            says = f"optimum, 95 %: {_says_taus(run, optimum.log2_interval_95)}"
+            axes.axvspan(*optimum.log2_interval_95, color=BLUE, alpha=0.1, lw=0, label="optimum, 95 %", gid=says)
     if optimum.status == "located":
-        axes.axvline(math.log2(optimum.timescale_run), color=BLUE, lw=1.5)
+        best = math.log2(optimum.timescale_run)
+        axes.axvline(best, color=BLUE, lw=1.5, gid=f"optimum: {_says_tau(run, best)}, {metric} {_of(optimum, sign)}")
 
 
-def _says_probe(result: ProbeResult, metric: str, value: float) -> str:
-    """What a probe's mark says when pointed at."""
-    config = result.config
-    decay = format_significant(config.run.current_weight_decay, 3)
-    share = format_percent(2.0**config.log2_tau)
-    return f"seed {config.seed}, timescale {share} of the run, λ {decay}: {metric} {value:.4f}"
+def _draw_usual(axes: Axes, run: TrainingRun) -> None:
+    """The usual weight decay, where it was probed."""
+    x, (low, high) = math.log2(run.timescale_of(USUAL_DECAY).run), axes.dataLim.intervalx
+    if low <= x <= high:
+        label = f"λ {USUAL_DECAY:g}, the usual"
+        axes.axvline(x, color=FAINT, lw=1.5, ls=":", label=label, gid=f"the usual weight decay: {_says_tau(run, x)}")
+
+
+def _of(optimum: Optimum, sign: float) -> str:
+    """The fitted value at an optimum."""
+    return "unknown" if optimum.loss is None else f"{sign * optimum.loss:.4f}"
+
+
+def _says_tau(run: TrainingRun, log2_tau: float) -> str:
+    """A timescale for people, and the λ that gives the run it."""
+    return f"timescale {format_percent(2.0**log2_tau)} of the run, λ {format_significant(decay_at(run, log2_tau), 3)}"
+
+
+def _says_taus(run: TrainingRun, ends: Sequence[float]) -> str:
+    """From one timescale to another, and the λ that give the run them."""
+    low, high = (format_percent(2.0**end) for end in ends)
+    most, least = (format_significant(decay_at(run, end), 3) for end in ends)
+    return f"timescale {low} to {high} of the run, λ {least} to {most}"
+
+
+def decay_at(run: TrainingRun, log2_tau: float) -> float:
+    """λ (PyTorch convention) that gives a run a timescale, in octaves of the run."""
+    return weight_decay(run.lr, run.timescale(run=2.0**log2_tau).iters)
+
+
+def _unseen(axes: Axes, x: float, y: float, says: str) -> None:
+    """A place on a line that says its numbers when pointed at."""
+    axes.plot(x, y, "o", color=INK, ms=10, mew=0, alpha=0, gid=says)
 
 
 def scaling_figure(calibration: Calibration, axis: str) -> Figure:
@@ -305,11 +354,11 @@ def scaling_figure(calibration: Calibration, axis: str) -> Figure:
         calibration: With an optimum that is located.
         axis: Field of `TrainingRun` in which some of its optima differ.
     """
-    base = calibration.optima[0].run
+    base, asked = calibration.optima[0].run, calibration.optima[0].probed
     along = [
         o
         for o in calibration.optima
-        if o.run.model_copy(update=_free(axis, base)) == base.model_copy(update=_free(axis, base))
+        if o.probed.model_copy(update=_free(axis, asked)) == asked.model_copy(update=_free(axis, asked))
     ]
     values = [float(getattr(o.run, axis)) for o in along]
     grid = np.geomspace(min(values) / OUTWARD**0.5, max(values) * OUTWARD, BAND_POINTS)
@@ -324,11 +373,19 @@ def scaling_figure(calibration: Calibration, axis: str) -> Figure:
             grid, [low for low, _ in bounds], [high for _, high in bounds], color=BLUE, alpha=0.15, lw=0, label="80 %"
         )
         axes.plot(grid, [advice.timescale.run for advice in predicted], color=BLUE, label="calibrated")
+        for value, advice, (low, high) in zip(grid, predicted, bounds, strict=True):
+            says = f"{name_of(advice.run)}: {_says_tau(advice.run, math.log2(advice.timescale.run))}"
+            _unseen(
+                axes, value, advice.timescale.run, f"{says}, 80 % from {format_percent(low)} to {format_percent(high)}"
+            )
         for optimum, value in zip(along, values, strict=True):
             low, high = (2.0**end for end in optimum.log2_interval)
             tau = optimum.timescale_run
-            says = f"{name_of(optimum.run)}: {optimum.status}, {format_percent(tau)} of the run"
-            axes.plot([value, value], [low, high], color=ORANGE)
+            says = f"{name_of(optimum.run)}: {optimum.status}, {_says_tau(optimum.run, math.log2(tau))}"
+            if optimum.loss is not None:
+                says += f", loss {optimum.loss:.4f}"
+            interval = f"{name_of(optimum.run)}, 80 %: {_says_taus(optimum.run, optimum.log2_interval)}"
+            axes.plot([value, value], [low, high], color=ORANGE, gid=interval)
             face = ORANGE if optimum.status == "located" else "none"
             axes.plot(value, tau, "o", color=ORANGE, mfc=face, ms=7, gid=says)
         axes.plot([], [], "o", color=ORANGE, label="measured")
@@ -340,43 +397,67 @@ def scaling_figure(calibration: Calibration, axis: str) -> Figure:
         axes.set_xticks(ticks, [format_count(tick) if tick >= 1 else f"{tick:g}" for tick in ticks])
         axes.grid()
         axes.legend()
-        axes.set_title(f"The optimum against the {SCALES[axis]}")
+        _title(axes, f"The optimum against the {SCALES[axis]}")
     return figure
 
 
-def curves_figure(results: Sequence[ProbeResult], *, log: bool) -> Figure:
-    """Training loss of every probe of one run over its steps; darker is more decay."""
+def curves_figure(results: Sequence[ProbeResult], optimum: Optimum, *, log: bool) -> Figure:
+    """Training loss of every probe of one run over its steps; darker is more decay.
+
+    An open circle is a last point that is no training loss as those before it: see `last_point`.
+    """
     shown = sorted((r for r in results if len(r.curve) > 1), key=lambda r: -r.config.log2_tau)
     with mpl.rc_context(STYLE):
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
         axes = figure.subplots()
         for i, result in enumerate(shown):
-            steps, losses = zip(*result.curve, strict=True)
+            config = result.config
             share = i / max(1, len(shown) - 1)
-            decay = format_significant(result.config.run.current_weight_decay)
-            axes.plot(
-                steps, losses, color=BLUE, alpha=0.25 + 0.7 * share, lw=1.2, gid=f"seed {result.config.seed}, λ {decay}"
-            )
+            look: dict[str, Any] = {"color": BLUE, "alpha": 0.25 + 0.7 * share, "lw": 1.2}
+            step, loss = result.curve[-1]
+            held_out = "diverged" if result.loss is None else f"held out {result.loss:.4f}"
+            says = f"seed {config.seed}, {_says_tau(optimum.run, config.log2_tau + optimum.shift)}: {held_out}"
+            ends = f"{says}; training loss {loss:.4f} at step {format_count(step)}"
+            odd = last_point(result)
+            axes.plot(*zip(*(result.curve[:-1] if odd else result.curve), strict=True), gid=ends, **look)
+            if odd:
+                axes.plot(*zip(*result.curve[-2:], strict=True), ls=":", gid=f"{ends}, {odd}", **look)
+                axes.plot(step, loss, "o", mfc="none", ms=5, gid=f"{ends}, {odd}", **look)
         if log:
             axes.set_xscale("log")
             axes.set_yscale("log")
             _plain_numbers(axes)
+        axes.xaxis.set_major_formatter(lambda value, _: format_count(value))
         axes.set_xlabel("step")
         axes.set_ylabel("training loss")
         axes.grid()
-        axes.set_title("Training loss of the probes; darker is more decay")
+        _title(axes, "Training loss of the probes; darker is more decay")
     return figure
+
+
+def last_point(result: ProbeResult) -> str:
+    """What the last point of a curve is where it is not as those before it; else nothing.
+
+    A command that was asked for --metric loss may have printed its held-out loss as the loss of its last step. Probes
+    of earlier versions reported the mean over whatever steps remained, which scatters the more the fewer they were.
+    """
+    (before, _), (start, _), (end, loss) = ((0, 0.0), *result.curve)[-3:]
+    if result.config.task.get("name") == "command":
+        return "the held-out result, printed as a step's loss" if loss == result.loss else ""
+    if end - start >= (start - before) / 2:
+        return ""
+    return f"the mean of {format_count(end - start)} steps, where others are of {format_count(start - before)}"
 
 
 def axes_of(calibration: Calibration) -> list[str]:
     """The quantities in which optima differ from the base run's, and nothing but them."""
-    base = calibration.optima[0].run
-    return [axis for axis in SCALES if any(getattr(o.run, axis) != getattr(base, axis) for o in calibration.optima)]
+    base = calibration.optima[0].probed
+    return [axis for axis in SCALES if any(getattr(o.probed, axis) != getattr(base, axis) for o in calibration.optima)]
 
 
 def name_of(run: TrainingRun) -> str:
     """What tells a run from another scale."""
-    data = f"{format_count(run.dataset_size)} {run.unit} × {run.epochs:g} epochs"
+    data = f"{format_count(run.dataset_size)} {run.unit} × {run.epochs:.4g} epochs"
     width = f", width {run.width:g}" if run.width else ""
     return f"{data}, batch {format_count(run.batch_size)}{width}, lr {run.lr:g}"
 
@@ -402,7 +483,7 @@ def _tau_axis(axes: Axes, run: TrainingRun) -> None:
     axes.set_xticks(ticks, [format_percent(2.0**x) for x in ticks])
     axes.set_xlabel("timescale, share of the run")
     above = axes.secondary_xaxis("top")
-    above.set_xticks(ticks, [format_significant(1 / (run.lr * run.timescale(run=2.0**x).iters)) for x in ticks])
+    above.set_xticks(ticks, [format_significant(decay_at(run, x)) for x in ticks])
     above.set_xlabel(f"weight decay λ at peak lr {run.lr:g}")
     above.spines["top"].set_visible(True)
 
@@ -412,10 +493,20 @@ def _plain_numbers(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             low, high = axis.get_view_interval()
-            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_major_formatter(lambda value, _: _plain(value))
             axis.set_minor_formatter(FuncFormatter(_two_and_five) if high / low < 100 else NullFormatter())
 
 
 def _two_and_five(value: float, _: int | None) -> str:
     """A label for 2 and 5 of every decade."""
-    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
+    return _plain(value) if f"{value:e}"[0] in "25" else ""
+
+
+def _plain(value: float) -> str:
+    """A tick: thousands as counts are written."""
+    return format_count(value) if value >= 1000 else f"{value:g}"
+
+
+def _title(axes: Axes, text: str) -> None:
+    """A title on as many lines as it needs."""
+    axes.set_title(textwrap.fill(text, TITLE))

@@ -40,7 +40,7 @@ def save(figure: Figure, path: str | Path) -> None:
     undated = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[suffix]
     content = io.BytesIO()
     with mpl.rc_context({**figures.STYLE, "svg.hashsalt": "adamw_scale"}):
-        figure.savefig(content, format=suffix[1:], dpi=160, metadata=undated)
+        figure.savefig(content, format=suffix[1:], dpi=200, metadata=undated)
     write_atomically(file, content.getvalue())
 
 

@@ -7,14 +7,13 @@ if (stored) {
   const { axes, base, answers, cautions } = JSON.parse(stored.textContent);
   const names = { dataset_size: "data set", width: "width", epochs: "epochs", batch_size: "batch", peak_lr: "peak lr" };
   const form = document.getElementById("selector");
-  const number = (value) => Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 });
-  const digits = (value) => String(Number(value.toPrecision(2)));
+  const digits = (value, count = 2) => String(Number(value.toPrecision(count)));
   const lists = Object.entries(axes).map(([axis, values]) => {
     const label = document.createElement("label");
     label.textContent = names[axis];
     const list = document.createElement("select");
     list.name = axis;
-    values.forEach((value, i) => list.add(new Option(number(value), i)));
+    values.forEach((value, i) => list.add(new Option(value, i)));
     label.append(list);
     form.append(label);
     return list;
@@ -31,7 +30,7 @@ if (stored) {
       return;
     }
     const [decay, low, high, lr, run, epochs, which, doubt] = answer;
-    const where = `at peak lr ${number(lr)}; timescale ${digits(100 * run)} % of the run = ${digits(epochs)} epochs`;
+    const where = `at peak lr ${digits(lr, 4)}; timescale ${digits(100 * run)} % of the run = ${digits(epochs)} epochs`;
     headline.textContent = `weight decay ${digits(decay)}, range ${digits(low)} to ${digits(high)}, ${where}`;
     if (doubt) headline.textContent += `. Not usable as it is, see ${doubt}`;
     for (const i of which) {

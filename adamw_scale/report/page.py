@@ -1,7 +1,9 @@
 """A calibration's folder -> one HTML file that shows all of it, without a network."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -13,14 +15,15 @@ from matplotlib.figure import Figure
 from adamw_scale import __version__
 from adamw_scale.advisor import recommend
 from adamw_scale.calibration.files import COMMAND_FILE, folder_of, load_calibration
-from adamw_scale.calibration.fitting import load_results, probes_of
+from adamw_scale.calibration.fitting import basin_of, load_results, probes_of
 from adamw_scale.calibration.remedies import remedy
 from adamw_scale.files import write_atomically
 from adamw_scale.report import figures
+from adamw_scale.report.costs import cost_of, free_decays
 from adamw_scale.report.files import svg
 from adamw_scale.report.targets import targets_of
 from adamw_scale.spec.advice import Recommendation
-from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, flops_of
+from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, flops_of, value_of
 from adamw_scale.theory.basin import NEGLIGIBLE
 from adamw_scale.units import format_count, format_percent, format_significant
 
@@ -87,7 +90,7 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
         base=calibration.optima[0],
         advice=advice,
         answer=_answer(advice) if advice else None,
-        basins=[_basin(i, optimum, results, calibration) for i, optimum in enumerate(calibration.optima)],
+        measured=[_measured(i, optimum, results, calibration) for i, optimum in enumerate(calibration.optima)],
         scaling=_scaling(calibration) if advice else [],
         curves=_curves(calibration, results),
         probes=sorted(results, key=lambda r: (figures.name_of(r.config.run), r.config.log2_tau, r.config.seed)),
@@ -108,18 +111,36 @@ def _answer(advice: Recommendation) -> Picture:
     return Picture.of(figures.answer_figure(advice), "answer", says)
 
 
-def _basin(number: int, optimum: Optimum, results: Sequence[ProbeResult], calibration: Calibration) -> Picture:
+class Measured(NamedTuple):
+    """A probed run: its picture, and what weight decays cost on it."""
+
+    picture: Picture
+    costs: tuple[str, str]
+
+
+def _measured(number: int, optimum: Optimum, results: Sequence[ProbeResult], calibration: Calibration) -> Measured:
     about, own = calibration.probes, probes_of(calibration, optimum, results)
-    figure = figures.basin_figure(optimum, own, about.get("metric", "loss"), maximize=bool(about.get("maximize")))
+    metric, maximize = about.get("metric", "loss"), bool(about.get("maximize"))
+    value = partial(value_of, metric=metric, maximize=maximize)
+    basin = basin_of(own, value) if own else None
+    figure = figures.basin_figure(optimum, own, metric, maximize=maximize, basin=basin)
+    costs = (free_decays(optimum, metric), cost_of(figures.USUAL_DECAY, optimum, own, value, basin, metric))
+    return Measured(Picture.of(figure, f"basin{number}", _says_optimum(optimum)), costs)
+
+
+def _says_optimum(optimum: Optimum) -> str:
     says = f"{figures.name_of(optimum.run)}: {optimum.status}"
     if optimum.status == "located":
         says += (
             f" at {format_percent(optimum.timescale_run)} of the run, λ {format_significant(optimum.weight_decay)}; "
             f"80 % interval {_shares(*optimum.log2_interval)}"
         )
+    if optimum.asked is not None:
+        steps, asked = (format_count(round(run.total_steps)) for run in (optimum.run, optimum.asked))
+        says += f"; shares are of the {steps} steps that were trained, not of {asked} as described"
     if optimum.log2_band is not None and optimum.noise is not None:  # else nothing was fitted
         says += f"; within {format_percent(NEGLIGIBLE)} of the best from {_shares(*optimum.log2_band)}"
-    return Picture.of(figure, f"basin{number}", says)
+    return says
 
 
 def _shares(*log2_taus: float) -> str:
@@ -151,8 +172,14 @@ def _curves(calibration: Calibration, results: Sequence[ProbeResult]) -> dict[st
     positive = all(loss > 0 for result in own for _, loss in result.curve if math.isfinite(loss))
     ends = [result.curve[-1][1] for result in own if result.curve]
     says = f"Training loss of {len(own)} probes of the base run; it ends between {min(ends):.4g} and {max(ends):.4g}"
+    if calibration.task.get("name") != "command":
+        says += ". A point is the mean over the steps since the one before"
+    odd = Counter(figures.last_point(result) for result in own if len(result.curve) > 1)
+    says += "".join(f". Open circles, of {count} probes, are {what}" for what, count in odd.items() if what)
     return {
-        kind: Picture.of(figures.curves_figure(own, log=kind == "logarithmic"), f"curves-{kind}", says)
+        kind: Picture.of(
+            figures.curves_figure(own, calibration.optima[0], log=kind == "logarithmic"), f"curves-{kind}", says
+        )
         for kind in (["linear", "logarithmic"] if positive else ["linear"])
     }
 
@@ -160,5 +187,6 @@ def _curves(calibration: Calibration, results: Sequence[ProbeResult]) -> dict[st
 def _cost(results: Sequence[ProbeResult]) -> dict[str, str]:
     """What the probes took, all together."""
     flops = sum(flops_of(result.config.run) for result in results)
-    cost = {"probes": f"{len(results)}", "time": f"{sum(result.seconds for result in results):.3g} s of training"}
+    seconds = float(f"{sum(result.seconds for result in results):.3g}")
+    cost = {"probes": f"{len(results)}", "time": f"{format_count(seconds)} s of training"}
     return {**cost, "operations": f"{flops:.2g} (6·N·D)"} if flops else cost

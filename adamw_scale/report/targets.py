@@ -7,6 +7,7 @@ from adamw_scale.advisor import recommend
 from adamw_scale.errors import AdamWScaleError
 from adamw_scale.spec.measurement import Calibration
 from adamw_scale.spec.run import TrainingRun
+from adamw_scale.units import format_count
 
 FACTORS = {
     "dataset_size": (0.25, 1.0, 4.0, 16.0, 64.0, 256.0),
@@ -25,7 +26,7 @@ class Targets(NamedTuple):
     not be used, or empty. A combination that cannot be is None.
     """
 
-    axes: dict[str, list[float]]
+    axes: dict[str, list[str]]
     base: list[int]  # place of the base run's value on every axis
     answers: list[list[Any] | None]
     cautions: list[str]
@@ -44,7 +45,13 @@ def targets_of(calibration: Calibration) -> Targets:
         _answer(calibration, _run(base, dict(zip(axes, values, strict=True))), said)
         for values in product(*axes.values())
     ]
-    return Targets(axes, [FACTORS[axis].index(1.0) for axis in axes], answers, list(said))
+    written = {axis: [_written(axis, value) for value in values] for axis, values in axes.items()}
+    return Targets(written, [FACTORS[axis].index(1.0) for axis in axes], answers, list(said))
+
+
+def _written(axis: str, value: float) -> str:
+    """A value of an axis for people."""
+    return f"{value:.4g}" if axis == "peak_lr" else format_count(value)
 
 
 def _run(base: TrainingRun, values: dict[str, float]) -> dict[str, Any]:

@@ -61,6 +61,15 @@ class ProbeConfig(Noun):
         return math.log2(self.run.timescale_of(self.run.current_weight_decay).run)
 
 
+class StepsSeen(Noun):
+    """How long a command says that it trained: between `least` and `most`, which is None where that is not known."""
+
+    unit: Literal["steps", "epochs"]
+    least: float = Field(ge=0)
+    most: float | None = None
+    source: str = Field(description="what said so, such as 'global_step'")
+
+
 class ProbeResult(Noun):
     """What a probe measured. A probe that diverged, or failed for a reason of its own, is a result without loss.
 
@@ -78,6 +87,7 @@ class ProbeResult(Noun):
     curve: tuple[tuple[int, float], ...] = ()
     metrics: dict[str, float] = Field(default_factory=dict)
     machine: dict[str, str] = Field(default_factory=dict)
+    seen: StepsSeen | None = Field(None, description="how long the user's command said that it trained")
 
     @model_validator(mode="after")
     def _refuse_what_disagrees(self) -> Self:
@@ -125,6 +135,9 @@ class Optimum(Noun):
     """
 
     run: TrainingRun
+    asked: TrainingRun | None = Field(
+        None, description="the run as it was asked for, where its command trained other steps; run is what it trained"
+    )
     timescale_run: float = Field(ge=1e-9, le=1e9)
     log2_interval: tuple[float, float]
     log2_interval_95: tuple[float, float] | None = None
@@ -147,6 +160,16 @@ class Optimum(Noun):
         if not -40 <= low <= high <= 40:
             raise SpecError(f"log2_interval = {self.log2_interval} is not an interval of octaves")
         return self
+
+    @property
+    def probed(self) -> TrainingRun:
+        """The run that its probes name."""
+        return self.asked or self.run
+
+    @property
+    def shift(self) -> float:
+        """Octaves by which a timescale is a larger share of what was trained than of the run that the probes name."""
+        return math.log2(self.probed.total_steps / self.run.total_steps)
 
     @property
     def timescale(self) -> Timescale:

@@ -198,8 +198,8 @@ class _Training:
         self.views = {name: view.detach().requires_grad_() for name, view in views.items()}
         self.optimizer = optimizer_of(self.weights, self.layout)
         count, examples = len(configs), problem.examples_per_step
-        self.every = max(1, self.steps // REPORTS_PER_PROBE)
-        self._longest = min(LONGEST_STRETCH, self.every)
+        self.reports = min(self.steps, REPORTS_PER_PROBE)
+        self._longest = min(LONGEST_STRETCH, -(-self.steps // self.reports))
         self._row = torch.zeros(1, dtype=torch.long, device=self.device)
         self._losses = torch.zeros(self._longest, count, dtype=dtype, device=self.device)
         self._order = torch.zeros(self._longest, count, examples, dtype=torch.long, device=self.device)
@@ -233,7 +233,7 @@ class _Training:
             self._advance = self._captured()
         count = 1
         while self.step < self.steps:
-            stop = min(self.step + min(count, self._longest), self.steps, (self.step // self.every + 1) * self.every)
+            stop = min(self.step + min(count, self._longest), self._report_at(self._due(self.step) + 1))
             started = time.perf_counter()
             self._prepare(self.step, stop)
             for _ in range(stop - self.step):
@@ -245,9 +245,17 @@ class _Training:
             if self._curve and not any(map(math.isfinite, self._curve[-1][1])):
                 return
 
+    def _due(self, step: int) -> int:
+        """How many reports are due by a step."""
+        return step * self.reports // self.steps
+
+    def _report_at(self, number: int) -> int:
+        """The step of a report: all are means over as many steps, or one more."""
+        return -(-number * self.steps // self.reports)
+
     def _reports(self) -> list[Report]:
         """The mean losses since the last report, where one is due."""
-        if self.step % self.every and self.step < self.steps:
+        if self.step != self._report_at(self._due(self.step)):
             return []
         means = [math.fsum(column) / len(column) for column in zip(*self._pending, strict=True)]
         self._curve.append((self.step, means))

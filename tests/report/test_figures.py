@@ -1,6 +1,8 @@
 """Pictures as files: three kinds, the same bytes every time, refused before anything takes time."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ from matplotlib.figure import Figure
 from adamw_scale import TrainingRun, calibrate, recommend
 from adamw_scale.calibration import load_results, probes_of
 from adamw_scale.report import answer_figure, basin_figure, scaling_figure
+from adamw_scale.report.figures import BAND_POINTS, _plain_numbers, last_point
 from adamw_scale.report.files import svg
+from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
+from adamw_scale.units import format_significant
 
 MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 LM = ("--params", "1.3B", "--tokens", "26B", "--batch-size", "0.5M", "--lr", "3e-4")
@@ -71,9 +76,9 @@ def test_a_basin_shows_every_probe(tmp_path: Path, planted: type[PlantedEngine])
     for optimum in calibration.optima:
         own = probes_of(calibration, optimum, results)
         drawn = svg(basin_figure(optimum, own), "basin", "")
-        assert drawn.count('class="mark"') == len(own)
+        assert drawn.count("<title>seed ") == len(own)
     assert len(results) == sum(len(probes_of(calibration, optimum, results)) for optimum in calibration.optima)
-    assert svg(scaling_figure(calibration, "dataset_size"), "scaling", "").count('class="mark"') == 2
+    assert svg(scaling_figure(calibration, "dataset_size"), "scaling", "").count(": located, timescale") == 2
 
 
 def drawn(figure: Figure) -> dict[str, np.ndarray]:
@@ -105,7 +110,7 @@ def test_the_fitted_basin_is_drawn_over_its_probes(
     for at, value in zip(x, mean, strict=True):
         ends = band[np.isclose(band[:, 0], at), 1]
         assert ends.min() < value < ends.max()
-    marks = np.array([line.get_xydata()[0] for line in figure.axes[0].lines if line.get_gid()])
+    marks = np.array([line.get_xydata()[0] for line in figure.axes[0].lines if "seed" in str(line.get_gid())])
     near = marks[(marks[:, 0] >= x[0]) & (marks[:, 0] <= x[-1])]
     assert len(near) > 5
     assert np.abs(np.interp(near[:, 0], x, mean) - near[:, 1]).max() < 4 * planted.noise
@@ -133,7 +138,51 @@ def test_too_few_probes_are_drawn_without_a_fit(tmp_path: Path, planted: type[Pl
     """Three timescales show their probes; nothing is claimed of a basin."""
     base = calibrate(tmp_path, engine=planted).optima[0]
     few = load_results(tmp_path)[:3]
-    assert set(drawn(basin_figure(base, few))) == {f"seed {result.config.seed}" for result in few}
+    parts = {"λ 0.1, the usual", *(f"seed {result.config.seed}" for result in few)}
+    assert set(drawn(basin_figure(base, few))) == parts
+
+
+def test_everything_drawn_of_a_basin_says_its_numbers(tmp_path: Path, planted: type[PlantedEngine]) -> None:
+    """Probes, the fit, its intervals, the usual λ and every scale: each has a title."""
+    calibration = calibrate(tmp_path, engine=planted, axes={"dataset_size": ["1x", "4x"]})
+    optimum, results = calibration.optima[1], load_results(tmp_path)
+    own = probes_of(calibration, optimum, results)
+    titles = re.findall("<title>(.*?)</title>", svg(basin_figure(optimum, own), "basin", ""))
+    for start in ("seed 0, timescale", "fit, timescale", "within 0.2 %", "optimum, 80 %", "optimum: ", "the usual"):
+        (first, *_) = [title for title in titles if title.startswith(start)]
+        assert re.search(r"timescale .* of the run, λ ", first), first
+    for result in own:
+        decay = format_significant(result.config.run.current_weight_decay, 3)
+        assert any(f"λ {decay}: loss {result.loss:.4f}" in title for title in titles)
+    titles = re.findall("<title>(.*?)</title>", svg(scaling_figure(calibration, "dataset_size"), "scaling", ""))
+    assert sum(", 80 % from " in title for title in titles) == BAND_POINTS
+
+
+@pytest.mark.parametrize(("value", "text"), [(16384, "16,384"), (100_000, "100,000"), (0.05, "0.05"), (20.0, "20")])
+def test_ticks_are_written_out(value: float, text: str) -> None:
+    """No 16.38k, and no 1e+05."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    axes.set_xlim(value / 2, value * 2)
+    _plain_numbers(axes)
+    assert axes.xaxis.get_major_formatter()(value, 0) == text
+
+
+def ends_with(curve: tuple[tuple[int, float], ...], **fields: Any) -> str:
+    """What is said of the last point of such a curve."""
+    run = TrainingRun(dataset_size=1e5, batch_size=100, epochs=4, peak_lr=1e-3, weight_decay=0.1)
+    config = ProbeConfig(task={"name": fields.pop("task", "mlp")}, run=run, seed=0)
+    return last_point(ProbeResult(key=config.key, config=config, status="done", seconds=0, curve=curve, **fields))
+
+
+def test_a_last_point_that_is_of_another_kind_is_named() -> None:
+    """A mean of one step among means of 25, or a held-out loss among training losses; other curves are left alone."""
+    assert ends_with(((25, 3.0), (50, 2.5), (51, 2.9)), loss=3.0) == "the mean of 1 steps, where others are of 25"
+    assert ends_with(((25, 3.0), (50, 2.5), (74, 2.4)), loss=3.0) == ""
+    assert ends_with(((10, 3.0), (20, 2.5), (21, 2.9)), loss=2.9, task="command").startswith("the held-out result")
+    assert ends_with(((10, 3.0), (20, 2.5), (21, 2.4)), loss=2.9, task="command") == ""
+    assert ends_with(((1, 3.0), (2, 2.5)), loss=2.4) == ""
 
 
 def test_calibrate_plots_its_basin(tmp_path: Path, adamw_scale: Command) -> None:

@@ -1,6 +1,7 @@
 """The report in a real Chromium, from file://: nothing missing, nothing asked of a network, everything answers."""
 
 import json
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -103,6 +104,51 @@ def test_it_opens_without_a_word(width: int, scheme: str, folder: Path) -> None:
     assert unique
     assert scripted == 2  # the page's own, and its data
     assert faintest[0] >= 4.5, faintest  # WCAG 2.2, 1.4.3
+
+
+SMALLEST = """
+Math.min(...[...document.querySelectorAll('figure svg')].filter(s => s.checkVisibility()).flatMap(s =>
+  [...s.querySelectorAll('text')].map(t => parseFloat(getComputedStyle(t).fontSize) * s.getScreenCTM().a)))
+"""
+
+
+def test_figures_fit_a_telephone(folder: Path) -> None:
+    """At 420 pixels no figure is wider than its place, none is cut, and the smallest letters are 9 pixels or more."""
+    wide = "[...document.querySelectorAll('figure, figure svg')].filter(e => e.scrollWidth > e.clientWidth).length"
+    cut, wider, smallest = browse(folder / "report.html", 420, "light", CUT, wide, SMALLEST)["results"]
+    assert cut == []
+    assert wider == 0
+    assert smallest >= 9
+
+
+def test_what_weight_decays_cost_is_said_of_every_run(folder: Path) -> None:
+    """Under each picture of a basin, and in the answer."""
+    costs, answer = "[...document.querySelectorAll('.costs')].map(e => e.innerText)", "#answer dl"
+    said, dl = browse(folder / "report.html", 800, "light", costs, f"document.querySelector('{answer}').innerText")[
+        "results"
+    ]
+    assert len(said) == len(load_calibration(folder).optima)
+    for each in said:
+        assert "costs no more than 0.2 % of the loss; λ 0.1 " in each
+    assert said[0].rstrip(".") in dl
+
+
+def test_counts_are_written_out(tmp_path: Path) -> None:
+    """16,384 stays 16,384 in the selector, captions, titles and at the axes."""
+    calibrate(tmp_path, engine=Curved, run={"dataset_size": 16384}, axes={"dataset_size": ["1x", "4x"]})
+    write_report(tmp_path)
+    text, options = browse(
+        tmp_path / "report.html",
+        800,
+        "light",
+        "document.body.innerText",
+        "[...document.querySelector('[name=dataset_size]').options].map(o => o.text)",
+    )["results"]
+    assert options[1:3] == ["16,384", "65,536"]
+    assert "16,384 tokens" in text
+    page = (tmp_path / "report.html").read_text()
+    assert ">16,384<" in page
+    assert not re.search(r"16\.38|16,380|1\.638e", page)
 
 
 def test_everything_answers(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,18 @@ def test_every_epoch_shows_every_example_once() -> None:
     assert (epochs[0] != epochs[1]).any()
     assert (np.concatenate([trainer._order(3, 20, 8, a, b) for a, b in ((0, 1), (1, 7), (7, 10))]) == whole).all()
     assert trainer._order(0, 3, 8, 0, 2).shape == (2, 8)  # a batch larger than the data
+
+
+@pytest.mark.parametrize("epochs", [8.0, 10.0])
+def test_every_point_of_a_curve_is_of_as_many_steps(task: CharLM, epochs: float) -> None:
+    """The last one too, or it would scatter more than the others: 64 and 81 steps, in 40 points."""
+    (sweep,) = plan(run={"dataset_size": 2080, "epochs": epochs, "width": 16}, seeds=2).sweeps
+    (result,) = task.train([sweep.config(0, 0.0)], quiet)
+    steps = [0, *(step for step, _ in result.curve)]
+    widths = {b - a for a, b in pairwise(steps)}
+    assert steps[-1] == round(sweep.run.total_steps)
+    assert len(result.curve) == 40
+    assert max(widths) - min(widths) <= 1
 
 
 def test_training_learns_and_decay_acts(task: CharLM) -> None:

@@ -4,4 +4,5 @@ interpreter  which Python it starts, if any
 template     the command with its placeholders, and the arguments that it becomes
 process      running these arguments as a process group that never outlives us, and its log
 output       what the command printed or wrote, and the metric in it
+steps        how many steps it says that it trained
 """

@@ -15,10 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from adamw_scale.training.commands.steps import Steps
 from adamw_scale.units import printable
 
 HELD_OUT = ("val_loss", "eval_loss", "test_loss")
-TRAINING = ("loss", "train_loss")
+TRAINING = ("train_loss", "loss")  # beside a train_loss, a loss is another one's
+SUMMARY = "train_runtime"  # in what Trainer logs at its end, whose train_loss is the mean of the whole run
+READ = (
+    'a line of JSON on stdout, or in {output}, with "val_loss", "eval_loss", "test_loss" or, of held-out data, "loss" '
+    "(or the name that --metric gives)"
+)
 CURVE_POINTS = 200
 LONGEST_LINE = 1 << 20
 LARGEST_OUTPUT = 1 << 24  # bytes of an {output} file that are read as one object
@@ -40,6 +46,7 @@ class Printed:
         self.heard = heard
         self.curve: list[tuple[int, float]] = []
         self.last_loss = 0.0
+        self.trained = Steps()
         self._names = {metric} if metric not in (None, "loss") else {"loss", *HELD_OUT}
         self._results: dict[str, dict[str, Any]] = {}
         self._training: dict[str, dict[str, Any]] = {}
@@ -62,6 +69,11 @@ class Printed:
         """The output ended, perhaps without a newline."""
         self._line(bytes(self._rest))
         self._rest.clear()
+
+    def overheard(self, chunk: bytes) -> None:
+        """Take in the error stream, which holds no result but may count steps."""
+        for line in chunk.replace(b"\r", b"\n").split(b"\n"):
+            self.trained.text(COLOUR.sub(b"", line))
 
     def read(self, file: Path) -> None:
         """Take in a file that holds a JSON object, or one on each line; a missing file says nothing."""
@@ -99,9 +111,13 @@ class Printed:
                 'it printed losses of training steps only: print {"loss": ...} of held-out data at its end, or pass '
                 "--metric loss to take the last of them"
             )
+        looked = f"looked for was {READ}"
         if self._python_dicts:
-            return "it printed Python dicts, whose numbers may be rounded: print(json.dumps(...)) them"
-        return f"it printed no line that is a JSON object with {self.metric or 'loss'!r}: print one, or change --metric"
+            return f"it printed Python dicts, whose numbers may be rounded: print(json.dumps(...)) them; {looked}"
+        return (
+            f"it printed no line that is a JSON object with {self.metric or 'loss'!r}: print one at its end, "
+            f'print(json.dumps({{"val_loss": ...}})), or change --metric; {looked}'
+        )
 
     def _chosen(self) -> tuple[str, dict[str, Any] | None]:
         """A metric that was asked for; else the held-out loss, if there is one; else "loss", if it is not of a step."""
@@ -119,16 +135,18 @@ class Printed:
         line = COLOUR.sub(b"", line)
         if len(line) <= LONGEST_LINE and (content := _parsed(line)) is not None:
             self._take(content)
-        elif PYTHON_DICT.match(line):
-            self._python_dicts = True
+            return
+        self._python_dicts |= PYTHON_DICT.match(line) is not None
+        self.trained.text(line)
 
     def _take(self, content: dict[str, Any]) -> None:
         """Note an object. A null beside a step means not measured; elsewhere it is how NaN is written."""
+        self.trained.content(content)
         step = _number(content["step"]) if content.get("step") is not None else None
         present = {name: value for name, value in content.items() if value is not None or step is None}
         loss = next((_number(present[name]) for name in TRAINING if name in present), None)
         kept = self._results
-        if step is not None and math.isfinite(step) and loss is not None:
+        if step is not None and math.isfinite(step) and loss is not None and SUMMARY not in content:
             self._progress(int(step), loss)
             kept = self._training
         for name in self._names & present.keys():

@@ -21,7 +21,8 @@ from adamw_scale.errors import ProbeError
 from adamw_scale.training.commands.output import CHUNK, Printed
 from adamw_scale.units import printable
 
-TAIL = 4096  # bytes of the log that are remembered for its last line
+TAIL = 4096  # bytes of the log that are remembered for its last lines
+LAST_LINES = 3
 LONGEST_QUOTE = 160
 POLL_SECONDS = 0.2
 LINGER_SECONDS = 1.0  # how long the output of an ended command is waited for where another process holds it open
@@ -54,10 +55,11 @@ class Log:
         self._file.write(f"{gap}adamw-scale: {note}\n".encode(errors="surrogateescape"))
 
     @property
-    def last_line(self) -> str:
-        """The last line that is not blank, printable and shortened."""
+    def last_lines(self) -> str:
+        """The last lines that are not blank, printable and shortened."""
         lines = [line for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
-        return printable(lines[-1])[-LONGEST_QUOTE:] if lines else "it printed nothing"
+        shown = [printable(line)[-LONGEST_QUOTE:] for line in lines[-LAST_LINES:]]
+        return " | ".join(shown) or "it printed nothing"
 
 
 # The guard leads the command's process group. It waits for its parent, this process, to go, and then ends the group.
@@ -85,8 +87,12 @@ def execute(arguments: Sequence[str], log: Log, printed: Printed, timeout: float
         log.write(chunk)
         printed.feed(chunk)
 
+    def overheard(chunk: bytes) -> None:
+        log.write(chunk)
+        printed.overheard(chunk)
+
     with _running(arguments) as (process, group), DefaultSelector() as selector:
-        for pipe, hear in ((process.stdout, heard), (process.stderr, log.write)):
+        for pipe, hear in ((process.stdout, heard), (process.stderr, overheard)):
             assert pipe is not None
             selector.register(pipe, EVENT_READ, hear)
         ended = _listen(process, selector, time.monotonic() + timeout)

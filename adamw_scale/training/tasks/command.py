@@ -159,6 +159,8 @@ class CommandTask:
                 status = execute(arguments, log, printed, self.timeout)
                 if "output" in self.template.placeholders:
                     printed.read(probe.output)
+                if "run_dir" in self.template.placeholders:
+                    printed.trained.read(probe.run_dir)
                 seconds = time.monotonic() - started
                 result = self._result(config, status, printed, log, seconds)
                 log.close_with(f"{result.status} after {seconds:.1f} s: {result.reason or printed.shown()}")
@@ -180,10 +182,11 @@ class CommandTask:
             status="diverged" if diverged else "done" if done else "failed",
             loss=(-value if self.mode == "max" else value) if done and value is not None else None,
             seconds=seconds,
-            reason=None if diverged or done else printable(f"{why}; {log.path} ends: {log.last_line}"),
+            reason=None if diverged or done else printable(f"{why}; {log.path} ends: {log.last_lines}"),
             curve=tuple(printed.curve),
             metrics={**others, **raw} if done else {},
             machine={"device": config.device, "platform": platform.platform()},
+            seen=printed.trained.seen(),
         )
 
     def _probe(self, run: TrainingRun, convention: str, seed: int, folder: Path, key: str) -> Probe:
