@@ -153,6 +153,7 @@ def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: "Cali
     """
     choice = _choice(run, rule, calibration, None)
     answer = choice.answer
+    _refuse_less_than_a_step(run, answer.timescale)
     by = run.on_hidden
     product = by.peak_lr * by.weight_decay / answer.timescale.iters
     low, high = (product * answer.timescale.iters / end for end in reversed(_timescales(choice, run)))
@@ -304,13 +305,17 @@ def _weight_decay(run: TrainingRun, timescale: Timescale) -> float:
 
 def _base_weight_decay(run: TrainingRun, timescale: Timescale) -> float:
     """What the multipliers of the groups apply to."""
+    _refuse_less_than_a_step(run, timescale)
+    return ema.weight_decay(run.lr, timescale.iters)
+
+
+def _refuse_less_than_a_step(run: TrainingRun, timescale: Timescale) -> None:
     if timescale.iters <= 1:
+        high = "" if run.peak_lr is None else f", or its lr of {run.lr:g} too high"
         raise SpecError(
             f"the rule asks for a timescale of {timescale.iters:.2g} steps, which would replace the weights each "
-            f"step: the run's {run.total_steps:.4g} steps are too few, or its lr of {run.lr:g} too high; check "
-            "--batch-size, --epochs and --lr"
+            f"step: the run's {run.total_steps:.4g} steps are too few{high}; check --batch-size, --epochs and --lr"
         )
-    return ema.weight_decay(run.lr, timescale.iters)
 
 
 def _param_groups(run: TrainingRun, weight_decay: float) -> tuple[ParamGroup, ...]:

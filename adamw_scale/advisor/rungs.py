@@ -171,7 +171,8 @@ def _run_of(
             return run_calibrated(calibration, words), None
         return TrainingRun.model_validate(sized_by_steps(words)), None
     words = sized_by_steps(words)  # without steps it only leaves out those of a schedule's table
-    unbatched = TrainingRun.model_validate({**words, "batch_size": 1})  # a law's batch depends on model and data alone
+    least = words.get("sequence_length") or 1  # any will do: a law's batch depends on model and data alone
+    unbatched = TrainingRun.model_validate({**words, "batch_size": least})
     law = _law(unbatched, "--batch-size", lr_law)
     sequence = unbatched.sequence_length
     batch = law.batch_size or 0.0

@@ -17,6 +17,7 @@ from adamw_scale.units import format_count, format_percent, format_significant
 
 MOST_LINES = 15
 CHECKS = 2  # of the input, that are shown in full
+SPARED = ("nearby", "other laws", "a miss")  # rows that go where there are more than lines; --explain has them
 LEAST_LOSS = 40  # characters that a list may lose to end with a whole item
 SURE = ((1.3, "well"), (2.5, "fairly"), (4.0, "roughly"), (math.inf, "hardly"))  # octaves of the range; judgement
 
@@ -33,12 +34,15 @@ class Line(NamedTuple):
 def render(advice: Recommendation | DecayPerStep, *, explain: bool = False) -> str:
     """The advice for a person."""
     rows = list(_of_a_product(advice) if isinstance(advice, DecayPerStep) else _of_a_weight_decay(advice))
-    head, room = rows[0], MOST_LINES - 1
+    head, *rows = rows
+    for label in SPARED:
+        if len(rows) >= MOST_LINES:
+            rows = [row for row in rows if row.label != label]
+    wanted = [min(row.most, len(_wrapped(row.text))) for row in rows]
+    while sum(wanted) >= MOST_LINES:  # the last of the longest gives way
+        wanted[len(wanted) - 1 - wanted[::-1].index(max(wanted))] -= 1
     lines = [_headline(advice, head.text)]
-    wanted = [min(row.most, len(_wrapped(row.text))) for row in rows[1:]]
-    while sum(wanted) > room:  # the longest gives way
-        wanted[wanted.index(max(wanted))] -= 1
-    lines += [labelled(row.label, _cut(row.text, most), row.color) for row, most in zip(rows[1:], wanted, strict=True)]
+    lines += [labelled(row.label, _cut(row.text, most), row.color) for row, most in zip(rows, wanted, strict=True)]
     if not explain:
         return "\n".join(lines)
     from adamw_scale.cli.advice_explained import explained
@@ -62,7 +66,7 @@ def _cut(text: str, most: int) -> str:
     if len(lines) <= most:
         return text
     kept = " ".join(lines[:most])
-    while len(_wrapped(kept + " …")) > most:
+    while " " in kept and len(_wrapped(kept + " …")) > most:
         kept = kept.rpartition(" ")[0]
     at = kept.rfind(", ")
     return (kept[:at] if at > len(kept) - LEAST_LOSS else kept.rstrip(",")) + " …"

@@ -59,7 +59,7 @@ def test_a_file_of_runs_is_the_same_ladder(adamw_scale: Command, tmp_path: Path)
     assert answered(adamw_scale, "ladder", "--run", str(yaml)) == ladder
 
     over = answered(adamw_scale, "ladder", "--run", str(file), "--lr", "1e-3,2e-3,3e-3,4e-3", "--tokens", "30B")
-    assert [rung.recommendation.peak_lr for rung in over.rungs] == [1e-3, 2e-3, 3e-3, 4e-3]
+    assert [rung.recommendation.base_peak_lr for rung in over.rungs] == [1e-3, 2e-3, 3e-3, 4e-3]
     assert {rung.recommendation.run.dataset_size for rung in over.rungs} == {30e9}
 
 

@@ -70,7 +70,7 @@ def test_finetuning_says_toward_what_decay_pulls(adamw_scale: Command) -> None:
     """Zero, not the pretrained weights; and the other way round in LoRA."""
     options = ("recommend", "--task", "finetuning", "--tokens", "10M", "--batch-size", "64k", "--lr", "2e-5")
     outcome = adamw_scale(*options, "--explain")
-    for text in ("keep yours", "L2-SP", "Selective Projection Decay", "LoRA"):
+    for text in ("keep what you have", "L2-SP", "Selective Projection Decay", "LoRA"):
         assert text in outcome.out
 
 
