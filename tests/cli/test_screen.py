@@ -36,7 +36,7 @@ def runs(draw: st.DrawFn) -> TrainingRun:
         "unit": draw(st.sampled_from(["tokens", "samples"])),
         "batch_size": batch,
         "epochs": 2 ** draw(st.floats(0, 9)),
-        "num_params": max(50.0, batch * steps / 10 ** draw(st.floats(-0.5, 5))),
+        "num_params": max(1000.0, batch * steps / 10 ** draw(st.floats(-0.5, 5))),
         "peak_lr": draw(st.one_of(st.none(), st.floats(-5, -1).map(lambda x: 10**x))),
         "task": draw(st.sampled_from(["pretraining", "pretraining", "finetuning", "lora"])),
         **draw(st.sampled_from(SHAPES)),
