@@ -26,9 +26,11 @@ def command(
     all_: Annotated[bool, typer.Option("--all", help="Every page there is.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """What a word, a caution's or finding's code, a rule, convention, schedule or framework means, offline.
+    """What a word, a caution's or finding's code, a rule, convention, framework or JSON document means, offline.
 
     adamw-scale explain inert
+
+    adamw-scale explain recommendation
 
     adamw-scale explain convention:composer
 

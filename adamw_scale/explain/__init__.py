@@ -1,7 +1,8 @@
 """A page for every word that this program answers with, offline.
 
     page.py        what a page is
-    written.py     pages that are written: cautions, findings, terms and statuses, in the .toml beside
+    written.py     pages that are written: cautions, inputs, findings, terms and statuses, in the .toml beside
+    schemas.py     pages of the JSON documents that are printed, made of their nouns
     generated.py   pages made of what rules, conventions, schedules, frameworks and the others say of themselves
     topics.py      all of them by kind, and the ones that a topic means
 

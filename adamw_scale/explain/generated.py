@@ -34,7 +34,12 @@ LABELS = {
 }
 EXAMPLE = Setting(peak_lr=1e-3, total_steps=10_000, mean=0.5, mean_square=1 / 3, mean_with_own=0.5)  # linear to zero
 WIDER, DEEPER = 4.0, 2.0  # for the multipliers that are shown
+TAKEN = {"law": "for every training from scratch", "kept": "where weights were trained before"}
 EXAMPLE_SIZE = (1e9, 2e10, 2.0**19)  # parameters, tokens, tokens a batch
+BASE_VALUES = (
+    "The base values are --lr and base_weight_decay. What the answer calls λ, its range and peak_lr are those of "
+    "hidden matrices."
+)
 GROUPING = {
     "all": "its config can say lr and decay of each",
     "decay": "its config can say whether each decays",
@@ -89,8 +94,8 @@ def rules() -> Iterator[Page]:
             formula=rule.formula,
             facts=facts,
             source=rule.source if ARXIV.search(rule.source) or law else told or rule.source,
-            do=f"recommend takes it unless another is asked for; --rule {name} does."
-            if law
+            do=f"recommend takes it {TAKEN[name]} unless another is asked for."
+            if name in TAKEN
             else f"--rule {name} takes it{beside}.",
             see=("features", "evidence", "left-out", "range", "timescale") if law else ("rule", "domain", "timescale"),
         )
@@ -207,6 +212,7 @@ def parametrizations() -> Iterator[Page]:
             topic=name,
             title=part.summary,
             means=(
+                *((BASE_VALUES,) if part.needs else ()),
                 f"What each group gets at {WIDER:g} times the base width"
                 + (f" and {DEEPER:g} times the base depth" if "depth" in part.needs else "")
                 + ", as multiples of the base values:",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from adamw_scale.errors import UnknownNameError
-from adamw_scale.explain import generated
+from adamw_scale.explain import generated, schemas
 from adamw_scale.explain.page import Page
 from adamw_scale.explain.written import written_pages
 
@@ -13,6 +13,7 @@ KINDS: dict[str, Callable[[], Iterable[Page]]] = {
     "rule": generated.rules,
     "law": generated.law,
     "caution": lambda: written_pages("caution"),
+    "input": lambda: written_pages("input"),
     "finding": lambda: written_pages("finding"),
     "status": lambda: written_pages("status"),
     "convention": generated.convention_pages,
@@ -21,6 +22,8 @@ KINDS: dict[str, Callable[[], Iterable[Page]]] = {
     "weight-decay-schedule": generated.weight_decay_schedules,
     "lr-law": generated.lr_laws,
     "framework": generated.frameworks,
+    "schema": schemas.document_pages,
+    "object": schemas.object_pages,
 }
 
 

@@ -4,10 +4,11 @@ import re
 import tomllib
 from importlib.resources import files
 
-from adamw_scale.advisor import answers, cautions, conversion
+from adamw_scale.advisor import answers, cautions, conversion, plausibility
 from adamw_scale.auditing import checks, cost
 from adamw_scale.explain.page import Page
 from adamw_scale.law import fitted
+from adamw_scale.rules import kept
 from adamw_scale.theory import basin
 
 CONSTANTS = {
@@ -18,8 +19,16 @@ CONSTANTS = {
     "conversion": conversion,
     "cost": cost,
     "fitted": fitted,
+    "kept": kept,
+    "plausibility": plausibility,
 }
-FILES = {"caution": "cautions.toml", "finding": "findings.toml", "status": "statuses.toml", "term": "terms.toml"}
+FILES = {
+    "caution": "cautions.toml",
+    "finding": "findings.toml",
+    "input": "inputs.toml",
+    "status": "statuses.toml",
+    "term": "terms.toml",
+}
 
 
 def written_pages(kind: str) -> list[Page]:
