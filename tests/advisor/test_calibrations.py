@@ -10,10 +10,12 @@ import pytest
 from adamw_scale import TrainingRun, recommend
 from adamw_scale.advisor import advise, decay_per_step
 from adamw_scale.advisor.answers import LEAST_DEVIATION, SOFT, STRANGENESS
+from adamw_scale.advisor.inputs import run_calibrated
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.law.posterior import EIGHTY, Observation, Posterior
 from adamw_scale.spec.advice import DecayPerStep, Recommendation
 from adamw_scale.spec.measurement import Calibration, Optimum
+from adamw_scale.spec.run import described_by
 
 BYTES: dict[str, Any] = {"dataset_size": 16384, "batch_size": 256, "peak_lr": 2e-3, "num_params": 42144, "epochs": 32}
 SCALES = [{**BYTES, "dataset_size": factor * 16384} for factor in (1, 4, 16)]
@@ -187,6 +189,27 @@ def test_calibration_on_another_schedule() -> None:
         for schedule in ("constant", "linear")
     )
     assert -1 < there - here < -0.1
+
+
+def test_what_is_not_said_is_as_probed() -> None:
+    """As with a reference; only what was said counts as said, and another size leaves out what would contradict it."""
+    measured = calibrated(optimum("located", width=32, warmup_fraction=0.1))
+    run = run_calibrated(measured, described_by({"tokens": "64Ki"}))
+    assert run == measured.optima[0].run.model_copy(update={"dataset_size": 65536})
+    assert run.model_fields_set == {"unit", "dataset_size"}
+    other = run_calibrated(measured, described_by({"params": "1M", "steps": 4096}))
+    assert (other.num_params, other.width, other.epochs, other.warmup_share) == (1e6, None, 64, 0.1)
+
+
+def test_another_schedule_and_warmup_are_told() -> None:
+    """They move the optimum, and nothing else says that they changed."""
+    measured = calibrated(optimum("located", warmup_fraction=0.1))
+    said = {
+        caution.code: caution.message
+        for caution in recommend(TrainingRun(**BYTES, schedule="cosine"), calibration=measured).cautions
+    }
+    assert "schedule cosine is not linear" in said["moved"]
+    assert "warm-up of 0 % is not 10 %" in said["moved"]
 
 
 @pytest.mark.parametrize("task", ["finetuning", "lora"])

@@ -63,7 +63,7 @@ def test_json_follows_the_schema(adamw_scale: Command, overridden: str) -> None:
     assert document["framework"] == "megatron"
     assert document["run"]["peak_lr"] == 1e-3
     assert document["timescale"]["iters"] == pytest.approx(1 / 3.3e-5)
-    assert document["recommendation"]["schema"] == "adamw-scale/recommendation/1"
+    assert document["recommendation"]["schema"] == "adamw-scale/recommendation/2"
     assert {"code", "severity", "message", "fix"} <= set(document["findings"][0])
 
 

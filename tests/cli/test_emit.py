@@ -28,7 +28,7 @@ def test_emit_json_is_one_document(adamw_scale: Command) -> None:
     assert "TOTAL_STEPS = 52000" in document["text"]
 
 
-@pytest.mark.parametrize("text", ["", "hello", "{}", '{"schema": "adamw-scale/recommendation/1"}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "hello", "{}", '{"schema": "adamw-scale/recommendation/2"}', "[" * 100_000])
 def test_emit_refuses_what_is_no_recommendation(text: str) -> None:
     """A pipe that does not carry a recommendation ends in one line."""
     outcome = piped(text, "emit", "pytorch")

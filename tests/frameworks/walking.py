@@ -43,11 +43,19 @@ def advice(name: str, **changes: Any) -> Recommendation:
 
 
 def short(name: str = "cosine-to-10-percent", **changes: Any) -> Recommendation:
-    """A named run of 400 steps and 40 of warm-up, so that whole schedules can be walked."""
+    """A named run of 400 steps and 40 of warm-up, so that whole schedules can be walked; tuned, so that it may be used.
+
+    Nothing published decays as fast as so short a run wants.
+    """
     fields = {key: each for key, each in RUNS[name].items() if not key.startswith("warmup")}
     size = {"dataset_size": STEPS * fields["batch_size"], "epochs": 1}
     params = {"num_params": 1e6} if "num_params" in fields else {}
-    return recommend(TrainingRun(**{**fields, **size, **params, "warmup_steps": 40, **changes}))
+    run = TrainingRun(**{**fields, **size, **params, "warmup_steps": 40, **changes})
+    advice = recommend(run)
+    if advice.doubt is None:
+        return advice
+    tuned = {"weight_decay": advice.weight_decay, "convention": "pytorch"}
+    return recommend(run, reference=run.model_copy(update=tuned))
 
 
 def read(framework: Framework, text: str) -> Config:
