@@ -108,6 +108,8 @@ def _ungrouped(start: str, groups: str, separator: str, decimals: str, suffix: s
 
 def _of_power(times: str | None, base: int, exponent: int) -> str:
     """A power as a number, where it is one that anybody means: 2^19 -> '524288'."""
+    if base == 0 or (times or "1").count(".") > 1:
+        return ""
     value = float(times or 1) * float(base) ** exponent if abs(exponent) * math.log2(max(base, 2)) < 70 else math.inf
     return "" if not math.isfinite(value) else f"{value:.0f}" if value == int(value) else f"{value:.6g}"
 

@@ -34,7 +34,7 @@ run = TrainingRun(
     num_params=sum(parameter.numel() for parameter in model.parameters()),
 )
 advice = recommend(run)
-print(f"λ {advice.weight_decay:.2g} by {advice.rule}, timescale {advice.timescale.run:.0%} of the run")
+print(f"λ {advice.weight_decay:.2g} by {advice.rule}, timescale {advice.tau.run:.0%} of the run")
 
 optimizer = torch.optim.AdamW(param_groups(model, advice, output_layer=head), betas=run.betas)
 monitor = TimescaleMonitor(optimizer, plan=advice, every=100)

@@ -14,6 +14,7 @@ from adamw_scale.advisor.answers import (
     from_reference,
     moved_by,
     published,
+    same_base,
     same_run,
     tuned_timescale,
 )
@@ -23,7 +24,7 @@ from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.law.cost import cost_of
 from adamw_scale.law.nearness import nearest
 from adamw_scale.law.posterior import Observation
-from adamw_scale.rules import BASELINE, COMPETITORS, RULES, default_rule
+from adamw_scale.rules import BASELINE, COMPETITORS, RULES, Rule, default_rule
 from adamw_scale.rules.fixed import Fixed
 from adamw_scale.spec.advice import (
     Alternative,
@@ -39,7 +40,7 @@ from adamw_scale.spec.advice import (
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.batch_scaling import beta2_for_batch, beta_power, beta_sde, completed_p, eps_sde
-from adamw_scale.theory.conventions import CONVENTIONS, from_pytorch, to_pytorch
+from adamw_scale.theory.conventions import CONVENTIONS, from_pytorch
 from adamw_scale.theory.parametrizations import HIDDEN, PARAMETRIZATIONS
 from adamw_scale.units import format_count, format_percent
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from adamw_scale.spec.measurement import Calibration
 
 LEAST_ITERS = 1.01  # no range goes to where a step would replace the weights
+NEVER = Timescale(iters=1e18, epochs=1e18, run=1e18)  # nothing is forgotten
 INDIFFERENT_UP_TO = 0.1  # finetuning: decays from 0 to this are all in use, and none is known to be better
 CARRIERS = ("power-lines", "constant-tau-epoch", "run-fraction", "complete-d-p", "loshchilov-hutter", "fixed")
 
@@ -103,40 +105,45 @@ def recommend(
     """
     if reference is not None and run.peak_lr is None:
         tuned_timescale(reference)  # refuses one without a learning rate
-        run = run.model_copy(update={"peak_lr": RULES["law" if rule is None else rule]().carried_lr(reference, run)})
+        run = _at_carried_lr(run, reference, RULES["law" if rule is None else rule]())
     choice = _choice(run, rule, calibration, reference)
     answer = choice.answer
-    groups = _param_groups(run, _base_weight_decay(run, answer.timescale))
+    low, high = (
+        0.0 if math.isinf(end) else _weight_decay(run, run.timescale(iters=end))
+        for end in reversed(_timescales(choice, run))
+    )
+    off = answer.rule == "kept" and run.weight_decay == 0  # then no decay is what is kept
+    timescale = None if off else run.timescale(iters=answer.timescale.iters * run.drift)
+    base = 0.0 if off else _base_weight_decay(run, answer.timescale)
+    groups = _param_groups(run, base)
     hidden = groups[0]
-    low, high = (hidden.weight_decay * answer.timescale.iters / end for end in reversed(_timescales(choice, run)))
-    twice = run.model_copy(update={"peak_lr": 2 * run.lr})
-    at_twice = _answer(twice, rule, calibration, reference).timescale
     return Recommendation(
         weight_decay=hidden.weight_decay,
         weight_decay_range=(low, high),
         peak_lr=hidden.peak_lr,
-        base_weight_decay=_base_weight_decay(run, answer.timescale),
+        base_weight_decay=base,
         base_peak_lr=run.lr,
         rule=answer.rule,
-        timescale=answer.timescale,
+        timescale=timescale,
         alternatives=choice.alternatives,
         param_groups=groups,
         companions=_companions(
-            run, answer, hidden, reference, (low, high), _weight_decay(twice, at_twice) if at_twice.iters > 1 else None
+            run, answer, hidden, reference, (low, high), _at(run, 2 * run.lr, rule, calibration, reference)
         ),
         cautions=(
             *answer.cautions,
-            *cautions_of(
-                run,
-                _base_weight_decay(run, answer.timescale),
-                answer.timescale,
-                choice.octaves,
-                reference,
-                choice.measured,
-            ),
+            *cautions_of(run, hidden.weight_decay, timescale or NEVER, choice.octaves, reference, choice.measured),
         ),
         run=run,
     )
+
+
+def _at_carried_lr(run: TrainingRun, reference: TrainingRun, rule: Rule) -> TrainingRun:
+    """The run at the learning rate that a rule carries; where bases differ, that of the hidden matrices is."""
+    lr = rule.carried_lr(reference, run)
+    if not same_base(run, reference):
+        lr *= reference.on_hidden.peak_lr / run.on_hidden.peak_lr
+    return TrainingRun.model_construct(_fields_set=set(run.model_fields_set), **{**dict(run), "peak_lr": lr})
 
 
 def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: "Calibration | None" = None) -> DecayPerStep:
@@ -154,8 +161,8 @@ def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: "Cali
     choice = _choice(run, rule, calibration, None)
     answer = choice.answer
     _refuse_less_than_a_step(run, answer.timescale)
-    by = run.on_hidden
-    product = by.peak_lr * by.weight_decay / answer.timescale.iters
+    timescale = run.timescale(iters=answer.timescale.iters * run.drift)
+    product = 1.0 / timescale.iters
     low, high = (product * answer.timescale.iters / end for end in reversed(_timescales(choice, run)))
     return DecayPerStep(
         lr_times_weight_decay=product,
@@ -164,17 +171,26 @@ def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: "Cali
         source=answer.source,
         certainty=answer.certainty,
         in_domain=not answer.outside,
-        derivation=f"{answer.derivation}; lr · λ = 1 / tau = 1 / {format_count(answer.timescale.iters)}",
-        timescale=answer.timescale,
+        derivation=f"{answer.derivation}; lr · λ = 1 / tau = 1 / {format_count(round(timescale.iters))}",
+        timescale=timescale,
         alternatives=choice.alternatives,
-        laws=tuple(laws_for(run, product)),
+        laws=tuple(laws_for(run, lambda lr: _at(run, lr, rule, calibration, None))),
         beta2=_beta2(run),
         cautions=(
             *answer.cautions,
-            *cautions_of(run, None, answer.timescale, choice.octaves, None, choice.measured),
+            *cautions_of(run, None, timescale, choice.octaves, None, choice.measured),
         ),
         run=run,
     )
+
+
+def _at(
+    run: TrainingRun, lr: float, rule: str | None, calibration: "Calibration | None", reference: TrainingRun | None
+) -> float | None:
+    """λ of the hidden matrices at a base learning rate; None where their timescale would be below a step."""
+    there = run.model_copy(update={"peak_lr": lr})
+    timescale = _answer(there, rule, calibration, reference).timescale
+    return _weight_decay(there, timescale) if timescale.iters > 1 else None
 
 
 def _choice(
@@ -257,7 +273,7 @@ def _as_alternative(run: TrainingRun, answer: Answer) -> Alternative:
     return Alternative(
         rule=answer.rule,
         weight_decay=None if run.peak_lr is None else _weight_decay(run, answer.timescale),
-        timescale=answer.timescale,
+        timescale=run.timescale(iters=answer.timescale.iters * run.drift),
         in_domain=not answer.outside,
         source=answer.source,
     )
@@ -279,8 +295,8 @@ def _carried_alternatives(run: TrainingRun, reference: TrainingRun, taken: str) 
                 rule=name,
                 weight_decay=value,
                 peak_lr=own.peak_lr if own is not run else None,
-                factor=value / reference.current_weight_decay,
-                timescale=answer.timescale,
+                factor=value / reference.hidden_weight_decay,
+                timescale=own.timescale(iters=answer.timescale.iters * own.drift),
                 in_domain=not answer.outside,
                 source=rule.source,
             )
@@ -343,22 +359,23 @@ def _companions(
 ) -> Companions:
     """What goes with the number, on the hidden matrices."""
     mean = run.decay_schedule.mean()
-    drift = PARAMETRIZATIONS[run.parametrization].timescale_drift(run.width_ratio, run.depth_ratio)
     usual = Fixed().usual(run)
     return Companions(
         source=answer.source,
         certainty=answer.certainty,
         in_domain=not answer.outside,
-        derivation=f"{answer.derivation}; λ = 1 / (lr · tau) = 1 / ({hidden.peak_lr:.4g} · "
-        f"{format_count(round(answer.timescale.iters * drift))})",
+        derivation=answer.derivation
+        + (
+            f"; λ = 1 / (lr · tau) = 1 / ({hidden.peak_lr:.4g} · "
+            f"{format_count(round(answer.timescale.iters * run.drift))})"
+            if hidden.weight_decay
+            else ""
+        ),
         evidence=tuple(nearest(run)) if run.task == "pretraining" else (),
         cost_of_factor_2=cost_of(run, 1.0),
         schedule_mean=run.lr_schedule.mean(),
         decay_mean=mean,
-        retention=ema.retention(mean, answer.timescale.run * drift),
-        equilibrium_rms=ema.equilibrium_rms(hidden.peak_lr, hidden.weight_decay),
-        relative_update=ema.equilibrium_relative_update(hidden.peak_lr, hidden.weight_decay, run.betas[0]),
-        weight_bound=ema.weight_bound(hidden.weight_decay),
+        **_equilibrium(run, hidden),
         beta2=_beta2(run),
         at_twice_the_lr=at_twice_the_lr,
         usual=_standing_of(run, usual, hidden),
@@ -366,6 +383,19 @@ def _companions(
         current=None if run.weight_decay is None else _current(run, hidden),
         reference=None if reference is None else _transfer(run, reference, hidden.weight_decay),
     )
+
+
+def _equilibrium(run: TrainingRun, hidden: ParamGroup) -> dict[str, float]:
+    """What decay does to the hidden matrices."""
+    decay, lr = hidden.weight_decay, hidden.peak_lr
+    if not decay:
+        return {"retention": 1.0}
+    return {
+        "retention": ema.retention(run.decay_schedule.mean(), run.hidden_timescale_of(decay).run),
+        "equilibrium_rms": ema.equilibrium_rms(lr, decay),
+        "relative_update": ema.equilibrium_relative_update(lr, decay, run.betas[0]),
+        "weight_bound": ema.weight_bound(decay),
+    }
 
 
 def _in_convention(run: TrainingRun, hidden: ParamGroup, span: tuple[float, float]) -> InConvention | None:
@@ -393,9 +423,9 @@ def _transfer(run: TrainingRun, reference: TrainingRun, weight_decay: float) -> 
     scaled = _scaled(reference.betas, factors.one_minus_beta) if language else None
     sde = _scaled(reference.betas, batch) if bigger else None
     return Transfer(
-        weight_decay=reference.current_weight_decay,
+        weight_decay=reference.hidden_weight_decay,
         peak_lr=reference.lr,
-        factor=weight_decay / reference.current_weight_decay,
+        factor=weight_decay / reference.hidden_weight_decay,
         moved={name: ratio for name, ratio in moved_by(run, reference).items() if not math.isclose(ratio, 1.0)},
         betas=scaled,
         eps=reference.eps * factors.eps if scaled else None,
@@ -417,16 +447,14 @@ def _scaled(betas: tuple[float, float], k: float) -> tuple[float, float] | None:
 
 def _current(run: TrainingRun, hidden: ParamGroup) -> Current:
     """The decay in use on the hidden matrices."""
-    setting = run.setting._replace(peak_lr=hidden.peak_lr)  # a decay that is independent of lr is so of this one too
-    value = to_pytorch(run.convention, run.weight_decay, setting, match="mass") if run.weight_decay else 0.0
-    return _standing_of(run, value, hidden)
+    return _standing_of(run, run.hidden_weight_decay, hidden)
 
 
 def _standing_of(run: TrainingRun, value: float, hidden: ParamGroup) -> Current:
     """What a weight decay of the hidden matrices amounts to, beside the recommended one."""
     if value == 0:
         return Current(weight_decay=0.0, retention=1.0)
-    timescale = run.timescale(iters=ema.tau_iter(hidden.peak_lr, value))
+    timescale = run.hidden_timescale_of(value)
     return Current(
         weight_decay=value,
         timescale=timescale,

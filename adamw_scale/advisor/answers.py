@@ -38,6 +38,7 @@ UNSAID_PARAMS = (
     abs(fitted.MEAN[NAMES.index("data")]) * UNKNOWN_PARAMS
 )  # octaves: what a size that one run lacks may move
 NOTABLE_WARMUP = 0.005  # of the run, by which another warm-up is told
+BEYOND = 1.0  # octaves: how sharp the bound is that a fit gives beyond what was probed; judgement
 INSIDE = 0.5  # octaves from an end of what was probed within which an interval does not bound anything
 
 
@@ -68,7 +69,7 @@ def from_optima(optima: "Iterable[Optimum]", run: TrainingRun) -> list[Observati
 
 
 def _seen_in(optimum: "Optimum", unlikeness: float) -> Iterator[Observation]:
-    """Nothing, one observation or two bounds."""
+    """Nothing, one observation or bounds."""
     low, high = optimum.log2_interval_95 or optimum.log2_interval
     start, end = optimum.log2_probed or optimum.log2_interval
     if optimum.status == "located":
@@ -82,6 +83,11 @@ def _seen_in(optimum: "Optimum", unlikeness: float) -> Iterator[Observation]:
         yield Observation(optimum.run, low, soft, "above")
     if high < end - INSIDE and at_end <= 0:
         yield Observation(optimum.run, high, soft, "below")
+    # Where the fit bends at an edge, it also says how far beyond the end the lowest may lie, if not well.
+    if at_end < 0 and low < start:
+        yield Observation(optimum.run, low, math.hypot(BEYOND, unlikeness), "above")
+    if at_end > 0 and high > end:
+        yield Observation(optimum.run, high, math.hypot(BEYOND, unlikeness), "below")
 
 
 def from_reference(reference: TrainingRun, run: TrainingRun) -> Observation:
@@ -96,7 +102,7 @@ def from_reference(reference: TrainingRun, run: TrainingRun) -> Observation:
 
 
 def tuned_timescale(reference: TrainingRun) -> Timescale:
-    """The timescale of a tuned run.
+    """The timescale of a tuned run, as multipliers of its parametrization apply to it.
 
     Raises:
         MissingInputError: it has no learning rate or no weight decay.
@@ -107,7 +113,8 @@ def tuned_timescale(reference: TrainingRun) -> Timescale:
             f"the reference run lacks {lacking}: write what was tuned into its file, such as lr = 3e-4 and "
             "weight_decay = 0.1"
         )
-    return reference.timescale_of(reference.current_weight_decay / reference.on_hidden.weight_decay)
+    hidden = reference.hidden_timescale_of(reference.hidden_weight_decay)
+    return reference.timescale(iters=hidden.iters / reference.drift)
 
 
 def _unlikeness(seen: TrainingRun, run: TrainingRun) -> float:
@@ -288,6 +295,8 @@ def moved_by(run: TrainingRun, other: TrainingRun) -> dict[str, float]:
         "depth": (run.depth, other.depth or run.base_depth),
         "lr": (run.peak_lr, other.peak_lr),
     }
+    if run.peak_lr and other.peak_lr and not same_base(run, other):
+        pairs["lr"] = (run.hidden_lr, other.hidden_lr)
     return {name: a / b for name, (a, b) in pairs.items() if a and b}
 
 
@@ -363,6 +372,13 @@ def how_to_measure(run: TrainingRun) -> str:
     return "compare the ends of the range in short trainings of your own, schedule compressed"
 
 
+def same_base(one: TrainingRun, other: TrainingRun) -> bool:
+    """Whether learning rates of the two are of the same base, and so can be compared."""
+    return all(
+        getattr(one, field) == getattr(other, field) for field in ("parametrization", "base_width", "base_depth")
+    )
+
+
 def same_run(one: TrainingRun, other: TrainingRun) -> bool:
     """Whether what was measured of one run was measured of the other, but for a factor of some per cent."""
     return all(0.7 < ratio < 1.4 for ratio in moved_by(one, other).values()) and one.unit == other.unit
@@ -401,7 +417,8 @@ def _if_kept(run: TrainingRun, what: str, iters: float) -> str:
     """What λ would be if something else stayed; nothing where no learning rate is known."""
     if run.peak_lr is None:
         return ""
-    return f"; at equal {what} it would be {format_significant(ema.weight_decay(run.peak_lr, iters))}"
+    decay = ema.weight_decay(run.peak_lr, iters) * run.on_hidden.weight_decay
+    return f"; at equal {what} it would be {format_significant(decay)}"
 
 
 def _mean_of(run: TrainingRun) -> str:

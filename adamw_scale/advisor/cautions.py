@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from adamw_scale.advisor.answers import how_to_measure, moved_by, tuned_timescale
-from adamw_scale.advisor.plausibility import input_cautions
+from adamw_scale.advisor.plausibility import LARGEST_USUAL_DECAY, input_cautions
 from adamw_scale.law.posterior import Posterior
 from adamw_scale.rules.kept import STANCE
 from adamw_scale.spec.advice import Caution
@@ -15,7 +15,6 @@ from adamw_scale.theory.parametrizations import PARAMETRIZATIONS, published_deca
 from adamw_scale.units import format_count, format_percent, format_significant
 
 LARGEST_KNOWN_DECAY_PER_STEP = 2e-2  # the largest lr*λ that was read in a source is 1.3e-2 (Muon, Slowrun)
-LARGEST_SANE_WEIGHT_DECAY = 10.0
 # Of the initial weights, what survives where decay hardly acts; of pretrained ones, worth keeping, nearly all.
 INERT_RETENTION = {"pretraining": 0.8, "lora": 0.8, "finetuning": 0.99}
 LAW_AND_TUNING_AGREE = 4.0
@@ -35,8 +34,8 @@ def cautions_of(
     """All of them.
 
     `octaves` bounds what is believed of log2 of the timescale at 80 %, None where only practice is known;
-    `weight_decay`, before a parametrization multiplies it, is None where no learning rate is known; `reference` is a
-    tuned run that was taken in; `measured` says that the optimum of this very run was seen.
+    `weight_decay` and `tau` are of the hidden matrices, the first None where no learning rate is known; `reference` is
+    a tuned run that was taken in; `measured` says that the optimum of this very run was seen.
     """
     yield from _of_the_input(run, reference)
     if reference:
@@ -82,7 +81,7 @@ def _of_the_transfer(run: TrainingRun, reference: TrainingRun) -> Iterator[Cauti
     if run.task == "pretraining" and known and far:
         yield Caution(
             code="unlike-law",
-            message=f"the law would give the tuned run λ {format_significant(reference.current_weight_decay * ratio)}, "
+            message=f"the law would give the tuned run λ {format_significant(reference.hidden_weight_decay * ratio)}, "
             f"{format_significant(ratio)} times what is said to be tuned",
             fix="check the unit of the reference's weight decay and its lr; if it was really tuned, believe it "
             "rather than the law",
@@ -212,7 +211,7 @@ def _of_what_is_known(run: TrainingRun, octaves: tuple[float, float] | None) -> 
 
 def _of_the_number(run: TrainingRun, weight_decay: float | None, tau: Timescale) -> Iterator[Caution]:
     """Weight decays that left everything ever published."""
-    if weight_decay is not None and weight_decay > LARGEST_SANE_WEIGHT_DECAY:
+    if weight_decay is not None and weight_decay > LARGEST_USUAL_DECAY:
         yield Caution(
             code="weight-decay",
             message=f"λ = {format_significant(weight_decay)} is far above every published one (3.2): at lr {run.lr:g} "

@@ -38,7 +38,8 @@ def _like(tuned: TrainingRun, words: Mapping[str, Any], own: set[str]) -> Traini
     if "num_params" in words and _differs(words["num_params"], inherited.get("num_params", 0)):
         inherited = {name: value for name, value in inherited.items() if name not in ("width", "depth")}
     run = TrainingRun.model_validate(sized_by_steps(said_over(inherited, words)))
-    said = {*words, "dataset_size", "epochs"} if "steps" in words else {*words}
+    of_others = {"steps": {"dataset_size", "epochs"}, "sequences": {"batch_size"}}
+    said = {*words}.union(*(fields for word, fields in of_others.items() if word in words))
     return TrainingRun.model_construct(_fields_set=said & {*TrainingRun.model_fields}, **dict(run))
 
 

@@ -14,12 +14,12 @@ CURVE_POINTS = 121
 def own_or_recommended(run: TrainingRun, rule: str | None = None) -> tuple[float, str | None]:
     """The run's own weight decay (PyTorch convention) and None, else the recommended one and the rule that gave it.
 
-    Both as multipliers of groups apply to it.
+    Both are of the hidden matrices.
     """
     if run.weight_decay is not None:
-        return run.current_weight_decay / run.on_hidden.weight_decay, None
+        return run.hidden_weight_decay, None
     advice = recommend(run, rule)
-    return advice.base_weight_decay, advice.rule
+    return advice.weight_decay, advice.rule
 
 
 def timescale_of(run: TrainingRun, rule: str | None = None) -> Memory:
@@ -42,13 +42,13 @@ def timescale_of(run: TrainingRun, rule: str | None = None) -> Memory:
     decay, rule = own_or_recommended(run, rule)
     if not decay:
         raise MissingInputError("--weight-decay = 0 has no timescale, since nothing is forgotten: pass one above 0")
-    tau = run.timescale_of(decay)
+    tau = run.hidden_timescale_of(decay)
     window = EmaWindow(run.decay_schedule, tau.run, run.total_steps)
     points = [number / (CURVE_POINTS - 1) for number in range(CURVE_POINTS)]
     return Memory(
         weight_decay=decay,
         rule=rule,
-        peak_lr=run.lr,
+        peak_lr=run.hidden_lr,
         timescale=tau,
         retention=window.retention(),
         effective_window=run.timescale(run=window.effective_window()),

@@ -157,7 +157,8 @@ def _filled(
     if run.peak_lr is not None or (reference is not None and lr_law is None):
         return Filled(run, None, batch_law)
     law = _law(run, "--lr", lr_law if batch_law is None else batch_law.law)
-    return Filled(run.model_copy(update={"peak_lr": _rounded(law.peak_lr or 0.0)}), law, batch_law)
+    at_lr = {**dict(run), "peak_lr": _rounded(law.peak_lr or 0.0)}
+    return Filled(TrainingRun.model_construct(_fields_set=set(run.model_fields_set), **at_lr), law, batch_law)
 
 
 def _run_of(
@@ -166,9 +167,9 @@ def _run_of(
     """The run of the words; where nothing says its batch, a law's."""
     if reference is not None:
         return run_like(reference, words), None
-    if words.keys() & {"batch_size", "steps"} or "dataset_size" not in words:
-        if calibration is not None:
-            return run_calibrated(calibration, words), None
+    if calibration is not None and lr_law is None:
+        return run_calibrated(calibration, words), None
+    if words.keys() & {"batch_size", "sequences", "steps"} or "dataset_size" not in words:
         return TrainingRun.model_validate(sized_by_steps(words)), None
     words = sized_by_steps(words)  # without steps it only leaves out those of a schedule's table
     least = words.get("sequence_length") or 1  # any will do: a law's batch depends on model and data alone

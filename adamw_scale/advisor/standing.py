@@ -25,7 +25,7 @@ class Standing:
 def standing_among(recipes: Sequence[Neighbour], run: TrainingRun) -> Standing:
     """The run at its own weight decay, else at the recommended one."""
     weight_decay, rule = own_or_recommended(run)
-    tau = run.timescale_of(weight_decay) if weight_decay else None
+    tau = run.hidden_timescale_of(weight_decay) if weight_decay else None
     theirs = [near.recipe.tau_run for near in recipes if near.recipe.tau_run is not None]
     share = sum(other < tau.run for other in theirs) / len(theirs) if tau and theirs else None
     return Standing(weight_decay, rule, tau, len(theirs), share)

@@ -9,7 +9,7 @@ from adamw_scale.spec.run import TrainingRun
 from adamw_scale.units import format_count, format_percent
 
 TOLERANCE = 0.02  # of the steps or epochs; what differs by less is not spoken of
-MICROBATCHES = 2.0  # so many times the steps, or the inverse, and what was counted may be batches, or steps of an epoch
+MICROBATCHES = 1.5  # so many times the steps, or the inverse, and what was counted may be batches, or steps of an epoch
 EXAMPLE = 0.37  # a share of the run, to say what another length means
 
 

@@ -36,7 +36,7 @@ def prediction_for(
     if any(run == optimum.probed for optimum in calibration.optima):
         raise SpecError("--validate names a run that was calibrated: pass a larger one, which was not used")
     advice = recommend(run, calibration=calibration)
-    center = math.log2(advice.timescale.run)
+    center = math.log2(advice.tau.run)
     fast, slow = advice.timescale_range
     interval = (math.log2(fast), math.log2(slow))
     probe = sweep_of(task, run, ask, None, grid=tuple(center + offset for offset in OFFSETS))

@@ -45,13 +45,13 @@ def _product(advice: DecayPerStep) -> list[str]:
     return [paragraphs_of(rows), *_laws(advice), others]
 
 
-def _reasons(rule: str, about: "Companions | DecayPerStep", tau: "Timescale") -> dict[str, str]:
+def _reasons(rule: str, about: "Companions | DecayPerStep", tau: "Timescale | None") -> dict[str, str]:
     domain = "inside" if about.in_domain else "OUTSIDE"
     return {
         "rule": f"{rule}: {about.certainty}; this run is {domain} its domain",
         "source": about.source,
         "why": about.derivation,
-        "timescale": describe_timescale(tau),
+        "timescale": "none: nothing decays" if tau is None else describe_timescale(tau),
     }
 
 
@@ -99,7 +99,12 @@ def _assumed(advice: Recommendation) -> str:
 def _describe_effect(advice: Recommendation) -> str:
     about = advice.companions
     kept = f"{format_percent(about.retention)} of the initial weights survive"
-    if about.retention >= SETTLED_RETENTION or advice.run.optimizer != "adamw":
+    if (
+        about.equilibrium_rms is None
+        or about.relative_update is None
+        or about.retention >= SETTLED_RETENTION
+        or advice.run.optimizer != "adamw"
+    ):
         return kept
     return (
         f"{kept}; hidden weights settle near RMS {format_significant(about.equilibrium_rms)}, each step turns them by "

@@ -17,7 +17,7 @@ from adamw_scale.units import format_count, format_percent, format_significant
 
 MOST_LINES = 15
 CHECKS = 2  # of the input, that are shown in full
-SPARED = ("nearby", "other laws", "a miss")  # rows that go where there are more than lines; --explain has them
+SPARED = ("nearby", "other laws", "costs", "decays")  # rows that go where there are more than lines; --explain has them
 LEAST_LOSS = 40  # characters that a list may lose to end with a whole item
 SURE = ((1.3, "well"), (2.5, "fairly"), (4.0, "roughly"), (math.inf, "hardly"))  # octaves of the range; judgement
 
@@ -35,19 +35,20 @@ def render(advice: Recommendation | DecayPerStep, *, explain: bool = False) -> s
     """The advice for a person."""
     rows = list(_of_a_product(advice) if isinstance(advice, DecayPerStep) else _of_a_weight_decay(advice))
     head, *rows = rows
+    if explain:
+        from adamw_scale.cli.advice_explained import explained
+
+        lines = [_headline(advice, head.text), *(labelled(row.label, row.text, row.color) for row in rows)]
+        return "\n\n".join(["\n".join(lines), *explained(advice)])
     for label in SPARED:
         if len(rows) >= MOST_LINES:
             rows = [row for row in rows if row.label != label]
     wanted = [min(row.most, len(_wrapped(row.text))) for row in rows]
-    while sum(wanted) >= MOST_LINES:  # the last of the longest gives way
-        wanted[len(wanted) - 1 - wanted[::-1].index(max(wanted))] -= 1
+    while sum(wanted) >= MOST_LINES:  # the last long one gives way, what looks wrong after all others
+        wanted[max((rows[i].color is None, i) for i in range(len(rows)) if wanted[i] > 1)[1]] -= 1
     lines = [_headline(advice, head.text)]
     lines += [labelled(row.label, _cut(row.text, most), row.color) for row, most in zip(rows, wanted, strict=True)]
-    if not explain:
-        return "\n".join(lines)
-    from adamw_scale.cli.advice_explained import explained
-
-    return "\n\n".join(["\n".join(lines), *explained(advice)])
+    return "\n".join(lines)
 
 
 def _headline(advice: Recommendation | DecayPerStep, text: str) -> str:
@@ -75,24 +76,25 @@ def _cut(text: str, most: int) -> str:
 def _of_a_weight_decay(advice: Recommendation) -> Iterator[Line]:
     """The rows of a recommendation, the headline first."""
     about, run = advice.companions, advice.run
+    keeps = advice.rule == "kept" and run.task != "pretraining"
     decay, (low, high) = format_significant(advice.weight_decay), map(format_significant, advice.weight_decay_range)
-    at = f"{'at' if advice.one_for_all else 'hidden matrices,'} lr {advice.peak_lr:.3g}"
+    at = f"{'at' if advice.one_for_all else 'hidden, at'} lr {advice.peak_lr:.3g}"
     if advice.doubt and advice.doubt.code == "too-wide":
         yield Line("", f"weight decay not known   range {low} to {high} (80 %)   {at}")
         yield Line("because", f"{advice.doubt.message}; {advice.doubt.fix}", 2, "red")
     elif advice.doubt:
         yield Line("", f"weight decay {decay} is NOT USABLE   {at}")
         yield Line("because", f"{advice.doubt.message}; {advice.doubt.fix}", 3, "red")
-    elif advice.rule != "kept":
-        yield Line("", f"weight decay {decay}   range {low} to {high} (80 %)   {at}")
-    else:
+    elif keeps:
         yield Line("", f"weight decay: {STANCE}")
+    else:
+        yield Line("", f"weight decay {decay}   range {low} to {high} (80 %)   {at}")
     yield from _checks(advice)
     if about.in_convention is not None:
         own, (first, last) = about.in_convention, map(format_significant, about.in_convention.weight_decay_range)
         value = format_significant(own.weight_decay)
         yield Line("unit", f"write {value} ({first} to {last}) for {own.convention}; the rest here is PyTorch's λ", 2)
-    if about.at_twice_the_lr is not None and run.task == "pretraining" and not advice.doubt:
+    if about.at_twice_the_lr is not None and not keeps and not advice.doubt:
         twice = format_significant(about.at_twice_the_lr)
         of = "" if advice.peak_lr == run.lr else f"; this one is --lr {run.lr:.3g}"
         yield Line("other lr", f"at twice the lr λ {twice}: lr·λ {_moves(advice)}{of}")
@@ -101,8 +103,8 @@ def _of_a_weight_decay(advice: Recommendation) -> Iterator[Line]:
         moved = ", ".join(f"{name} × {format_significant(ratio)}" for name, ratio in about.reference.moved.items())
         tuned, factor = format_significant(about.reference.weight_decay), format_significant(about.reference.factor)
         yield Line("carried", f"tuned λ {tuned} × {factor}; {moved or 'nothing moved'}", 2)
-    if not advice.doubt and advice.rule != "kept":
-        yield Line("a miss", _misses(advice))
+    if not advice.doubt and not keeps:
+        yield Line("costs", _costs(advice))
     yield Line("why", about.derivation, 2)
     yield from _said_and_assumed(run)
     yield Line("decays", _groups(advice), 2)
@@ -114,11 +116,17 @@ def _of_a_weight_decay(advice: Recommendation) -> Iterator[Line]:
 def _of_a_product(advice: DecayPerStep) -> Iterator[Line]:
     """The rows where no learning rate is known."""
     low, high = map(format_significant, advice.lr_times_weight_decay_range)
-    yield Line(
-        "", f"lr · weight decay {format_significant(advice.lr_times_weight_decay)}   range {low} to {high} (80 %)"
-    )
+    product = format_significant(advice.lr_times_weight_decay)
+    if advice.doubt:
+        yield Line("", f"lr · weight decay {product} is NOT USABLE   range {low} to {high} (80 %)")
+        yield Line("because", f"{advice.doubt.message}; {advice.doubt.fix}", 3, "red")
+    else:
+        yield Line("", f"lr · weight decay {product}   range {low} to {high} (80 %)")
     yield from _checks(advice)
-    yield Line("use it", "divide by your peak learning rate to get the weight decay, or pass --lr")
+    if any(caution.code == "lr-matters" for caution in advice.cautions):
+        yield Line("use it", "pass --lr: in many passes the product moves with the learning rate")
+    else:
+        yield Line("use it", "pass --lr, or divide by the peak lr of the hidden matrices")
     for law in [law for law in advice.laws if law.peak_lr is not None and law.weight_decay is not None][:3]:
         inside = "" if law.in_domain else ", outside its domain"
         yield Line(
@@ -135,15 +143,15 @@ def _checks(advice: Recommendation | DecayPerStep) -> Iterator[Line]:
     """What of the input looks wrong."""
     found = [caution for caution in advice.cautions if caution.about == "input"]
     for caution in found[:CHECKS]:
-        yield Line("CHECK", f"{caution.message}: {caution.fix} [{caution.code}]", 2, "red")
+        yield Line("CHECK", f"{caution.message}: {caution.fix} [{caution.code}]", 3, "red")
     if more := found[CHECKS:]:
         yield Line("CHECK", f"and {', '.join(caution.code for caution in more)}, see --explain", 1, "red")
 
 
 def _moves(advice: Recommendation) -> str:
     """What the product does while the learning rate doubles."""
-    factor = 2 * (advice.companions.at_twice_the_lr or 0) / advice.weight_decay
-    return "stays" if math.isclose(factor, 1, rel_tol=0.02) else f"becomes {format_significant(factor)} times as large"
+    factor = format_significant(2 * (advice.companions.at_twice_the_lr or 0) / advice.weight_decay)
+    return "stays" if factor == "1" else f"becomes {factor} times as large"
 
 
 def _sureness(advice: Recommendation | DecayPerStep, ends: tuple[float, float]) -> str:
@@ -151,17 +159,17 @@ def _sureness(advice: Recommendation | DecayPerStep, ends: tuple[float, float]) 
     low, high = ends
     about = advice.companions if isinstance(advice, Recommendation) else advice
     near = advice.companions.evidence if isinstance(advice, Recommendation) else ()
-    if advice.rule == "kept":
+    if low == 0:
         return about.certainty
     octaves = math.log2(high / low)
-    word = next(word for most, word in SURE if octaves <= most)
+    word = next(word for most, word in SURE if octaves <= most) if about.in_domain else "a guess"
     said = f"{word}: the range spans a factor {format_significant(high / low)}"
     if near:
         said += f", nearest evidence {near[0].octaves:.1f} octaves away"
     return said if about.in_domain else f"{said}; the run is OUTSIDE what {advice.rule} was fitted on"
 
 
-def _misses(advice: Recommendation) -> str:
+def _costs(advice: Recommendation) -> str:
     """What keeping the decay in use, or else the usual one, costs."""
     about = advice.companions
     kept: Current = about.current or about.usual
@@ -188,7 +196,10 @@ def _described(run: TrainingRun) -> Iterator[tuple[set[str], str]]:
         yield {"num_params"}, f"{format_count(run.num_params)} parameters"
     yield {"dataset_size"}, f"{format_count(run.dataset_size)} {run.unit}"
     yield {"epochs"}, f"{run.epochs:.4g} epoch{'s' if run.epochs != 1 else ''}"
-    yield {"batch_size"}, f"batch {format_count(run.batch_size)} = {format_count(round(run.total_steps))} steps"
+    yield (
+        {"batch_size", "sequences"},
+        f"batch {format_count(run.batch_size)} = {format_count(round(run.total_steps))} steps",
+    )
     if run.peak_lr is not None:
         yield {"peak_lr"}, f"lr {run.peak_lr:.4g}"
     if run.width is not None:
@@ -212,6 +223,8 @@ def _groups(advice: Recommendation) -> str:
     """What decays, and each group's own values where one does not serve all."""
     decayed = [group for group in advice.param_groups if group.weight_decay]
     spared = ", ".join(group.group for group in advice.param_groups if not group.weight_decay)
+    if not decayed:
+        return "nothing"
     if advice.one_for_all:
         return f"{', '.join(group.group for group in decayed)}; not {spared}"
     each = (f"{group.group} {format_significant(group.weight_decay)} at lr {group.peak_lr:.3g}" for group in decayed)

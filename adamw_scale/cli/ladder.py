@@ -20,7 +20,15 @@ from adamw_scale.spec.ladder import Ladder
 from adamw_scale.spec.run import TrainingRun, said_over
 
 NUMBERS = {name for name, kind in get_type_hints(TrainingRun).items() if kind in (float, float | None)}
-LISTS = {*NUMBERS, "tokens", "samples", "steps", "warmup", TOKENS_PER_PARAM}  # elsewhere a comma is part of the value
+LISTS = {
+    *NUMBERS,
+    "tokens",
+    "samples",
+    "sequences",
+    "steps",
+    "warmup",
+    TOKENS_PER_PARAM,
+}  # elsewhere a comma is part of the value
 MAX_CONFIG_BYTES = 1 << 20
 
 
@@ -110,6 +118,8 @@ def command(
         print(answer.to_json() if json else to_csv(answer), end="\n" if json else "")
     else:
         print(render(answer, _next(emit)))
+    if any(rung.recommendation.doubt for rung in answer.rungs):
+        raise typer.Exit(1)
 
 
 def _rungs(given: Given) -> Iterator[dict[str, Any]]:
@@ -155,8 +165,8 @@ def _emitted(answer: Ladder, framework: str, folder: Path) -> Ladder:
     for file in folder.iterdir() if folder.exists() else ():
         if file.name not in texts or read_text(str(file), MAX_CONFIG_BYTES) != texts[file.name]:
             raise SpecError(
-                f"--out {str(folder)[:200]!r} holds {file.name[:80]!r}, which these rungs would not write: pass a new "
-                "folder"
+                f"--out {str(folder)[:200]!r} holds {file.name[:80]!r}, which these rungs would write "
+                "otherwise or not at all: pass a new folder"
             )
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():

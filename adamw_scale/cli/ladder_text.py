@@ -23,7 +23,9 @@ def render(ladder: Ladder, following: str) -> str:
         "groups": _describe_groups(ladder),
         "lr": _describe_lrs(ladder),
         "batch": _by_rung(ladder, _describe_batch),
-        "NOT USABLE": _by_rung(ladder, lambda rung: f"see {doubt}" if (doubt := rung.recommendation.doubt) else ""),
+        "NOT USABLE": _by_rung(
+            ladder, lambda rung: f"see {doubt.code}" if (doubt := rung.recommendation.doubt) else ""
+        ),
         "written": ", ".join(rung.file for rung in ladder.rungs if rung.file),
     }
     cautions = [
@@ -59,11 +61,11 @@ def _cells(rung: Rung) -> dict[str, Any]:
         "epochs": run.epochs,
         "steps": run.total_steps,
         "batch_size": run.batch_size,
-        "peak_lr": advice.peak_lr,
+        "lr": advice.base_peak_lr,
         "weight_decay_low": low,
         "weight_decay_high": high,
         **of_groups,
-        "tau_run": advice.timescale.run,
+        "tau_run": advice.timescale and advice.timescale.run,
         "rule": advice.rule,
         "lr_law": rung.lr_law and rung.lr_law.law,
         "batch_law": rung.batch_law and rung.batch_law.law,
@@ -92,7 +94,7 @@ def _of_the_runs(ladder: Ladder) -> Iterator[Column]:
         yield "", "epochs", [_count(run.epochs) for run in runs]
     yield "", "steps", [_count(round(run.total_steps)) for run in runs]
     yield "", "batch", [_count(run.batch_size) for run in runs]
-    yield "", "lr", [f"{run.lr:.4g}" for run in runs]
+    yield "", "--lr", [f"{run.lr:.4g}" for run in runs]
 
 
 def _of_the_groups(ladder: Ladder) -> Iterator[Column]:

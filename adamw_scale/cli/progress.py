@@ -17,6 +17,7 @@ from rich.text import Text
 from adamw_scale.calibration import Watcher
 from adamw_scale.cli.sparklines import ASCII, BLOCKS, sparkline
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult, flops_of
+from adamw_scale.spec.run import TrainingRun
 from adamw_scale.training.tasks import task
 from adamw_scale.units import format_percent, format_significant, printable
 
@@ -150,7 +151,7 @@ class Display(Progress):
             self.lowest = result
         self.notice(
             f"seed {config.seed}  timescale {format_percent(2.0**config.log2_tau):>7} of the run  "
-            f"{self._symbol} {run.current_weight_decay:<7.3g}  {_end(result)}  {result.seconds:.1f} s"
+            f"{self._symbol} {_decay_of(run):<7.3g}  {_end(result)}  {result.seconds:.1f} s"
         )
 
     def _count(self, total: float | None = None) -> None:
@@ -177,9 +178,7 @@ class Display(Progress):
         if best is None:
             return ""
         text = f"lowest  loss {best.value:.4f} at {format_percent(2.0**best.config.log2_tau)}"
-        return (
-            f"{text} of the run, {self._symbol} {best.config.run.current_weight_decay:.3g}" if self._is_roomy else text
-        )
+        return f"{text} of the run, {self._symbol} {_decay_of(best.config.run):.3g}" if self._is_roomy else text
 
     def _cost(self) -> str:
         if not self.seconds:
@@ -221,3 +220,8 @@ def _end(result: ProbeResult) -> str:
     if result.status == "failed":
         return f"failed: {printable(result.reason or '')}"
     return "diverged" if result.loss is None else f"held-out loss {result.loss:.4f}"
+
+
+def _decay_of(run: TrainingRun) -> float:
+    """A probe's weight decay on the hidden matrices; its run has what multipliers apply to."""
+    return run.current_weight_decay * run.on_hidden.weight_decay

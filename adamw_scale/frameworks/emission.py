@@ -33,9 +33,6 @@ def emit(framework: str, recommendation: Recommendation) -> Snippet:
         raise SpecError(f"--optimizer {optimizer}: snippets write AdamW; set the weight decay that recommend prints")
     if (doubt := recommendation.doubt) is not None:
         raise UnusableAnswerError(f"{doubt.code}: {doubt.message}; {doubt.fix}")
-    if recommendation.rule == "kept" and recommendation.run.weight_decay == 0:  # then no decay is what is kept
-        without = tuple(group.model_copy(update={"weight_decay": 0.0}) for group in recommendation.param_groups)
-        recommendation = recommendation.model_copy(update={"param_groups": without})
     config, cautions = translated(recommendation, part)
     lines = [*header(recommendation, part), *(_said(caution) for caution in cautions)]
     text = part.annotated(lines, part.write(config))
@@ -47,13 +44,15 @@ def header(recommendation: Recommendation, framework: Framework) -> list[str]:
     low, high = (format_significant(end) for end in recommendation.weight_decay_range)
     tau = recommendation.timescale
     return [
-        f"AdamW for {framework.title}: weight decay {format_significant(recommendation.param_groups[0].weight_decay)}, "
+        f"AdamW for {framework.title}: weight decay {format_significant(recommendation.weight_decay)}, "
         f"range {low} to "
         f"{high}"
         + (f": {STANCE}" if recommendation.rule == "kept" else "")
         + (", in PyTorch's unit." if conventions.CONVENTIONS[framework.convention].kind != "pytorch" else "."),
         f"Rule {recommendation.rule} ({recommendation.companions.source}).",
-        f"Timescale {format_count(round(tau.iters))} steps = {tau.epochs:.3g} epochs = {tau.run:.3g} of the run.",
+        "Nothing decays."
+        if tau is None
+        else f"Timescale {format_count(round(tau.iters))} steps = {tau.epochs:.3g} epochs = {tau.run:.3g} of the run.",
         *_group_lines(recommendation),
         f"Convention {framework.convention}: w <- w * (1 - {conventions.CONVENTIONS[framework.convention].formula}).",
         *(_said(caution) for caution in recommendation.cautions),

@@ -127,8 +127,10 @@ def _of_the_schedule(
     run = recommendation.run
     tau, λ = recommendation.timescale, recommendation.weight_decay
     change = (
-        f"λ {format_significant(λ)} and tau at peak lr, {format_count(round(tau.iters))} steps, stay, as the mean lr "
-        "is the same"
+        "nothing decays"
+        if tau is None
+        else f"λ {format_significant(λ)} and tau at peak lr, {format_count(round(tau.iters))} steps, stay, as the mean "
+        "lr is the same"
         if math.isclose(factor, 1.0, rel_tol=NOT_WORTH_SAYING)
         else f"λ was changed from {format_significant(λ)} to {format_significant(λ * factor)}, and tau at peak lr from "
         f"{format_count(round(tau.iters))} to {format_count(round(tau.iters / factor))} steps (× {1 / factor:.3g}), "

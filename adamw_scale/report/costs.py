@@ -34,14 +34,14 @@ def cost_of(
     """How far above the lowest loss a λ lies on a probed run, for people.
 
     Args:
-        decay: λ, PyTorch convention.
+        decay: λ, PyTorch convention, of the hidden matrices.
         optimum: Of the run.
         results: The run's probes.
         value: What is minimised of them.
         basin: Their fit; None where there are none.
         metric: Name of what is minimised.
     """
-    x, name = math.log2(optimum.run.timescale_of(decay).run), f"λ {decay:g}"
+    x, name = math.log2(optimum.run.timescale_of(decay / optimum.run.on_hidden.weight_decay).run), f"λ {decay:g}"
     if basin is None or basin.curve is None:
         return f"too few probes to say what {name} costs"
     lowest, curve, at = float(basin.curve.mean.min()), basin.curve, basin.curve.x + optimum.shift

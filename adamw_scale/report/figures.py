@@ -203,8 +203,8 @@ def _draw_law(axes: Axes, advice: Recommendation, along: str) -> None:
         ]
         mark, colour = MARKS[i % len(MARKS)], COLOURS[i % len(COLOURS)]
         axes.plot(*zip(*points, strict=True), mark, color=colour, ms=5, alpha=0.8, label=source, gid=source)
-    says = f"this run: {format_percent(advice.timescale.run)} of the run"
-    axes.plot(quantity(here[k]), advice.timescale.run, "*", color=INK, ms=14, label="this run", gid=says)
+    says = f"this run: {format_percent(advice.tau.run)} of the run"
+    axes.plot(quantity(here[k]), advice.tau.run, "*", color=INK, ms=14, label="this run", gid=says)
     axes.set_xlabel(f"unique {run.unit} per parameter" if of_data else "epochs")
     axes.set_ylabel("best timescale, share of the run")
     axes.grid()
@@ -314,7 +314,7 @@ def _draw_fit(axes: Axes, curve: Curve, optimum: Optimum, sign: float, metric: s
 
 def _draw_usual(axes: Axes, run: TrainingRun) -> None:
     """The usual weight decay, where it was probed."""
-    x, (low, high) = math.log2(run.timescale_of(USUAL_DECAY).run), axes.dataLim.intervalx
+    x, (low, high) = math.log2(run.timescale_of(USUAL_DECAY / run.on_hidden.weight_decay).run), axes.dataLim.intervalx
     if low <= x <= high:
         label = f"λ {USUAL_DECAY:g}, the usual"
         axes.axvline(x, color=FAINT, lw=1.5, ls=":", label=label, gid=f"the usual weight decay: {_says_tau(run, x)}")
@@ -338,8 +338,8 @@ def _says_taus(run: TrainingRun, ends: Sequence[float]) -> str:
 
 
 def decay_at(run: TrainingRun, log2_tau: float) -> float:
-    """λ (PyTorch convention) that gives a run a timescale, in octaves of the run."""
-    return weight_decay(run.lr, run.timescale(run=2.0**log2_tau).iters)
+    """λ (PyTorch convention, hidden matrices) that gives a run a timescale, in octaves of the run."""
+    return weight_decay(run.lr, run.timescale(run=2.0**log2_tau).iters) * run.on_hidden.weight_decay
 
 
 def _unseen(axes: Axes, x: float, y: float, says: str) -> None:
@@ -372,12 +372,10 @@ def scaling_figure(calibration: Calibration, axis: str) -> Figure:
         axes.fill_between(
             grid, [low for low, _ in bounds], [high for _, high in bounds], color=BLUE, alpha=0.15, lw=0, label="80 %"
         )
-        axes.plot(grid, [advice.timescale.run for advice in predicted], color=BLUE, label="calibrated")
+        axes.plot(grid, [advice.tau.run for advice in predicted], color=BLUE, label="calibrated")
         for value, advice, (low, high) in zip(grid, predicted, bounds, strict=True):
-            says = f"{name_of(advice.run)}: {_says_tau(advice.run, math.log2(advice.timescale.run))}"
-            _unseen(
-                axes, value, advice.timescale.run, f"{says}, 80 % from {format_percent(low)} to {format_percent(high)}"
-            )
+            says = f"{name_of(advice.run)}: {_says_tau(advice.run, math.log2(advice.tau.run))}"
+            _unseen(axes, value, advice.tau.run, f"{says}, 80 % from {format_percent(low)} to {format_percent(high)}")
         for optimum, value in zip(along, values, strict=True):
             low, high = (2.0**end for end in optimum.log2_interval)
             tau = optimum.timescale_run
@@ -484,7 +482,7 @@ def _tau_axis(axes: Axes, run: TrainingRun) -> None:
     axes.set_xlabel("timescale, share of the run")
     above = axes.secondary_xaxis("top")
     above.set_xticks(ticks, [format_significant(decay_at(run, x)) for x in ticks])
-    above.set_xlabel(f"weight decay λ at peak lr {run.lr:g}")
+    above.set_xlabel(f"weight decay λ at peak lr {run.hidden_lr:g}")
     above.spines["top"].set_visible(True)
 
 

@@ -68,5 +68,5 @@ def _answer(calibration: Calibration, fields: dict[str, Any], said: dict[str, in
         return None  # such as less than a batch of data
     low, high = advice.weight_decay_range
     cautions = [said.setdefault(caution.code + ": " + caution.message, len(said)) for caution in advice.cautions]
-    numbers = (advice.weight_decay, low, high, advice.peak_lr, advice.timescale.run, advice.timescale.epochs)
+    numbers = (advice.weight_decay, low, high, advice.peak_lr, advice.tau.run, advice.tau.epochs)
     return [*(float(f"{number:.4g}") for number in numbers), cautions, advice.doubt.code if advice.doubt else ""]

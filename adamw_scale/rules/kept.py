@@ -35,7 +35,7 @@ class Kept(Rule):
 
     def derivation(self, run: TrainingRun) -> str:
         """Whose the value is."""
-        return "the decay in use" if run.weight_decay else f"PyTorch's default, λ = {PYTORCH_DEFAULT:g}"
+        return f"PyTorch's default, λ = {PYTORCH_DEFAULT:g}" if run.weight_decay is None else "the decay in use"
 
     def carried(self, reference: TrainingRun, timescale: Timescale, run: TrainingRun) -> Timescale:
         """Always SpecError: it keeps what there is."""
@@ -47,4 +47,4 @@ class Kept(Rule):
 
     def _weight_decay(self, run: TrainingRun) -> float:
         """As multipliers of groups apply to it."""
-        return (run.current_weight_decay or PYTORCH_DEFAULT) / run.on_hidden.weight_decay
+        return (run.hidden_weight_decay or PYTORCH_DEFAULT) / run.on_hidden.weight_decay

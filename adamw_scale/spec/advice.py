@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from adamw_scale.errors import SpecError
+from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.noun import Noun
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory import parametrizations
@@ -114,9 +114,11 @@ class Companions(Noun):
     schedule_mean: float = Field(description="mean over the run of lr / peak_lr")
     decay_mean: float = Field(description="mean over the run of lr*λ over its peak; schedule_mean if λ is constant")
     retention: float = Field(description="share of the initial weights in the final ones, decayed groups")
-    equilibrium_rms: float = Field(description="root mean square of hidden weights after many timescales")
-    relative_update: float = Field(description="size of a step over the size of the weights, hidden, at equilibrium")
-    weight_bound: float = Field(description="no hidden weight settles above 1/λ in size")
+    equilibrium_rms: float | None = Field(None, description="root mean square of hidden weights after many timescales")
+    relative_update: float | None = Field(
+        None, description="size of a step over the size of the weights, hidden, at equilibrium"
+    )
+    weight_bound: float | None = Field(None, description="no hidden weight settles above 1/λ in size")
     beta2: float | None = Field(None, description="beta2 that keeps Adam's memory at ten million tokens; tokens only")
     at_twice_the_lr: float | None = Field(None, description="what weight_decay would be at twice the learning rate")
     usual: Current = Field(description="what the usual weight decay of such runs amounts to, where none is in use")
@@ -144,14 +146,14 @@ class Recommendation(Advice):
     """
 
     schema_: Literal["adamw-scale/recommendation/2"] = Field("adamw-scale/recommendation/2", alias="schema")
-    weight_decay: float = Field(gt=0)
+    weight_decay: float = Field(ge=0, description="0 only where that is what a finetuning has, and keeps")
     weight_decay_range: tuple[float, float]
     peak_lr: float = Field(gt=0)
     group: Literal["hidden"] = Field("hidden", description="what weight_decay, its range and peak_lr are of")
-    base_weight_decay: float = Field(gt=0)
+    base_weight_decay: float = Field(ge=0)
     base_peak_lr: float = Field(gt=0)
     rule: str
-    timescale: Timescale
+    timescale: Timescale | None = Field(None, description="of the hidden matrices; none without decay")
     alternatives: tuple[Alternative, ...]
     param_groups: tuple[ParamGroup, ...]
     companions: Companions
@@ -164,28 +166,53 @@ class Recommendation(Advice):
         low, high = self.weight_decay_range
         if tuple(group.group for group in self.param_groups) != tuple(parametrizations.GROUPS):
             raise SpecError(f"param_groups must be {', '.join(parametrizations.GROUPS)}, in this order")
-        hidden = self.param_groups[0]
         if not 0 <= low <= self.weight_decay * (1 + 1e-9) or not self.weight_decay * (1 - 1e-9) <= high:
             raise SpecError(f"weight_decay = {self.weight_decay:g} is outside its own range, {low:g} to {high:g}")
-        if not math.isclose(self.base_weight_decay * self.base_peak_lr * self.timescale.iters, 1, rel_tol=1e-3):
+        if self.timescale is None or not self.weight_decay:
+            told = self.timescale is None and not self.weight_decay
+        else:
+            told = math.isclose(self.weight_decay * self.peak_lr * self.timescale.iters, 1, rel_tol=1e-3)
+        if not told:
             raise SpecError(f"weight_decay = {self.weight_decay:g} does not give the timescale it comes with")
-        if (self.weight_decay, self.peak_lr) != (hidden.weight_decay, hidden.peak_lr):
-            raise SpecError(f"weight_decay = {self.weight_decay:g} or peak_lr is not that of the hidden group")
         if self.base_peak_lr != self.run.peak_lr:
             raise SpecError(f"base_peak_lr = {self.base_peak_lr:g} is not that of the run, {self.run.peak_lr:g}")
+        by = parametrizations.PARAMETRIZATIONS[self.run.parametrization]
+        multipliers = by.multipliers(self.run.width_ratio, self.run.depth_ratio)
+        for group in self.param_groups:
+            times = multipliers[group.group]
+            lr, decay = self.base_peak_lr * times.peak_lr, self.base_weight_decay * times.weight_decay
+            spared = group.weight_decay == 0 and self.run.optimizer == "muon"
+            if not math.isclose(group.peak_lr, lr, rel_tol=1e-6) or not (
+                spared or math.isclose(group.weight_decay, decay, rel_tol=1e-6)
+            ):
+                raise SpecError(
+                    f"the {group.group} group is not what {self.run.parametrization} makes of the base values"
+                )
+        hidden = self.param_groups[0]
+        if (self.weight_decay, self.peak_lr) != (hidden.weight_decay, hidden.peak_lr):
+            raise SpecError(f"weight_decay = {self.weight_decay:g} or peak_lr is not that of the hidden group")
         return self
 
     @property
     def one_for_all(self) -> bool:
         """Whether one learning rate and one weight decay serve every decayed group."""
-        return len({(group.peak_lr, group.weight_decay) for group in self.param_groups if group.weight_decay}) == 1
+        return len({(group.peak_lr, group.weight_decay) for group in self.param_groups if group.weight_decay}) <= 1
+
+    @property
+    def tau(self) -> Timescale:
+        """The timescale, where one is needed; MissingInputError where nothing decays."""
+        if self.timescale is None:
+            raise MissingInputError("nothing decays in this run, so it has no timescale")
+        return self.timescale
 
     @property
     def timescale_range(self) -> tuple[float, float]:
         """The range as timescales over the run, infinite where no decay is within it."""
-        low, high = self.weight_decay_range
-        mass = self.timescale.run * self.weight_decay
-        return mass / high, mass / low if low else math.inf
+        shortest, longest = (
+            self.run.timescale(iters=1 / (self.peak_lr * end)).run if end else math.inf
+            for end in reversed(self.weight_decay_range)
+        )
+        return shortest, longest
 
 
 class LawAdvice(Noun):
@@ -239,9 +266,9 @@ class Memory(Noun):
     """What the final weights of a run remember; see `theory.window`."""
 
     schema_: Literal["adamw-scale/timescale/1"] = Field("adamw-scale/timescale/1", alias="schema")
-    weight_decay: float = Field(gt=0, description="PyTorch convention, at peak lr")
+    weight_decay: float = Field(gt=0, description="PyTorch convention, hidden matrices, at their peak lr")
     rule: str | None = Field(None, description="the rule that recommended it; none where it is the run's own")
-    peak_lr: float
+    peak_lr: float = Field(description="of the hidden matrices")
     timescale: Timescale
     retention: float = Field(description="share of the initial weights in the final ones")
     effective_window: Timescale = Field(description="time before the end over which the decay adds up to 1")

@@ -147,14 +147,16 @@ class TrainingRun(Noun):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_two_lengths(cls, data: Any) -> Any:
-        """A batch of 512x1024 holds sequences of 1,024 tokens, and of no other length."""
+    def _take_the_length(cls, data: Any) -> Any:
+        """A batch of 512x1024 says that sequences are of 1,024 tokens, and none of another length."""
         if not isinstance(data, dict) or not isinstance(data.get("batch_size"), str) or data.get("unit") == "samples":
             return data
         lengths, length = [], 0.0
         with suppress(SpecError):  # what is no number is refused by its own field
-            length = parse_quantity(str(data.get("sequence_length")))
             lengths = [*factors_of(data["batch_size"])[1:]]
+            if lengths and data.get("sequence_length") is None:
+                return {**data, "sequence_length": lengths[0]}
+            length = parse_quantity(str(data.get("sequence_length")))
         if lengths and lengths != [length]:
             raise SpecError(
                 f"--batch-size = {data['batch_size']} is of sequences of {lengths[0]:g} tokens, and --sequence-length "
@@ -336,6 +338,19 @@ class TrainingRun(Noun):
         return self.lr * self.on_hidden.peak_lr
 
     @property
+    def drift(self) -> float:
+        """Timescale of the hidden matrices over that of what multipliers apply to; 1 in most parametrizations."""
+        return 1.0 / (self.on_hidden.peak_lr * self.on_hidden.weight_decay)
+
+    @property
+    def hidden_weight_decay(self) -> float:
+        """Today's weight decay, taken as that of the hidden matrices, as the PyTorch value with the same sum."""
+        if not self.weight_decay:
+            return 0.0
+        setting = self.setting if self.peak_lr is None else self.setting._replace(peak_lr=self.hidden_lr)
+        return conventions.to_pytorch(self.convention, self.weight_decay, setting, match="mass")
+
+    @property
     def width_ratio(self) -> float:
         """m = width / base_width; 1 where either is not given."""
         return self.width / self.base_width if self.width and self.base_width else 1.0
@@ -385,6 +400,10 @@ class TrainingRun(Noun):
             epochs=epochs if epochs is not None else iters / self.steps_per_epoch,
             run=run if run is not None else iters / self.total_steps,
         )
+
+    def hidden_timescale_of(self, weight_decay: float) -> Timescale:
+        """Timescale that a weight decay of the hidden matrices (PyTorch convention, > 0) gives them."""
+        return self.timescale(iters=ema.tau_iter(self.hidden_lr, weight_decay))
 
     def timescale_of(self, weight_decay: float) -> Timescale:
         """Timescale that a weight decay (PyTorch convention, > 0) gives this run."""
@@ -450,6 +469,8 @@ def _warmup(warmup: Any, fields: Mapping[str, Any]) -> dict[str, float]:
     if fields.keys() & WARMUPS:
         raise SpecError("warmup and warmup_fraction or warmup_steps were both given: keep one")
     amount = _amount("--warmup", warmup)
+    if not math.isfinite(amount):
+        raise SpecError(f"--warmup = {warmup} is no finite number: write steps, or a share of the run such as 2%")
     if amount > 1 and amount != int(amount) and "%" not in str(warmup):
         raise SpecError(
             f"--warmup = {warmup} is no whole number of steps: write {amount:g}% for a share of the run, or whole steps"

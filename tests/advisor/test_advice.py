@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamw_scale import TrainingRun, emit, recommend
+from adamw_scale import TrainingRun, emit, recommend, timescale_of
 from adamw_scale.advisor import decay_per_step
 from adamw_scale.errors import SpecError, UnknownNameError, UnusableAnswerError
 from adamw_scale.law import fitted
@@ -275,6 +275,46 @@ def test_one_meaning_of_weight_decay_under_mup() -> None:
     assert same.weight_decay == pytest.approx(0.7)
     assert same.companions.reference is not None
     assert same.companions.reference.weight_decay == 0.7
+
+
+@pytest.mark.parametrize("parametrization", ["mup", "mup-as-shipped", "mup-sqrt-width", "mup-constant-decay"])
+@pytest.mark.parametrize("convention", ["pytorch", "composer"])
+def test_a_decay_in_use_means_that_of_hidden_matrices(parametrization: str, convention: str) -> None:
+    """Judged, taken in as a reference, looked at by timescale and kept: always the same λ."""
+    sizes = {"parametrization": parametrization, "width": 2048, "base_width": 512}
+    unit = {"pytorch": 0.1, "composer": 0.1 * LM["peak_lr"] / 4}[convention]
+    run = TrainingRun(**LM, **sizes, convention=convention, weight_decay=unit)
+    advice = recommend(run)
+    assert advice.companions.current is not None
+    assert advice.companions.current.weight_decay == pytest.approx(0.1)
+    tuned = recommend(run, "complete-d-p", reference=run)
+    assert tuned.companions.reference is not None
+    assert (tuned.weight_decay, tuned.companions.reference.weight_decay) == pytest.approx((0.1, 0.1))
+    assert advice.companions.current.timescale == pytest.approx(timescale_of(run).timescale)
+    assert advice.weight_decay * advice.peak_lr * advice.tau.iters == pytest.approx(1)
+    said = decay_per_step(run.model_copy(update={"peak_lr": None, "weight_decay": None, "convention": "pytorch"}))
+    assert said.lr_times_weight_decay == pytest.approx(advice.weight_decay * advice.peak_lr)
+
+
+def test_an_edited_recommendation_is_refused() -> None:
+    """Every number of it follows from the base values, so a changed one is told."""
+    document = json.loads(recommend(TrainingRun(**LM, parametrization="mup", width=2048, base_width=256)).to_json())
+    Recommendation.from_json(json.dumps(document))
+    document["param_groups"][1]["weight_decay"] = 99
+    with pytest.raises(SpecError, match="embedding group"):
+        Recommendation.from_json(json.dumps(document))
+
+
+def test_no_decay_is_kept_as_no_decay() -> None:
+    """A finetuning that has none gets none, everywhere."""
+    run = TrainingRun(
+        dataset_size=1e7, batch_size=65536, peak_lr=2e-5, num_params=7e9, task="finetuning", weight_decay=0
+    )
+    advice = recommend(run)
+    assert (advice.weight_decay, advice.timescale, advice.companions.retention) == (0, None, 1)
+    assert not any(group.weight_decay for group in advice.param_groups)
+    assert Recommendation.from_json(advice.to_json()) == advice
+    assert "weight decay 0," in emit("pytorch", advice).text
 
 
 def test_a_printed_learning_rate_passed_back_gives_the_printed_weight_decay() -> None:

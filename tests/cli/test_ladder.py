@@ -111,7 +111,7 @@ def test_the_printed_learning_rate_gives_the_same_answer(adamw_scale: Command) -
     lines = text.splitlines()
     heads = lines[1].split()
     rows = [line.split() for line in lines[2 : 2 + len(SIZES)]]
-    lrs, batches = (",".join(row[heads.index(name)] for row in rows) for name in ("lr", "batch"))
+    lrs, batches = (",".join(row[heads.index(name)] for row in rows) for name in ("--lr", "batch"))
     again = answered(adamw_scale, *asked, "--lr", lrs, "--batch-size", batches)
     assert [each.recommendation for each in again.rungs] == [each.recommendation for each in filled.rungs]
     for rung in filled.rungs:
@@ -129,7 +129,7 @@ def test_the_table_is_narrow_and_ends_with_a_command(adamw_scale: Command) -> No
     outcome = adamw_scale(*sizes, "--tokens-per-param", "20", "--batch-size", "0.5M", "--lr", "3e-3", *MUP)
     *body, last = outcome.out.rstrip("\n").splitlines()
     assert max(map(len, body)) <= 80
-    assert body[1].split() == ["params", "tokens", "steps", "batch", "lr", "λ", "range", "lr", "λ"]
+    assert body[1].split() == ["params", "tokens", "steps", "batch", "--lr", "λ", "range", "lr", "λ"]
     assert body[4].split() == ["1B", "20B", "40000", "500000", "0.003", "0.44", "0.3–0.64", "0.000375", "0.055"]
     assert outcome.out.count("width-exponent (all)") == 1
     command = last.removeprefix("  next").split()
@@ -267,3 +267,13 @@ def test_help_teaches(adamw_scale: Command) -> None:
     assert "--tokens-per-param" in text
     outcome = adamw_scale("ladder", "--params", "100M,300M,1B,3B", "--tokens-per-param", "20")
     assert outcome.code == 0, outcome.err
+
+
+def test_sequences_are_the_batch_and_a_doubted_rung_has_status_1(adamw_scale: Command) -> None:
+    """As in recommend; a law's batch is taken only where nothing says it."""
+    sizes = ("ladder", "--params", "300M,1B", "--tokens-per-param", "20", "--lr", "1e-3")
+    said = answered(adamw_scale, *sizes, "--sequences", "512", "--sequence-length", "2048")
+    assert {rung.recommendation.run.batch_size for rung in said.rungs} == {512 * 2048}
+    few = adamw_scale("ladder", "--params", "300M,1B", "--tokens", "20M", "--lr", "1e-3", "--batch-size", "0.5M")
+    assert few.code == 1
+    assert "NOT USABLE" in few.out

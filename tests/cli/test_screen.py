@@ -22,6 +22,7 @@ SHAPES = [
 SIZES = [
     {},
     {"parametrization": "mup", "width": 4096, "base_width": 256},
+    {"parametrization": "mup-as-shipped", "width": 64, "base_width": 256},
     {"parametrization": "completep", "width": 768, "base_width": 256, "depth": 24, "base_depth": 4},
 ]
 REST = [{}, {"weight_decay": 0.1}, {"convention": "loshchilov", "weight_decay": 1e-4}, {"optimizer": "muon"}]
@@ -56,7 +57,10 @@ def test_the_answer_fits_a_screen(run: TrainingRun, data: st.DataObject) -> None
             update={"dataset_size": run.dataset_size * 3, "weight_decay": 0.2, "convention": "pytorch"}
         )
     try:
-        advice = advise(run, reference=tuned)
+        rule = data.draw(
+            st.sampled_from([None, None, "fixed", "retention" if run.task != "pretraining" else "run-fraction"])
+        )
+        advice = advise(run, None if tuned else rule, reference=tuned)
     except SpecError:
         return  # such as a timescale below one step
     with pytest.MonkeyPatch.context() as patch:

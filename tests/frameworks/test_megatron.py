@@ -99,7 +99,7 @@ def test_mup_writes_the_hidden_decay() -> None:
     snippet = emit("megatron", recommendation)
     hidden = recommendation.param_groups[0]
     assert float(arguments_of(snippet.text)["weight-decay"]) == pytest.approx(hidden.weight_decay)
-    assert math.isclose(hidden.weight_decay, 8 * recommendation.weight_decay)
+    assert math.isclose(hidden.weight_decay, 8 * recommendation.base_weight_decay)
     assert {caution.code for caution in snippet.cautions} == {"one-weight-decay", "one-eps"}
 
 

@@ -52,6 +52,7 @@ class Printed:
         self._training: dict[str, dict[str, Any]] = {}
         self._python_dicts = False
         self._rest = bytearray()
+        self._overheard = b""
         self._point = -1
 
     def feed(self, chunk: bytes) -> None:
@@ -69,10 +70,12 @@ class Printed:
         """The output ended, perhaps without a newline."""
         self._line(bytes(self._rest))
         self._rest.clear()
+        self.overheard(b"\n")
 
     def overheard(self, chunk: bytes) -> None:
         """Take in the error stream, which holds no result but may count steps."""
-        for line in chunk.replace(b"\r", b"\n").split(b"\n"):
+        *lines, self._overheard = (self._overheard + chunk).replace(b"\r", b"\n")[-LONGEST_LINE:].split(b"\n")
+        for line in lines:
             self.trained.text(COLOUR.sub(b"", line))
 
     def read(self, file: Path) -> None:
