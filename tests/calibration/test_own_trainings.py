@@ -37,7 +37,7 @@ def test_a_command_in_any_language(tmp_path: Path, adamw_scale: Command) -> None
     assert json.loads(same.out)["weight_decay"] == json.loads(advice.out)["weight_decay"]
     assert json.loads(same.out)["companions"]["current"]["weight_decay"] == 0.1
     other = adamw_scale("recommend", "--calibration", str(tmp_path / "plain"), "--samples", "1M", "--json")
-    assert "lacks batch_size" in other.err
+    assert (json.loads(other.out)["run"]["dataset_size"], json.loads(other.out)["run"]["batch_size"]) == (1e6, 128)
 
     document = calibrated(
         adamw_scale, tmp_path / "independent", "--command", BASIN, *run, "--convention", "optimi-decoupled"

@@ -94,7 +94,7 @@ def test_mup_gives_each_group_its_own_values() -> None:
     groups = {group["name"]: group for group in param_groups(model, wide, output_layer=model[-1])}
     assert groups["hidden"]["lr"] == pytest.approx(1e-3 / 4)
     assert groups["embedding"]["lr"] == pytest.approx(1e-3)
-    assert groups["hidden"]["weight_decay"] * groups["hidden"]["lr"] == pytest.approx(wide.weight_decay * 1e-3)
+    assert groups["hidden"]["weight_decay"] * groups["hidden"]["lr"] == pytest.approx(wide.base_weight_decay * 1e-3)
     assert groups["output"]["params"] == [model[-1].weight]
     with pytest.raises(SpecError, match="pass output_layer="):
         param_groups(model, wide)
