@@ -105,9 +105,9 @@ def features_of(run: TrainingRun) -> Features:
     )
 
 
-def of_one_source(features: Features, first: Features) -> Features:
-    """The same run as one of the source that another run is of."""
+def of_one_source(features: Features, first: Features, alike: float) -> Features:
+    """The same run as one of the source that another run is of, as far as the two are alike, from 0 to 1."""
     values = list(features.values)
     for i in BETWEEN_SOURCES:
-        values[i] = first.values[i]
+        values[i] += alike * (first.values[i] - values[i])
     return features._replace(values=tuple(values))

@@ -91,7 +91,7 @@ class Posterior:
         """Means of the asked optima and their covariance, after everything that was observed."""
         located = [f for f, each in zip(self._seen, self._observations, strict=True) if each.bound is None]
         first = located[0] if located else asked[0]
-        every = [of_one_source(each, first) for each in (*self._seen, *asked)]
+        every = [of_one_source(each, first, alikeness(each, first, KIN)) for each in (*self._seen, *asked)]
         mean = [_dot(each.values, fitted.MEAN) for each in every]
         covariance = [[self._covariance(one, other, first) for other in every] for one in every]
         for i, seen in enumerate(self._observations):
