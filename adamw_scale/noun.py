@@ -21,21 +21,22 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _count(value: Any) -> Any:
+    """The same, but for "50%", which counts nothing."""
+    if isinstance(value, str) and value.rstrip().endswith("%"):
+        raise ValueError(f"{_shown(value)} is a share, where a number is counted: write for example 1.3B or 0.5")
+    return _number(value)
+
+
 def _units(value: Any) -> Any:
     """Accept "512x1024" too, for a number of units."""
     if not isinstance(value, str):
-        return value
+        return _count(value)
     try:
-        return math.prod(factors_of(value))
-    except SpecError as error:
-        raise ValueError(str(error)) from None
-
-
-def _no_share(value: Any) -> Any:
-    """Refuse "50%" for a count."""
-    if isinstance(value, str) and value.rstrip().endswith("%"):
-        raise ValueError(f"{_shown(value)} is a share, where a number is counted: write for example 1.3B or 0.5")
-    return value
+        factors = factors_of(value)
+    except SpecError:
+        return _count(value)  # which says what is wrong with it
+    return math.prod(factors) if len(factors) > 1 else _count(value)
 
 
 def _no_percentage(value: float) -> float:
@@ -59,11 +60,10 @@ def _list(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(_number)]
-Count = Annotated[Number, BeforeValidator(_no_share), Field(gt=0, le=1e18)]
-Size = Annotated[Number, BeforeValidator(_no_share), Field(ge=1, le=1e18)]
-Units = Annotated[
-    float, BeforeValidator(_number), BeforeValidator(_units), BeforeValidator(_no_share), Field(ge=1, le=1e18)
-]
+# One validator each: pydantic 2.7 loses them where there are two beside a Field.
+Count = Annotated[float, BeforeValidator(_count), Field(gt=0, le=1e18)]
+Size = Annotated[float, BeforeValidator(_count), Field(ge=1, le=1e18)]
+Units = Annotated[float, BeforeValidator(_units), Field(ge=1, le=1e18)]
 Fraction = Annotated[Number, AfterValidator(_no_percentage), Field(ge=0, le=1)]
 Fractions = Annotated[tuple[Fraction, ...], BeforeValidator(_list), Field(min_length=1, max_length=1000)]
 Share = Annotated[Number, Field(ge=0, le=1)]
