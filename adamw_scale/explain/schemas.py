@@ -62,6 +62,7 @@ def object_pages() -> Iterator[Page]:
             holders.setdefault(name, []).append(topic)
     for name, schema in sorted(inside.items(), key=lambda item: _topic(item[0])):
         if "properties" in schema and name not in own:
+            schema.setdefault("description", f"A part of {holders[name][0]}.")  # pydantic 2.7 has none of a dataclass
             yield _page(
                 "object",
                 _topic(name),
