@@ -23,7 +23,7 @@ from adamw_scale.advisor.laws import laws_for
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.law.cost import cost_of
 from adamw_scale.law.nearness import nearest
-from adamw_scale.law.posterior import Observation
+from adamw_scale.law.posterior import Observation, Posterior
 from adamw_scale.rules import BASELINE, COMPETITORS, RULES, Rule, default_rule
 from adamw_scale.rules.fixed import Fixed
 from adamw_scale.spec.advice import (
@@ -41,7 +41,7 @@ from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.batch_scaling import beta2_for_batch, beta_power, beta_sde, completed_p, eps_sde
 from adamw_scale.theory.conventions import CONVENTIONS, from_pytorch
-from adamw_scale.theory.parametrizations import HIDDEN, PARAMETRIZATIONS
+from adamw_scale.theory.parametrizations import HIDDEN
 from adamw_scale.units import format_count, format_percent
 
 if TYPE_CHECKING:
@@ -51,6 +51,14 @@ LEAST_ITERS = 1.01  # no range goes to where a step would replace the weights
 NEVER = Timescale(iters=1e18, epochs=1e18, run=1e18)  # nothing is forgotten
 INDIFFERENT_UP_TO = 0.1  # finetuning: decays from 0 to this are all in use, and none is known to be better
 CARRIERS = ("power-lines", "constant-tau-epoch", "run-fraction", "complete-d-p", "loshchilov-hutter", "fixed")
+
+
+class Known(NamedTuple):
+    """What the user knows, as the law takes it in, what is believed then, and the words for it."""
+
+    seen: list[Observation]
+    posterior: Posterior
+    words: str
 
 
 class Choice(NamedTuple):
@@ -64,6 +72,7 @@ class Choice(NamedTuple):
     alternatives: tuple[Alternative, ...]
     octaves: tuple[float, float] | None
     measured: bool
+    known: Known
 
 
 def advise(
@@ -128,7 +137,7 @@ def recommend(
         alternatives=choice.alternatives,
         param_groups=groups,
         companions=_companions(
-            run, answer, hidden, reference, (low, high), _at(run, 2 * run.lr, rule, calibration, reference)
+            run, answer, hidden, reference, (low, high), _at(run, 2 * run.lr, rule, choice.known, reference)
         ),
         cautions=(
             *answer.cautions,
@@ -174,7 +183,7 @@ def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: "Cali
         derivation=f"{answer.derivation}; lr · λ = 1 / tau = 1 / {format_count(round(timescale.iters))}",
         timescale=timescale,
         alternatives=choice.alternatives,
-        laws=tuple(laws_for(run, lambda lr: _at(run, lr, rule, calibration, None))),
+        laws=tuple(laws_for(run, lambda lr: _at(run, lr, rule, choice.known, None))),
         beta2=_beta2(run),
         cautions=(
             *answer.cautions,
@@ -184,12 +193,10 @@ def decay_per_step(run: TrainingRun, rule: str | None = None, calibration: "Cali
     )
 
 
-def _at(
-    run: TrainingRun, lr: float, rule: str | None, calibration: "Calibration | None", reference: TrainingRun | None
-) -> float | None:
+def _at(run: TrainingRun, lr: float, rule: str | None, known: Known, reference: TrainingRun | None) -> float | None:
     """λ of the hidden matrices at a base learning rate; None where their timescale would be below a step."""
     there = run.model_copy(update={"peak_lr": lr})
-    timescale = _answer(there, rule, calibration, reference).timescale
+    timescale = _answer(there, rule, known, reference).timescale
     return _weight_decay(there, timescale) if timescale.iters > 1 else None
 
 
@@ -201,36 +208,33 @@ def _choice(
         raise SpecError("a calibration and a reference are both measurements to start from: drop one of the two")
     if calibration is not None and rule not in (None, "law"):
         raise SpecError(f"--rule {rule} leaves --calibration out: drop one of the two")
-    answer, seen = _answer(run, rule, calibration, reference), _seen(run, calibration, reference)
+    known = _known(run, calibration, reference)
+    answer, seen = _answer(run, rule, known, reference), known.seen
     taken = "" if calibration else answer.rule  # beside a calibration the law alone is shown too
     others = _carried_alternatives(run, reference, answer.rule) if reference else _alternatives(run, taken)
-    known = run.task == "pretraining" or seen
     like = completed(run, seen[0].run) if seen else run
-    octaves = believed_of(seen, run).predict(like).interval if known else None
+    octaves = known.posterior.predict(like).interval if run.task == "pretraining" or seen else None
     told = [*_of_the_sweeps(calibration), *_of_the_rule(answer, octaves, run)]
     measured = any(each.bound is None and same_run(each.run, like) for each in seen)
-    return Choice(answer._replace(cautions=(*answer.cautions, *told)), tuple(others), octaves, measured)
+    return Choice(answer._replace(cautions=(*answer.cautions, *told)), tuple(others), octaves, measured, known)
 
 
-def _seen(run: TrainingRun, calibration: "Calibration | None", reference: TrainingRun | None) -> list[Observation]:
-    """What the user knows, as the law takes it in."""
+def _known(run: TrainingRun, calibration: "Calibration | None", reference: TrainingRun | None) -> Known:
     if calibration:
-        return from_optima(calibration.optima, run)
-    return [from_reference(reference, run)] if reference else []
+        seen, words = from_optima(calibration.optima, run), "this calibration"
+    elif reference:
+        seen, words = [from_reference(reference, run)], "the tuned run"
+    else:
+        seen, words = [], ""
+    return Known(seen, believed_of(seen, run), words)
 
 
-def _answer(
-    run: TrainingRun, rule: str | None, calibration: "Calibration | None", reference: TrainingRun | None
-) -> Answer:
+def _answer(run: TrainingRun, rule: str | None, known: Known, reference: TrainingRun | None) -> Answer:
     """What the law or a rule says of a run."""
-    name = rule if rule is not None else "law" if calibration or reference else default_rule(run)
-    if reference is not None and name != "law":
-        return carried(run, reference, RULES[name]())
-    if name != "law":
-        return published(run, RULES[name]())
-    seen = _seen(run, calibration, reference)
-    known = "this calibration" if calibration else "the tuned run" if reference else ""
-    return believed(run, believed_of(seen, run), seen, known)
+    name = rule if rule is not None else "law" if known.words else default_rule(run)
+    if name == "law":
+        return believed(run, known.posterior, known.seen, known.words)
+    return carried(run, reference, RULES[name]()) if reference else published(run, RULES[name]())
 
 
 def _of_the_sweeps(calibration: "Calibration | None") -> Iterator[Caution]:
@@ -284,8 +288,7 @@ def _carried_alternatives(run: TrainingRun, reference: TrainingRun, taken: str) 
     for name in CARRIERS:
         rule = RULES[name]()
         try:
-            lr = rule.carried_lr(reference, run)
-            own = run.model_copy(update={"peak_lr": lr}) if lr != reference.lr else run
+            own = run if rule.carried_lr(reference, run) == reference.lr else _at_carried_lr(run, reference, rule)
             answer = carried(own, reference, rule)
         except MissingInputError:
             continue
@@ -316,7 +319,8 @@ def _alternatives(run: TrainingRun, taken: str) -> Iterator[Alternative]:
 
 def _weight_decay(run: TrainingRun, timescale: Timescale) -> float:
     """Of the hidden matrices."""
-    return _base_weight_decay(run, timescale) * run.on_hidden.weight_decay
+    _refuse_less_than_a_step(run, timescale)
+    return run.hidden_decay_of(timescale.iters)
 
 
 def _base_weight_decay(run: TrainingRun, timescale: Timescale) -> float:
@@ -335,7 +339,6 @@ def _refuse_less_than_a_step(run: TrainingRun, timescale: Timescale) -> None:
 
 
 def _param_groups(run: TrainingRun, weight_decay: float) -> tuple[ParamGroup, ...]:
-    multipliers = PARAMETRIZATIONS[run.parametrization].multipliers(run.width_ratio, run.depth_ratio)
     return tuple(
         ParamGroup(
             group=group,
@@ -345,7 +348,7 @@ def _param_groups(run: TrainingRun, weight_decay: float) -> tuple[ParamGroup, ..
             init_variance=by.init_variance,
             forward=by.forward,
         )
-        for group, by in multipliers.items()
+        for group, by in run.multipliers.items()
     )
 
 

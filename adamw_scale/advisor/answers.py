@@ -18,7 +18,6 @@ from adamw_scale.noun import named
 from adamw_scale.rules import RULES, Rule
 from adamw_scale.spec.advice import Caution
 from adamw_scale.spec.run import Timescale, TrainingRun
-from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
 from adamw_scale.units import format_count, format_percent, format_significant
 
@@ -113,8 +112,7 @@ def tuned_timescale(reference: TrainingRun) -> Timescale:
             f"the reference run lacks {lacking}: write what was tuned into its file, such as lr = 3e-4 and "
             "weight_decay = 0.1"
         )
-    hidden = reference.hidden_timescale_of(reference.hidden_weight_decay)
-    return reference.timescale(iters=hidden.iters / reference.drift)
+    return reference.base_timescale_of(reference.hidden_weight_decay)
 
 
 def _unlikeness(seen: TrainingRun, run: TrainingRun) -> float:
@@ -417,8 +415,7 @@ def _if_kept(run: TrainingRun, what: str, iters: float) -> str:
     """What λ would be if something else stayed; nothing where no learning rate is known."""
     if run.peak_lr is None:
         return ""
-    decay = ema.weight_decay(run.peak_lr, iters) * run.on_hidden.weight_decay
-    return f"; at equal {what} it would be {format_significant(decay)}"
+    return f"; at equal {what} it would be {format_significant(run.hidden_decay_of(iters))}"
 
 
 def _mean_of(run: TrainingRun) -> str:

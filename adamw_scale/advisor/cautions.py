@@ -11,7 +11,7 @@ from adamw_scale.spec.advice import Caution
 from adamw_scale.spec.run import Timescale, TrainingRun
 from adamw_scale.theory import timescale as ema
 from adamw_scale.theory.batch_scaling import lr_sde
-from adamw_scale.theory.parametrizations import PARAMETRIZATIONS, published_decay_factors
+from adamw_scale.theory.parametrizations import published_decay_factors
 from adamw_scale.units import format_count, format_percent, format_significant
 
 LARGEST_KNOWN_DECAY_PER_STEP = 2e-2  # the largest lr*λ that was read in a source is 1.3e-2 (Muon, Slowrun)
@@ -127,7 +127,7 @@ def _of_the_parametrization(run: TrainingRun, tau: Timescale) -> Iterator[Cautio
     """Width: where λ under lr / m is disputed, and where common code lets the timescale drift."""
     if math.isclose(run.width_ratio, 1.0) or run.parametrization == "standard":
         return
-    drift = PARAMETRIZATIONS[run.parametrization].timescale_drift(run.width_ratio, run.depth_ratio)
+    drift = run.drift
     factors = published_decay_factors(run.width_ratio)
     yield Caution(
         code="width-exponent",

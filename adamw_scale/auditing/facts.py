@@ -12,7 +12,7 @@ from adamw_scale.spec.advice import Recommendation
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory import conventions
 from adamw_scale.theory import timescale as ema
-from adamw_scale.theory.parametrizations import HIDDEN, PARAMETRIZATIONS
+from adamw_scale.theory.parametrizations import HIDDEN
 from adamw_scale.theory.schedules import Schedule
 
 
@@ -139,7 +139,7 @@ def group_timescale(config: Config, run: TrainingRun | None, group: Group) -> Gr
         return GroupTimescale(group=group.group, peak_lr=base, written=group.weight_decay)
     lr = base * group.lr_factor
     if run is not None and math.isclose(group.lr_factor, 1.0):
-        lr *= PARAMETRIZATIONS[run.parametrization].multipliers(run.width_ratio, run.depth_ratio)[group.group].peak_lr
+        lr *= run.multipliers[group.group].peak_lr
     known = setting(config, run, lr)
     λ = conventions.to_pytorch(config.convention, group.weight_decay, known, match="mass" if run else "peak")
     if not λ:

@@ -159,13 +159,12 @@ def _describe_transfer(transfer: "Transfer", advice: Recommendation) -> str:
 
 def _describe_current(current: "Current", advice: Recommendation) -> str:
     """How the decay in use stands to the range."""
-    low, high = advice.weight_decay_range
     value, unit = current.weight_decay, advice.companions.in_convention
     said = "" if unit is None else f"{advice.run.weight_decay:g} in {unit.convention} amounts to "
     said += f"λ {format_significant(value)} keeps {format_percent(current.retention)} of the initial weights: "
-    if low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
+    if advice.holds(value):
         return f"{said}inside the range, no reason to change it"
-    said += f"{'below' if value < low else 'above'} the range"
+    said += f"{'below' if value < advice.weight_decay_range[0] else 'above'} the range"
     if not value:
         return said
     factor = format_significant(advice.weight_decay / value)

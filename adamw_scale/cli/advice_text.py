@@ -174,9 +174,7 @@ def _costs(advice: Recommendation) -> str:
     about = advice.companions
     kept: Current = about.current or about.usual
     name = f"{'keeping' if about.current else 'the usual'} {format_significant(kept.weight_decay)}"
-    low, high = advice.weight_decay_range
-    inside = low * (1 - 1e-9) <= kept.weight_decay <= high * (1 + 1e-9)
-    if inside and about.current:
+    if about.current and advice.holds(kept.weight_decay):
         return f"{name} is inside the range: no reason to change it"
     cost = "not known for such a run" if kept.cost is None else f"about {format_percent(kept.cost)} of the loss"
     return f"{name} costs: {cost}"
@@ -197,7 +195,7 @@ def _described(run: TrainingRun) -> Iterator[tuple[set[str], str]]:
     yield {"dataset_size"}, f"{format_count(run.dataset_size)} {run.unit}"
     yield {"epochs"}, f"{run.epochs:.4g} epoch{'s' if run.epochs != 1 else ''}"
     yield (
-        {"batch_size", "sequences"},
+        {"batch_size"},
         f"batch {format_count(run.batch_size)} = {format_count(round(run.total_steps))} steps",
     )
     if run.peak_lr is not None:

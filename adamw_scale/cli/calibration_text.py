@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from adamw_scale.cli.text import say
-from adamw_scale.theory.timescale import weight_decay
 from adamw_scale.units import format_percent, format_significant
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def _show_scales(calibration: "Calibration") -> None:
 
 def _weight_decay(run: "TrainingRun", tau_run: float) -> float:
     """λ (PyTorch convention, hidden matrices) of a timescale as a fraction of the run."""
-    return weight_decay(run.lr, run.timescale(run=tau_run).iters) * run.on_hidden.weight_decay
+    return run.hidden_decay_of(run.timescale(run=tau_run).iters)
 
 
 def _scale(run: "TrainingRun") -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adamw_scale.cli.run_flags import Given, run_options
-from adamw_scale.cli.shared import inputs_from, print_snippet
+from adamw_scale.cli.shared import CalibrationOption, ReferenceOption, RuleOption, inputs_from, print_snippet
 from adamw_scale.files import read_text
 from adamw_scale.frameworks import FRAMEWORKS
 
@@ -20,19 +20,9 @@ MAX_RECOMMENDATION_BYTES = 1 << 20
 def command(
     given: Given,
     framework: Annotated[str, typer.Argument(help=f"one of {', '.join(FRAMEWORKS)}", metavar="FRAMEWORK")],
-    rule: Annotated[
-        str | None,
-        typer.Option(
-            "--rule", help="Use this published rule instead of the law (adamw-scale list rules).", metavar="NAME"
-        ),
-    ] = None,
-    calibration: Annotated[
-        str | None, typer.Option("--calibration", help="Take in what calibrate measured.", metavar="FILE")
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option("--reference", help="A tuned run to carry to this one, as in recommend.", metavar="FILE"),
-    ] = None,
+    rule: RuleOption = None,
+    calibration: CalibrationOption = None,
+    reference: ReferenceOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout that holds the snippet.")] = False,
 ) -> None:
     """A config snippet for a framework, in its own unit, schedule names and exclusions.

@@ -12,8 +12,8 @@ from adamw_scale.advisor.rungs import TOKENS_PER_PARAM, described, ladder, share
 from adamw_scale.cli.ladder_text import render, to_csv
 from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.run_file import read_ladder_file
-from adamw_scale.cli.run_flags import Given, flags_over, run_from, run_options, spellings
-from adamw_scale.cli.shared import JsonOption
+from adamw_scale.cli.run_flags import Given, flags_over, run_options, spellings
+from adamw_scale.cli.shared import CalibrationOption, JsonOption, ReferenceOption, RuleOption, measurement_from
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.files import read_text, write_atomically
 from adamw_scale.spec.ladder import Ladder
@@ -53,19 +53,9 @@ def command(
             metavar="NAME",
         ),
     ] = None,
-    rule: Annotated[
-        str | None,
-        typer.Option(
-            "--rule", help="Use this published rule instead of the law (adamw-scale list rules).", metavar="NAME"
-        ),
-    ] = None,
-    calibration: Annotated[
-        str | None, typer.Option("--calibration", help="Take in what calibrate measured.", metavar="FILE")
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option("--reference", help="A tuned run to carry to every rung, as in recommend.", metavar="FILE"),
-    ] = None,
+    rule: RuleOption = None,
+    calibration: CalibrationOption = None,
+    reference: ReferenceOption = None,
     emit: Annotated[
         str | None,
         typer.Option(
@@ -95,14 +85,7 @@ def command(
     if (emit is None) != (out is None):
         lacking, beside = ("--out DIR", "--emit") if out is None else ("--emit NAME", "--out")
         raise MissingInputError(f"{beside} needs {lacking}: a framework's name, and the folder for a config per rung")
-    if reference is not None and calibration is not None:
-        raise SpecError("--calibration and --reference are both measurements to start from: drop one of the two")
-    measured = None
-    if calibration is not None:
-        from adamw_scale.calibration import load_calibration
-
-        measured = load_calibration(calibration)
-    tuned = None if reference is None else run_from({"run": reference})
+    measured, tuned = measurement_from(calibration, reference)
     own = {} if tokens_per_param is None else {TOKENS_PER_PARAM: tokens_per_param}
     answer = ladder(_rungs({**given, **own}), rule, measured, tuned, lr_law)
     figure = None

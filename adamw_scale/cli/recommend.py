@@ -7,35 +7,22 @@ import typer
 from adamw_scale.cli.advice_text import render
 from adamw_scale.cli.plot_option import PlotOption, refuse_other_plots
 from adamw_scale.cli.run_flags import Given, run_options
-from adamw_scale.cli.shared import JsonOption, inputs_from, print_snippet
+from adamw_scale.cli.shared import (
+    CalibrationOption,
+    JsonOption,
+    ReferenceOption,
+    RuleOption,
+    inputs_from,
+    print_snippet,
+)
 
 
 @run_options
 def command(
     given: Given,
-    rule: Annotated[
-        str | None,
-        typer.Option(
-            "--rule", help="Use this published rule instead of the law (adamw-scale list rules).", metavar="NAME"
-        ),
-    ] = None,
-    calibration: Annotated[
-        str | None,
-        typer.Option(
-            "--calibration",
-            help="Take in what calibrate measured; without run options, advise the calibrated run.",
-            metavar="FILE",
-        ),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference",
-            help="A tuned run (file with its fields, lr and weight_decay) to carry to this one; what you do not say "
-            "is as there.",
-            metavar="FILE",
-        ),
-    ] = None,
+    rule: RuleOption = None,
+    calibration: CalibrationOption = None,
+    reference: ReferenceOption = None,
     emit: Annotated[
         str | None,
         typer.Option(

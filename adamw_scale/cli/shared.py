@@ -18,6 +18,27 @@ if TYPE_CHECKING:
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, numbers unrounded.")]
+RuleOption = Annotated[
+    str | None,
+    typer.Option("--rule", help="Use this published rule instead of the law (adamw-scale list rules).", metavar="NAME"),
+]
+CalibrationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        help="Take in what calibrate measured; what you do not say of the run is as it was probed.",
+        metavar="FILE",
+    ),
+]
+ReferenceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        help="A tuned run (file with its fields, lr and weight_decay) to carry to this one; what you do not say is as "
+        "there.",
+        metavar="FILE",
+    ),
+]
 PictureOption = Annotated[
     bool | None, typer.Option("--picture/--no-picture", help="Draw it as text; by default on a terminal only.")
 ]
@@ -44,23 +65,29 @@ class Inputs(NamedTuple):
 
 
 def inputs_from(given: Given, calibration: str | None = None, reference: str | None = None) -> Inputs:
-    """Read what options name, each file once; shared by every command that starts from a run.
+    """Read what options name, each file once; what they do not say of the run is as it was measured, if it was."""
+    measured, tuned = measurement_from(calibration, reference)
+    if tuned is not None:
+        from adamw_scale.advisor.inputs import run_like
 
-    With a calibration and no option that describes another run, the run is the probed one.
-    """
+        return Inputs(run_like(tuned, words_from(given)), reference=tuned)
+    if measured is not None:
+        from adamw_scale.advisor.inputs import run_calibrated
+
+        return Inputs(run_calibrated(measured, words_from(given)), measured)
+    return Inputs(run_from(given))
+
+
+def measurement_from(calibration: str | None, reference: str | None) -> "tuple[Calibration | None, TrainingRun | None]":
+    """The calibration or the tuned run that options name; both is too much."""
     if reference is not None and calibration is not None:
         raise SpecError("--calibration and --reference are both measurements to start from: drop one of the two")
-    if reference is None and calibration is None:
-        return Inputs(run_from(given))
-    from adamw_scale.advisor.inputs import run_calibrated, run_like
-
-    if reference is not None:
-        tuned = run_from({"run": reference})
-        return Inputs(run_like(tuned, words_from(given)), reference=tuned)
+    tuned = None if reference is None else run_from({"run": reference})
+    if calibration is None:
+        return None, tuned
     from adamw_scale.calibration import load_calibration
 
-    measured = load_calibration(str(calibration))
-    return Inputs(run_calibrated(measured, words_from(given)), measured)
+    return load_calibration(calibration), None
 
 
 def remark(about: "Caution | Finding", label: str = "caution", color: str = "yellow") -> str:

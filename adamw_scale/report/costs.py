@@ -41,7 +41,7 @@ def cost_of(
         basin: Their fit; None where there are none.
         metric: Name of what is minimised.
     """
-    x, name = math.log2(optimum.run.timescale_of(decay / optimum.run.on_hidden.weight_decay).run), f"λ {decay:g}"
+    x, name = math.log2(optimum.run.base_timescale_of(decay).run), f"λ {decay:g}"
     if basin is None or basin.curve is None:
         return f"too few probes to say what {name} costs"
     lowest, curve, at = float(basin.curve.mean.min()), basin.curve, basin.curve.x + optimum.shift

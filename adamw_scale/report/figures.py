@@ -28,7 +28,6 @@ from adamw_scale.spec.ladder import Ladder, Rung
 from adamw_scale.spec.measurement import Calibration, Optimum, ProbeResult, value_of
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory.basin import NEGLIGIBLE, Basin, Curve
-from adamw_scale.theory.timescale import weight_decay
 from adamw_scale.units import format_count, format_percent, format_significant
 
 INK, FAINT, GRID = "#1b1e23", "#5b616b", "#d5d8dd"
@@ -314,7 +313,7 @@ def _draw_fit(axes: Axes, curve: Curve, optimum: Optimum, sign: float, metric: s
 
 def _draw_usual(axes: Axes, run: TrainingRun) -> None:
     """The usual weight decay, where it was probed."""
-    x, (low, high) = math.log2(run.timescale_of(USUAL_DECAY / run.on_hidden.weight_decay).run), axes.dataLim.intervalx
+    x, (low, high) = math.log2(run.base_timescale_of(USUAL_DECAY).run), axes.dataLim.intervalx
     if low <= x <= high:
         label = f"λ {USUAL_DECAY:g}, the usual"
         axes.axvline(x, color=FAINT, lw=1.5, ls=":", label=label, gid=f"the usual weight decay: {_says_tau(run, x)}")
@@ -339,7 +338,7 @@ def _says_taus(run: TrainingRun, ends: Sequence[float]) -> str:
 
 def decay_at(run: TrainingRun, log2_tau: float) -> float:
     """λ (PyTorch convention, hidden matrices) that gives a run a timescale, in octaves of the run."""
-    return weight_decay(run.lr, run.timescale(run=2.0**log2_tau).iters) * run.on_hidden.weight_decay
+    return run.hidden_decay_of(run.timescale(run=2.0**log2_tau).iters)
 
 
 def _unseen(axes: Axes, x: float, y: float, says: str) -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from adamw_scale.rules.rule import Rule
 from adamw_scale.spec.run import Timescale, TrainingRun
-from adamw_scale.theory.timescale import tau_iter
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Fixed(Rule):
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """The timescale that the copied value happens to give."""
-        return run.timescale(iters=tau_iter(run.lr, self.usual(run) / run.on_hidden.weight_decay))
+        return run.base_timescale_of(self.usual(run))
 
     def derivation(self, run: TrainingRun) -> str:
         """The value itself."""

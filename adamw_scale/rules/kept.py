@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from adamw_scale.errors import SpecError
 from adamw_scale.rules.rule import Rule
 from adamw_scale.spec.run import Timescale, TrainingRun
-from adamw_scale.theory.timescale import tau_iter
 
 PYTORCH_DEFAULT = 0.01
 STANCE = "keep what you have; 0 to 0.1 makes no difference you could measure"
@@ -31,7 +30,7 @@ class Kept(Rule):
 
     def target_timescale(self, run: TrainingRun) -> Timescale:
         """The timescale that this decay happens to give."""
-        return run.timescale(iters=tau_iter(run.lr, self._weight_decay(run)))
+        return run.base_timescale_of(run.hidden_weight_decay or PYTORCH_DEFAULT)
 
     def derivation(self, run: TrainingRun) -> str:
         """Whose the value is."""
@@ -44,7 +43,3 @@ class Kept(Rule):
     def outside_domain(self, run: TrainingRun) -> list[str]:
         """Anything but finetuning."""
         return [] if run.task in ("finetuning", "lora") else ["this is not finetuning"]
-
-    def _weight_decay(self, run: TrainingRun) -> float:
-        """As multipliers of groups apply to it."""
-        return (run.hidden_weight_decay or PYTORCH_DEFAULT) / run.on_hidden.weight_decay

@@ -9,7 +9,7 @@ Memory          what the final weights of a run remember
 """
 
 import math
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -130,11 +130,13 @@ class Companions(Noun):
 class Advice(Noun):
     """What advice of either kind can say of itself."""
 
+    if TYPE_CHECKING:  # a field here would be the first of each document
+        cautions: tuple[Caution, ...]
+
     @property
     def doubt(self) -> Caution | None:
         """The caution that says the number must not be used as it is."""
-        cautions: tuple[Caution, ...] = getattr(self, "cautions", ())
-        return next((caution for caution in cautions if caution.code in UNUSABLE), None)
+        return next((caution for caution in self.cautions if caution.code in UNUSABLE), None)
 
 
 class Recommendation(Advice):
@@ -163,10 +165,10 @@ class Recommendation(Advice):
     @model_validator(mode="after")
     def _refuse_what_disagrees(self) -> Self:
         """A recommendation that was edited by hand must still be one."""
-        low, high = self.weight_decay_range
         if tuple(group.group for group in self.param_groups) != tuple(parametrizations.GROUPS):
             raise SpecError(f"param_groups must be {', '.join(parametrizations.GROUPS)}, in this order")
-        if not 0 <= low <= self.weight_decay * (1 + 1e-9) or not self.weight_decay * (1 - 1e-9) <= high:
+        low, high = self.weight_decay_range
+        if low < 0 or not self.holds(self.weight_decay):
             raise SpecError(f"weight_decay = {self.weight_decay:g} is outside its own range, {low:g} to {high:g}")
         if self.timescale is None or not self.weight_decay:
             told = self.timescale is None and not self.weight_decay
@@ -176,8 +178,7 @@ class Recommendation(Advice):
             raise SpecError(f"weight_decay = {self.weight_decay:g} does not give the timescale it comes with")
         if self.base_peak_lr != self.run.peak_lr:
             raise SpecError(f"base_peak_lr = {self.base_peak_lr:g} is not that of the run, {self.run.peak_lr:g}")
-        by = parametrizations.PARAMETRIZATIONS[self.run.parametrization]
-        multipliers = by.multipliers(self.run.width_ratio, self.run.depth_ratio)
+        multipliers = self.run.multipliers
         for group in self.param_groups:
             times = multipliers[group.group]
             lr, decay = self.base_peak_lr * times.peak_lr, self.base_weight_decay * times.weight_decay
@@ -198,6 +199,11 @@ class Recommendation(Advice):
         """Whether one learning rate and one weight decay serve every decayed group."""
         return len({(group.peak_lr, group.weight_decay) for group in self.param_groups if group.weight_decay}) <= 1
 
+    def holds(self, weight_decay: float) -> bool:
+        """Whether a weight decay of the hidden matrices is within the range, but for rounding."""
+        low, high = self.weight_decay_range
+        return low * (1 - 1e-9) <= weight_decay <= high * (1 + 1e-9)
+
     @property
     def tau(self) -> Timescale:
         """The timescale, where one is needed; MissingInputError where nothing decays."""
@@ -209,8 +215,7 @@ class Recommendation(Advice):
     def timescale_range(self) -> tuple[float, float]:
         """The range as timescales over the run, infinite where no decay is within it."""
         shortest, longest = (
-            self.run.timescale(iters=1 / (self.peak_lr * end)).run if end else math.inf
-            for end in reversed(self.weight_decay_range)
+            self.run.hidden_timescale_of(end).run if end else math.inf for end in reversed(self.weight_decay_range)
         )
         return shortest, longest
 

@@ -19,7 +19,6 @@ from pydantic import Field, model_validator
 from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.noun import Noun
 from adamw_scale.spec.run import Timescale, TrainingRun
-from adamw_scale.theory import timescale as ema
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
@@ -179,7 +178,7 @@ class Optimum(Noun):
     @property
     def weight_decay(self) -> float:
         """The weight decay (PyTorch convention, hidden matrices) that gives the probed run this timescale."""
-        return ema.weight_decay(self.run.lr, self.timescale.iters) * self.run.on_hidden.weight_decay
+        return self.run.hidden_decay_of(self.timescale.iters)
 
 
 class Slope(Noun):

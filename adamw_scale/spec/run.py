@@ -327,10 +327,15 @@ class TrainingRun(Noun):
         return self.peak_lr
 
     @property
-    def on_hidden(self) -> parametrizations.Multipliers:
-        """What the parametrization multiplies base values by on the hidden matrices, nearly all weights."""
+    def multipliers(self) -> dict[str, parametrizations.Multipliers]:
+        """What the parametrization multiplies base values by, for each group."""
         by = parametrizations.PARAMETRIZATIONS[self.parametrization]
-        return by.multipliers(self.width_ratio, self.depth_ratio)[parametrizations.HIDDEN]
+        return by.multipliers(self.width_ratio, self.depth_ratio)
+
+    @property
+    def on_hidden(self) -> parametrizations.Multipliers:
+        """The same for the hidden matrices, nearly all weights."""
+        return self.multipliers[parametrizations.HIDDEN]
 
     @property
     def hidden_lr(self) -> float:
@@ -340,7 +345,8 @@ class TrainingRun(Noun):
     @property
     def drift(self) -> float:
         """Timescale of the hidden matrices over that of what multipliers apply to; 1 in most parametrizations."""
-        return 1.0 / (self.on_hidden.peak_lr * self.on_hidden.weight_decay)
+        by = parametrizations.PARAMETRIZATIONS[self.parametrization]
+        return by.timescale_drift(self.width_ratio, self.depth_ratio)
 
     @property
     def hidden_weight_decay(self) -> float:
@@ -404,6 +410,14 @@ class TrainingRun(Noun):
     def hidden_timescale_of(self, weight_decay: float) -> Timescale:
         """Timescale that a weight decay of the hidden matrices (PyTorch convention, > 0) gives them."""
         return self.timescale(iters=ema.tau_iter(self.hidden_lr, weight_decay))
+
+    def base_timescale_of(self, hidden_weight_decay: float) -> Timescale:
+        """Timescale, before `drift`, that goes with a weight decay of the hidden matrices (PyTorch convention)."""
+        return self.timescale_of(hidden_weight_decay / self.on_hidden.weight_decay)
+
+    def hidden_decay_of(self, iters: float) -> float:
+        """The weight decay of the hidden matrices that goes with a timescale in steps, before `drift`."""
+        return ema.weight_decay(self.lr, iters) * self.on_hidden.weight_decay
 
     def timescale_of(self, weight_decay: float) -> Timescale:
         """Timescale that a weight decay (PyTorch convention, > 0) gives this run."""
