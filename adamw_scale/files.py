@@ -17,6 +17,11 @@ def read_text(path: str, limit: int) -> str:
     Raises:
         SpecError: missing, not a regular file, too large, or not UTF-8 text.
     """
+    return read_plain(path, limit).decode("utf-8-sig")
+
+
+def read_plain(path: str, limit: int) -> bytes:
+    """The bytes of a text, as `read_text` takes it, with whatever line ends and byte order mark they have."""
     name = "stdin" if path == "-" else path[:200]
     try:
         if path == "-":
@@ -31,12 +36,12 @@ def read_text(path: str, limit: int) -> str:
     if len(data) > limit:
         raise SpecError(f"{name}: larger than {limit >> 10} KiB, so it is not what is read here. Pass another file")
     try:
-        text = data.decode("utf-8-sig")
+        data.decode()
     except UnicodeDecodeError:
         raise SpecError(f"{name}: not UTF-8 text. Pass a text file") from None
-    if "\0" in text:
+    if b"\0" in data:
         raise SpecError(f"{name}: a binary file. Pass a text file")
-    return text
+    return data
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[BinaryIO], None]) -> None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 from pydantic import Field
@@ -14,6 +14,7 @@ from adamw_scale.probe.search import resolution
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.spec.measurement import flops_of
 from adamw_scale.spec.run import TrainingRun
+from adamw_scale.training.machine import best_device, name_of
 from adamw_scale.training.tasks import load_task
 from adamw_scale.training.tasks.task import Task, TaskSource
 from adamw_scale.units import parse_quantity
@@ -85,7 +86,7 @@ class Ask:
         tune_lr: Sweep the timescale at half and twice the learning rate too, and further where the end is best.
         metric: What is optimised: "loss", or any other number that probes measure.
         maximize: The metric is better the higher it is.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda", or "auto", a GPU where there is one; no probe is ever of "auto" (see `on_device`).
         precision: One of `PRECISIONS`.
         seeds: Number of common seeds, at least 2.
         budget: What all sweeps may cost.
@@ -100,6 +101,12 @@ class Ask:
     precision: str = "float32"
     seeds: int = 3
     budget: Budget = Budget()
+
+    def on_device(self, task: Task) -> Self:
+        """The same with the device that "auto" is here; where a command computes is its own affair, told as "cpu"."""
+        if self.device != "auto":
+            return self
+        return replace(self, device="cpu" if task.name == "command" else best_device())
 
 
 class Plan(Noun):
@@ -169,7 +176,8 @@ def plan(
         >>> planned.probes_likely, planned.steps_per_probe
         (9, 4000)
     """
-    return Plan.of(designs(load_task(TaskSource(task, data, dict(task_options or {}))), Ask(**asked)))
+    planned = load_task(TaskSource(task, data, dict(task_options or {})))
+    return Plan.of(designs(planned, Ask(**asked).on_device(planned)))
 
 
 def designs(task: Task, ask: Ask) -> list[Sweep]:
@@ -191,6 +199,11 @@ def designs(task: Task, ask: Ask) -> list[Sweep]:
             )
     most = ask.budget.of_each(runs)
     return [sweep_of(task, run, ask, most) for run in runs]
+
+
+def chosen_device(task: Task, wanted: Ask, ask: Ask) -> list[str]:
+    """One line on the device, where it was left open and is ours to choose."""
+    return [name_of(ask.device)] if wanted.device == "auto" and task.name != "command" else []
 
 
 def sweep_of(task: Task, run: TrainingRun, ask: Ask, most: int | None, grid: tuple[float, ...] | None = None) -> Sweep:

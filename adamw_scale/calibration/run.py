@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adamw_scale.calibration.aim import next_probes, target_of
-from adamw_scale.calibration.design import Ask, Budget, aimed_at, at_lr, designs, further_lr, run_at
+from adamw_scale.calibration.design import Ask, Budget, aimed_at, at_lr, chosen_device, designs, further_lr, run_at
 from adamw_scale.calibration.files import CALIBRATION_FILE, COMMAND_FILE, folder_of, load_calibration, save_calibration
 from adamw_scale.calibration.fitting import fit, optimum_of, same_but_lr, without_decay
 from adamw_scale.calibration.trained import difference
@@ -96,9 +96,10 @@ def calibrate(
         >>> measured.optima[0].status, round(measured.optima[0].timescale.iters)
         ('located', 1000)
     """
-    folder, ask = folder_of(out), Ask(**asked)
+    folder, wanted = folder_of(out), Ask(**asked)
     source = TaskSource(task, data, dict(task_options or {}), str(folder.absolute()))
     trained = load_task(source)
+    ask = wanted.on_device(trained)
     sweeps = designs(trained, ask)
     aim = aimed_at(trained, ask, towards) if (towards := target or validate) else None
     if validate:
@@ -117,7 +118,7 @@ def calibrate(
             for tracker in tracking:
                 stack.enter_context(tracker)
             stack.enter_context(chosen)
-            for notice in (sweeps[0].data, *store.notices):
+            for notice in (*chosen_device(trained, wanted, ask), sweeps[0].data, *store.notices):
                 watcher.notice(notice)
             trainer = _Trainer(trained, chosen, jobs, store, tracking, watcher, ask.budget, aim)
             trainer.finish(sweeps)

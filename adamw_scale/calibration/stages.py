@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from adamw_scale.calibration.design import Ask, designs
+from adamw_scale.calibration.design import Ask, chosen_device, designs
 from adamw_scale.calibration.files import folder_of
 from adamw_scale.errors import CalibrationError
 from adamw_scale.files import write_atomically
@@ -58,12 +58,13 @@ def plan_stage(
     folder = folder_of(out)
     file = folder.absolute() / PLAN_FILE
     source = TaskSource(task, data, dict(task_options or {}), str(file.parent))
-    trained, ask = load_task(source), Ask(**asked)
+    trained, wanted = load_task(source), Ask(**asked)
+    ask = wanted.on_device(trained)
     sweeps = designs(trained, ask)
     folder.mkdir(parents=True, exist_ok=True)
     with folder_lock(folder), ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed) as store:
-        for skipped in store.notices:
-            notice(skipped)
+        for line in (*chosen_device(trained, wanted, ask), *store.notices):
+            notice(line)
         missing = [config for sweep in sweeps for config in sweep.missing(store.results)]
         if not missing:
             return Stage(complete=True, probes=0, indices=(), plan=str(file))

@@ -170,8 +170,11 @@ def _scale(text: str) -> dict[str, str]:
 
 def _show_plan(probing: Probing, json: bool) -> None:
     from adamw_scale.calibration import plan
+    from adamw_scale.training.machine import name_of
 
     planned = plan(**probing)
+    if probing["device"] == "auto" and planned.task["name"] != "command":
+        say(name_of(planned.device))
     if json:
         print(planned.to_json())
         return

@@ -2,13 +2,15 @@
 
 import functools
 import inspect
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adamw_scale.cli.run_flags import Given, fields_from, run_options
-from adamw_scale.errors import SpecError, UnknownNameError
+from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 from adamw_scale.spec.measurement import DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ DEFAULT_TASK = "char-lm"
 COMMAND = "'python train.py --lr {lr} --wd {weight_decay} --steps {steps} --seed {seed}'"
 RESULT = (
     "It prints its held-out result as a JSON line with val_loss, eval_loss, test_loss or loss (or what --metric "
-    "names), or writes it to {output}; one probe is tried first."
+    "names), or writes it to {output}. Without one, it is read of trainer_state.json in {run_dir}, else of what "
+    "nanoGPT, transformers, Keras or Lightning print, else of event files in {run_dir}. One probe is tried first."
 )
 AXIS_OPTIONS = {"sizes": "dataset_size", "widths": "width", "batches": "batch_size", "epoch_counts": "epochs"}
 
@@ -38,6 +41,12 @@ OPTIONS: dict[str, tuple[Any, Any, str | None, str]] = {
         "COMMAND",
         f"Your training script instead: {COMMAND}. {RESULT}",
     ),
+    "template": (
+        str | None,
+        None,
+        "FILE",
+        "--command: a config file; {template} is each probe's copy, with {weight_decay}, {lr}, ... in it replaced.",
+    ),
     "data": (
         str | None,
         None,
@@ -45,10 +54,16 @@ OPTIONS: dict[str, tuple[Any, Any, str | None, str]] = {
         "Your data: text, JSONL, parquet, .bin or .npy tokens; for mlp, vit, resnet CSV, parquet, .npz or images.",
     ),
     "metric": (str | None, None, "NAME", "What to minimise instead of the loss, by the name it is logged by."),
+    "metric_pattern": (
+        str | None,
+        None,
+        "REGEX",
+        "--command: what finds the metric instead, such as 'val loss ([0-9.]+)'; the last match counts.",
+    ),
     "maximize": (bool, False, None, "The metric is better the higher it is."),
     "timeout": (str | None, None, "SECONDS", "--command: longer than this, and a probe has failed."),
     "task_option": (list[str], (), "NAME=VALUE", "Whatever else the task takes, such as label_noise=0.2."),
-    "device": (str, "cpu", "NAME", "cpu or cuda"),
+    "device": (str, "auto", "NAME", "cpu or cuda; auto is a GPU where there is one, and is said."),
     "precision": (
         str,
         "float32",
@@ -71,17 +86,23 @@ OPTIONS: dict[str, tuple[Any, Any, str | None, str]] = {
 
 
 def probe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the run options and these; it receives them as one `probing`."""
+    """Give a command the run options and these, and `-- COMMAND ...`; it receives them as one `probing`."""
 
-    def with_probes(given: Given, **values: Any) -> None:
+    def with_probes(given: Given, words: list[str] | None, **values: Any) -> None:
         asked = {name: values.pop(name) for name in OPTIONS}
+        asked["command"] = _command(asked["command"], words or [])
         command(probing=_probing(given, **asked), **values)
 
     own = [p for name, p in inspect.signature(command).parameters.items() if name != "probing"]
     given = inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=Given)
     functools.update_wrapper(with_probes, command)
     kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-    shared = [given, *kept, *map(_parameter, OPTIONS)]
+    told = "Your training, as --command has it, without quotes round the whole."
+    argument = typer.Argument(metavar="-- COMMAND ARGS", help=told, show_default=False)
+    words = inspect.Parameter(
+        "words", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[list[str] | None, argument]
+    )
+    shared = [given, words, *kept, *map(_parameter, OPTIONS)]
     with_probes.__signature__ = inspect.Signature(shared)  # type: ignore[attr-defined]
     return run_options(with_probes)
 
@@ -94,10 +115,24 @@ def _parameter(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
+def _command(option: str | None, words: Sequence[str]) -> str | None:
+    """What --command says, or the words behind a -- as it would say them."""
+    start = sys.argv.index("--") + 1 if "--" in sys.argv else 0
+    if not start and not words:
+        return option
+    if not start or sys.argv[start:] != [*words]:
+        raise SpecError(f"unexpected argument {words[0][:60]!r}: for your own command, write it behind --")
+    if not words:
+        raise MissingInputError(f"nothing follows --: write your command there, such as {COMMAND[1:-1]}")
+    if option is not None:
+        raise SpecError("--command and a command behind -- are two spellings of one thing: pass one of them")
+    return shlex.join(words)
+
+
 def _probing(given: Given, **asked: Any) -> Probing:
     device, precision, command, task = (asked[name] for name in ("device", "precision", "command", "task"))
-    if device not in DEVICES:
-        raise UnknownNameError("device", device, DEVICES)
+    if device not in (known := ("auto", *DEVICES)):
+        raise UnknownNameError("device", device, known)
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     if command is not None and task not in (DEFAULT_TASK, "command"):
@@ -105,7 +140,13 @@ def _probing(given: Given, **asked: Any) -> Probing:
     if asked["tune"] not in (None, "lr"):
         raise SpecError(f"--tune {asked['tune'][:40]!r}: only lr is tuned beside the timescale. Pass --tune lr")
     options, run = named_values("--task-option", asked["task_option"]), dict(fields_from(given))
-    named = {"command": command, "timeout": asked["timeout"]}
+    of_command = {name: asked[name] for name in ("template", "metric_pattern")}
+    for option, value in of_command.items():
+        if command is None and task != "command" and value is not None:
+            raise SpecError(
+                f"--{option.replace('_', '-')} is read with --command only: pass the command too, or drop it"
+            )
+    named = {"command": command, "timeout": asked["timeout"], **of_command}
     metric, maximize = asked["metric"], asked["maximize"]
     if command is not None:  # it is told which number to read, and in which unit it takes its weight decay
         named |= {"metric": metric, "mode": "max" if maximize else None, "convention": run.pop("convention", None)}

@@ -1,6 +1,7 @@
 """Whole calibrations from the command line, of trainings that are the user's own."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,20 @@ def test_a_hugging_face_trainer(tmp_path: Path, adamw_scale: Command, monkeypatc
 
 def _stored(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "probes.jsonl").read_text().splitlines()]
+
+
+def test_a_command_behind_two_dashes(tmp_path: Path, adamw_scale: Command) -> None:
+    """The same probes as of --command, of whatever words, options that look like ours and further dashes too."""
+    script = tmp_path / "has spaces.py"
+    words = ["python", str(script), "{weight_decay}", "{lr}", "--out", "a b", "--", "it's", ""]
+    script.write_text(f"import sys; assert sys.argv[3:] == {words[4:]!r}\nprint('{{\"val_loss\": 2}}')")
+    run = ["--samples", "50k", "--batch-size", "128", "--epochs", "4", "--lr", "1e-3", "--json"]
+    behind = adamw_scale("calibrate", "--plan", *run, "--", *words)
+    quoted = adamw_scale("calibrate", "--plan", *run, "--command", shlex.join(words))
+    assert (behind.code, behind.out) == (0, quoted.out)
+    assert adamw_scale("probe", "plan", "--out", str(tmp_path / "out"), *run, "--", *words).code == 0
+    trained = adamw_scale("probe", "run", "--plan", str(tmp_path / "out" / "plan.json"), "--index", "0")
+    assert trained.code == 0, trained.err
 
 
 def test_runs_that_people_already_have(tmp_path: Path, adamw_scale: Command) -> None:
@@ -160,6 +175,16 @@ def test_failed_probes_are_counted_and_left_out(tmp_path: Path, adamw_scale: Com
         (["--task-option", "batch=3", "--task-option", "batch=4"], "batch=... was given twice, as '3' and '4'"),
         (["--command", BASIN, "--timeout", "3", "--task-option", "timeout=4"], "--timeout and --task-option timeout"),
         (["--command", BASIN, "--convention", "pytorch", "--task-option", "convention=l2"], "same thing twice"),
+        (["foo"], "unexpected argument 'foo': for your own command, write it behind --"),
+        (["foo", "--", "true", "{weight_decay}"], "unexpected argument 'foo'"),
+        (["--"], "nothing follows --"),
+        (["--command", BASIN, "--", "true", "{weight_decay}"], "pass one of them"),
+        (["--", "true", "{lr}"], "weight_decay"),
+        (["--task", "mlp", "--", "true", "{weight_decay}"], "two different trainings"),
+        (["--metric-pattern", "val (.*)"], "--metric-pattern is read with --command only"),
+        (["--command", BASIN, "--metric-pattern", "val .*"], "has 0 groups"),
+        (["--template", "c.yaml"], "--template is read with --command only"),
+        (["--command", BASIN, "--template", "no-such.yaml"], "--template no-such.yaml: No such file"),
         (["--plan", "--fit-only"], "drop one of them"),
         (["--plan", "--engine", "cloud"], "engine"),
         (["--plan", "--track", "excel"], "tracker"),

@@ -48,20 +48,21 @@ class Bench:
         self.folder = folder
         self.config: ProbeConfig | None = None
 
-    def task(self, template: str, **options: str) -> CommandTask:
-        """The task of a command template."""
-        return CommandTask(TaskSource("command", None, {"command": template, **options}, str(self.folder)))
+    def task(self, command: str, /, **options: str) -> CommandTask:
+        """The task of a command with placeholders."""
+        return CommandTask(TaskSource("command", None, {"command": command, **options}, str(self.folder)))
 
     def run(
         self,
-        template: str,
+        command: str,
         listener: Callable[[Progress], None] = quiet,
+        /,
         *,
         fields: dict[str, Any] | None = None,
         **options: str,
     ) -> ProbeResult:
         """The result of one probe of a command."""
-        task = self.task(template, **options)
+        task = self.task(command, **options)
         self.config = sweep_of(task, **(fields or {})).config(0, -2.0)
         return task.train([self.config], listener)[0]
 

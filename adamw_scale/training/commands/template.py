@@ -2,6 +2,9 @@
 
 The command is cut into arguments once, as a shell would (`shlex`), and placeholders are replaced inside each argument.
 No shell ever sees it: a value cannot become another argument or another command.
+
+A program that reads its settings from a file has a template of that file, of which each probe gets a copy. Braces mean
+many things there, so nothing but a known placeholder is replaced, and that only where it is not ${lr} or {{lr}}.
 """
 
 import os
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
+from adamw_scale.files import read_plain
 from adamw_scale.noun import flag
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.units import format_count
@@ -29,6 +33,7 @@ class Probe(NamedTuple):
     seed: int
     output: Path
     run_dir: Path
+    template: Path
     full_dataset_size: float | None
 
 
@@ -40,14 +45,14 @@ def whole_steps(run: TrainingRun) -> int:
 def _size(run: TrainingRun, name: str) -> str:
     value = getattr(run, name)
     if value is None:
-        raise MissingInputError(f"the command has {{{name}}}, which the run lacks: pass {flag(TrainingRun, name)}")
+        raise MissingInputError(f"the run lacks what {{{name}}} stands for: pass {flag(TrainingRun, name)}")
     return str(round(value))
 
 
 def _fraction(probe: Probe) -> str:
     if probe.full_dataset_size is None:
         raise MissingInputError(
-            "the command has {dataset_fraction}, a part of an unknown whole: pass --task-option full_dataset_size=N, "
+            "{dataset_fraction} stands for a part of an unknown whole: pass --task-option full_dataset_size=N, "
             "or use {dataset_size}"
         )
     if probe.run.dataset_size > probe.full_dataset_size:
@@ -58,10 +63,15 @@ def _fraction(probe: Probe) -> str:
     return repr(probe.run.dataset_size / probe.full_dataset_size)
 
 
-# Rates are written in full precision and always as a float ("1.0"), counts as whole numbers.
+def _rate(value: float) -> str:
+    """In full precision and always as a float, with the dot without which YAML takes 1e-05 for a word."""
+    text = repr(value)
+    return text if "." in text else text.replace("e", ".0e")
+
+
 PLACEHOLDERS: Mapping[str, Callable[[Probe], str]] = {
-    "lr": lambda probe: repr(probe.run.lr),
-    "weight_decay": lambda probe: repr(probe.weight_decay),
+    "lr": lambda probe: _rate(probe.run.lr),
+    "weight_decay": lambda probe: _rate(probe.weight_decay),
     "steps": lambda probe: str(whole_steps(probe.run)),
     "epochs": lambda probe: str(int(probe.run.epochs) if probe.run.epochs.is_integer() else probe.run.epochs),
     "warmup_steps": lambda probe: str(round(probe.run.warmup_share * probe.run.total_steps)),
@@ -71,32 +81,59 @@ PLACEHOLDERS: Mapping[str, Callable[[Probe], str]] = {
     "depth": lambda probe: _size(probe.run, "depth"),
     "dataset_size": lambda probe: _size(probe.run, "dataset_size"),
     "dataset_fraction": _fraction,
-    "beta1": lambda probe: repr(probe.run.betas[0]),
-    "beta2": lambda probe: repr(probe.run.betas[1]),
+    "beta1": lambda probe: _rate(probe.run.betas[0]),
+    "beta2": lambda probe: _rate(probe.run.betas[1]),
     "output": lambda probe: str(probe.output),
     "run_dir": lambda probe: str(probe.run_dir),
+    "template": lambda probe: str(probe.template),
 }
+IN_FILES = re.compile(rb"(?<![${])\{(" + "|".join(PLACEHOLDERS).encode() + rb")\}")
+LARGEST_FILE = 1_000_000  # bytes
+
+
+class TemplateFile:
+    """A text file with placeholders; everything else in it stays as it is, byte for byte.
+
+    Raises:
+        SpecError: it is missing, no UTF-8 text, or above 1 MB.
+    """
+
+    def __init__(self, path: str) -> None:
+        if path == "-":
+            raise SpecError("--template -: every probe reads it anew, so it must be a file. Pass its path")
+        try:
+            self.content = read_plain(path, LARGEST_FILE)
+        except SpecError as error:
+            raise SpecError(f"--template {error}") from None
+        self.name = Path(path).name
+        self.placeholders = {match[1].decode() for match in IN_FILES.finditer(self.content)}
+
+    def fill(self, probe: Probe) -> bytes:
+        """The file of one probe."""
+        values = {name: PLACEHOLDERS[name](probe).encode() for name in self.placeholders}
+        return IN_FILES.sub(lambda match: values[match[1].decode()], self.content)
 
 
 class Template:
-    """A command with placeholders, cut into arguments.
+    """A command with placeholders, cut into arguments, and the file with placeholders that it reads, if any.
 
     Example:
         >>> Template("true --wd={weight_decay} '{{x}}'").arguments
         ('true', '--wd={weight_decay}', '{{x}}')
     """
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, file: TemplateFile | None = None) -> None:
         self.text = command
+        self.file = file
         try:
             self.arguments = tuple(shlex.split(command))
         except ValueError as error:
             raise SpecError(f"--command: {str(error).lower()}. Close what was opened, as in {EXAMPLE!r}") from None
         if not self.arguments:
             raise MissingInputError(f"task command needs the command to run: pass --command {EXAMPLE!r}")
-        self.placeholders = {name for argument in self.arguments for name in _names(argument)}
-        if "weight_decay" not in self.placeholders:
-            raise SpecError("--command has no {weight_decay}: put it where your program takes weight decay")
+        self._own = {name for argument in self.arguments for name in _names(argument)}
+        self.placeholders = self._own | (file.placeholders if file is not None else set())
+        self._refuse_what_reaches_nobody()
         program = self.arguments[0]
         if shutil.which(program) is None:
             raise SpecError(
@@ -104,9 +141,25 @@ class Template:
                 "before it, as in 'python train.py ...'"
             )
 
+    def _refuse_what_reaches_nobody(self) -> None:
+        if self.file is None and "template" in self._own:
+            raise SpecError("--command has {template}, the path of a file that is not there: pass --template FILE")
+        if self.file is not None and "template" not in self._own:
+            raise SpecError(
+                f"--command does not read {self.file.name}: write {{template}} where it takes the file's path"
+            )
+        if "weight_decay" in self.placeholders:
+            return
+        if self.file is None:
+            raise SpecError("--command has no {weight_decay}: put it where your program takes weight decay")
+        raise SpecError(
+            f"--template {self.file.name} has no {{weight_decay}}, nor has --command: write it for the value of weight "
+            "decay in the file (${weight_decay} and {{weight_decay}} are left as they are)"
+        )
+
     def fill(self, probe: Probe) -> list[str]:
         """The arguments of one probe."""
-        values = {name: PLACEHOLDERS[name](probe) for name in self.placeholders}
+        values = {name: PLACEHOLDERS[name](probe) for name in self._own}
 
         def value(match: re.Match[str]) -> str:
             return values[match[1]] if match[1] is not None else match[0][0]

@@ -16,22 +16,25 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from adamw_scale.errors import MissingInputError, ProbeError, SpecError, UnknownNameError
+from adamw_scale.files import write_atomically
 from adamw_scale.noun import flag
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory import conventions
 from adamw_scale.training.commands.interpreter import other_python
+from adamw_scale.training.commands.metric_pattern import refuse_unusable
 from adamw_scale.training.commands.output import HELD_OUT, Printed
 from adamw_scale.training.commands.process import Log, execute, how_it_ended
-from adamw_scale.training.commands.template import Probe, Template, whole_steps
+from adamw_scale.training.commands.template import Probe, Template, TemplateFile, whole_steps
 from adamw_scale.training.options import number
 from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 from adamw_scale.units import format_count, parse_quantity, printable
 
 VERSION = "1"  # raise it when the same command would be run or read differently: stored probes then run again
-OPTIONS = ("command", "metric", "mode", "timeout", "convention", "full_dataset_size")
+OPTIONS = ("command", "template", "metric", "metric_pattern", "mode", "timeout", "convention", "full_dataset_size")
 MODES = ("min", "max")
 LOGS, RUNS = "logs", "runs"
+TEMPLATES = "templates"  # not in the runs' folders, which some trainings want empty
 LARGEST_SCRIPT = 1 << 24
 ABOVE_0 = 1e-3, 1e18
 MEANING_OF_ABSENCE = {
@@ -44,7 +47,8 @@ MEANING_OF_ABSENCE = {
 class CommandTask:
     """Runs a command template once per probe; see `commands.output` for what it must print.
 
-    Options: `command`, the template; `metric`, its name; `mode`, "min" or "max" (the search then minimises the
+    Options: `command`, the template; `template`, a file with placeholders that it reads; `metric`, its name;
+    `metric_pattern`, a regular expression that finds it; `mode`, "min" or "max" (the search then minimises the
     negative); `timeout`, seconds a probe may take; `convention`, what the command means by weight decay, if the run
     does not say; `full_dataset_size`, of which {dataset_fraction} is a part.
 
@@ -61,8 +65,12 @@ class CommandTask:
         if source.data is not None:
             raise SpecError(f"task command reads no --data {source.data}: drop it and name the data in --command")
         options = source.options
-        self.template = Template(options.get("command", ""))
+        file = options.get("template")
+        self.template = Template(options.get("command", ""), TemplateFile(file) if file is not None else None)
         self.metric = options.get("metric") or None
+        self.pattern = options.get("metric_pattern")
+        if self.pattern is not None:
+            refuse_unusable(self.pattern)
         self.mode = options.get("mode", "min")
         if self.mode not in MODES:
             raise UnknownNameError("mode", self.mode, MODES)
@@ -98,13 +106,13 @@ class CommandTask:
         return run
 
     def identity(self, run: TrainingRun) -> dict[str, str]:
-        """The command, how it is read, and every file that it names: an edited script makes other probes.
+        """The command, how it is read, its template and every file that it names: an edited one makes other probes.
 
         Files are recognised among the arguments, behind a = in them, and as modules behind -m, if they exist in the
         working directory, the program too if it is named by its path; those above 16 MiB by size only. What a script
         imports is not seen.
         """
-        given = {"metric": self.metric, "full_dataset_size": self.full_dataset_size}
+        given = {"metric": self.metric, "metric_pattern": self.pattern, "full_dataset_size": self.full_dataset_size}
         return {
             "name": self.name,
             "version": VERSION,
@@ -113,6 +121,7 @@ class CommandTask:
             "convention": run.convention,
             **{name: str(value) for name, value in given.items() if value is not None},
             **{f"file {name}": _content(name) for name in self.template.files()},
+            **({f"template {file.name}": _sha256(file.content)} if (file := self.template.file) is not None else {}),
         }
 
     def describe_data(self, run: TrainingRun) -> str:
@@ -120,6 +129,8 @@ class CommandTask:
         steps = f"{format_count(whole_steps(run))} steps of {format_count(run.batch_size)} {run.unit}"
         expected = f"{steps}, {run.schedule} schedule"
         read = (self.metric and printable(self.metric)) or f"the one of {', '.join(HELD_OUT)} that it prints, else loss"
+        if self.pattern is not None:
+            read = f"the last match of {printable(self.pattern)!r}"
         says = [f"probes run {printable(self.template.text)!r}, which must train {expected}; metric: {read}"]
         if self.mode == "max":
             says.append("it is maximised: losses shown are its negative")
@@ -151,7 +162,8 @@ class CommandTask:
         self._refuse_other_commands(config)
         probe = self._probe(config.run, config.task["convention"], config.seed, folder, config.key)
         arguments = self.template.fill(probe)
-        printed = Printed(self.metric, whole_steps(config.run), lambda step, loss: listener(_news(config, step, loss)))
+        steps = whole_steps(config.run)
+        printed = Printed(self.metric, steps, lambda step, loss: listener(_news(config, step, loss)), self.pattern)
         started = time.monotonic()
         try:
             self._prepare(probe)
@@ -160,7 +172,7 @@ class CommandTask:
                 if "output" in self.template.placeholders:
                     printed.read(probe.output)
                 if "run_dir" in self.template.placeholders:
-                    printed.trained.read(probe.run_dir)
+                    printed.read_folder(probe.run_dir)
                 seconds = time.monotonic() - started
                 result = self._result(config, status, printed, log, seconds)
                 log.close_with(f"{result.status} after {seconds:.1f} s: {result.reason or printed.shown()}")
@@ -196,6 +208,7 @@ class CommandTask:
             seed=seed,
             output=folder / LOGS / f"{key}.json",
             run_dir=folder / RUNS / key,
+            template=folder / TEMPLATES / key / (self.template.file.name if self.template.file is not None else ""),
             full_dataset_size=self.full_dataset_size,
         )
 
@@ -204,6 +217,8 @@ class CommandTask:
         decayed = run.model_copy(update={"weight_decay": 0.01 / run.lr, "convention": "pytorch"})
         probe = self._probe(decayed, run.convention, seed=0, folder=Path(), key="")
         self.template.fill(probe)
+        if self.template.file is not None:
+            self.template.file.fill(probe)
         with_weight_decay(run, probe.weight_decay)
 
     def _prepare(self, probe: Probe) -> None:
@@ -212,6 +227,9 @@ class CommandTask:
         probe.output.unlink(missing_ok=True)
         if "run_dir" in self.template.placeholders:
             probe.run_dir.mkdir(parents=True, exist_ok=True)
+        if self.template.file is not None:
+            probe.template.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(probe.template, self.template.file.fill(probe))
 
     def _refuse_other_commands(self, config: ProbeConfig) -> None:
         own = {**self.identity(config.run), "convention": config.task.get("convention", "")}
