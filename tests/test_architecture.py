@@ -27,6 +27,7 @@ STOREYS = (
     {"auditing"},
     {"training"},
     {"integrations"},
+    {"watching"},
     {"probe"},
     {"calibration"},
     {"report", "explain"},
@@ -34,7 +35,7 @@ STOREYS = (
     {"__main__"},
 )
 LIBRARIES = {
-    "torch": {"training", "integrations"},
+    "torch": {"training", "integrations", "watching"},
     "transformers": {"integrations"},
     "lightning": {"integrations"},
     "scipy": set(),

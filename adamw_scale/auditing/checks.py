@@ -171,7 +171,8 @@ def _warmup(facts: Facts) -> Iterator[Finding]:
 def _norms(facts: Facts) -> Iterator[Finding]:
     written = facts.group(NORM_AND_BIAS).written
     if written and facts.task != LORA:
-        message = f"gains and biases decay too, at {written:g}; most recipes spare them"
+        named = facts.named(NORM_AND_BIAS)
+        message = f"gains and biases{named} decay too, at {written:g}; most recipes spare them"
         yield finding("warning", "decay-on-norms", "weight_decay", message, fix=facts.how_to_spare)
 
 
@@ -186,8 +187,9 @@ def _embeddings(facts: Facts) -> Iterator[Finding]:
         and not facts.finetuning
     ):
         message = (
-            f"embeddings decay too, at {facts.group(EMBEDDING).written:g}; rarely seen tokens shrink without being "
-            "trained (OLMo and levanter spare embeddings, nanoGPT, Megatron and the Trainer do not)"
+            f"embeddings{facts.named(EMBEDDING)} decay too, at {facts.group(EMBEDDING).written:g}; rarely seen tokens "
+            "shrink without being trained (OLMo and levanter spare embeddings, nanoGPT, Megatron and the Trainer do "
+            "not)"
         )
         yield finding("note", "decay-on-embeddings", "weight_decay", message, fix="nothing to do if that is meant")
 

@@ -1,6 +1,7 @@
 """What is known about a config that is audited: its groups' timescales, and what would be recommended."""
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pydantic import Field
@@ -43,6 +44,7 @@ class Facts(NamedTuple):
     run: TrainingRun | None
     advice: Recommendation | None
     groups: tuple[GroupTimescale, ...]
+    names: Mapping[str, str] = {}  # of weights that decay, some by role, where a training was watched
 
     @property
     def hidden(self) -> GroupTimescale:
@@ -52,6 +54,10 @@ class Facts(NamedTuple):
     def group(self, name: str) -> GroupTimescale:
         """A group by name."""
         return next(group for group in self.groups if group.group == name)
+
+    def named(self, role: str) -> str:
+        """Some weights of a role in brackets, where their names are known."""
+        return f" ({self.names[role]})" if role in self.names else ""
 
     @property
     def title(self) -> str:

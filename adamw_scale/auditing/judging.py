@@ -42,7 +42,7 @@ def judged(framework: str, config: Config, run: TrainingRun | None = None, asks:
         run: The run that the config and its user describe, where they describe one.
         asks: What is missing of it, for the answer.
     """
-    advice, more = _advice(run)
+    advice, more = advice_for(run)
     groups = tuple(group_timescale(config, run, group) for group in config.groups)
     facts = Facts(framework=framework, config=config, run=run, advice=advice, groups=groups)
     found = [*config.findings, *(finding for check in CHECKS for finding in check(facts))]
@@ -58,7 +58,7 @@ def judged(framework: str, config: Config, run: TrainingRun | None = None, asks:
     )
 
 
-def _advice(run: TrainingRun | None) -> tuple[Recommendation | None, dict[str, str]]:
+def advice_for(run: TrainingRun | None) -> tuple[Recommendation | None, dict[str, str]]:
     """What would be recommended, and what to add; nothing where a run leaves everything ever published."""
     if run is None or run.peak_lr is None:
         return None, {}

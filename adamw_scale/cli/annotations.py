@@ -9,7 +9,7 @@ from adamw_scale.noun import to_json
 from adamw_scale.units import printable
 
 if TYPE_CHECKING:
-    from adamw_scale.auditing import Audit
+    from adamw_scale.auditing import Audit, Watched
     from adamw_scale.frameworks import Finding
 
 COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}  # GitHub's
@@ -26,7 +26,7 @@ def line_of(finding: "Finding", text: str) -> int:
     return 1
 
 
-def github(audit: "Audit", path: str, text: str) -> str:
+def github(audit: "Audit | Watched", path: str, text: str) -> str:
     """One workflow command a finding, which GitHub shows beside the line."""
     lines = [
         f"::{COMMANDS[finding.severity]} "
@@ -40,7 +40,7 @@ def github(audit: "Audit", path: str, text: str) -> str:
     return "\n".join(lines)
 
 
-def sarif(audit: "Audit", path: str, text: str) -> str:
+def sarif(audit: "Audit | Watched", path: str, text: str) -> str:
     """One SARIF run with a result a finding."""
     results: list[dict[str, Any]] = [
         {

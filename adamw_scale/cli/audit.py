@@ -1,31 +1,34 @@
-"""adamw-scale audit: what an existing config really does."""
+"""adamw-scale audit: what an existing config or training really does."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adamw_scale.cli.audit_text import render
 from adamw_scale.cli.run_flags import Given, run_options, words_from
-from adamw_scale.cli.shared import describe_run, remark
-from adamw_scale.cli.text import columns, labelled, styled
+from adamw_scale.cli.text import say
 from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.files import read_text
-from adamw_scale.frameworks import FRAMEWORKS
-from adamw_scale.rules.kept import STANCE
-from adamw_scale.units import format_count, format_percent, format_significant
+from adamw_scale.units import parse_quantity
 
 if TYPE_CHECKING:
-    from adamw_scale.auditing import Audit, GroupTimescale
+    from adamw_scale.auditing import Audit, Watched
 
 MAX_CONFIG_BYTES = 1 << 18
 FORMATS = ("text", "json", "sarif", "github")
-COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
+STEPS = "20"  # that a command is watched for
+MOST_STEPS = 10**9
 
 
 @run_options
 def command(
     given: Given,
-    file: Annotated[str, typer.Argument(help="a config, launch script or training script; - is stdin", metavar="FILE")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="a config, launch script or training script; - is stdin", metavar="FILE | -- COMMAND ..."),
+    ] = None,
     framework: Annotated[
         str | None,
         typer.Option(
@@ -36,34 +39,149 @@ def command(
         str | None,
         typer.Option("--devices", help="Number of devices, where the batch is per device.", metavar="N"),
     ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            "--steps",
+            help="With a COMMAND: interrupt it after N optimizer steps (20). With a FILE: optimizer steps of the run, "
+            "where the size of the data set is not given.",
+            metavar="N",
+        ),
+    ] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="With a COMMAND: let it run to its end, then report.")] = False,
+    steps_total: Annotated[
+        str | None,
+        typer.Option(
+            "--steps-total",
+            help="With a COMMAND: optimizer steps of the whole run, where its scheduler does not tell.",
+            metavar="N",
+        ),
+    ] = None,
     output: Annotated[
         str,
         typer.Option("--format", help=f"one of {', '.join(FORMATS)}; sarif and github are for CI", metavar="FORMAT"),
     ] = "text",
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """What timescale a config really has, per parameter group, and what in it is probably not meant.
+    """What timescale a training really has, per parameter group, and what in it is probably not meant.
+
+    adamw-scale audit -- python train.py --config my.yaml
+
+    adamw-scale audit --whole --tokens 26B --params 1.3B -- torchrun --nproc-per-node 8 train.py
 
     adamw-scale audit train.yaml --tokens 26B --params 1.3B --devices 64
 
     adamw-scale audit launch.sh --format github
 
-    The file is read as data, never executed. Run options add what the config does not say and override what it says.
-    Exit status 1 if an error is found.
-    """
-    from adamw_scale.auditing import audit
+    A COMMAND after -- is run as it is, in your environment. Its optimizers are looked at from inside: groups, learning
+    rate and weight decay of each step, what a step really takes from the weights, the rest of the schedule. Nothing of
+    its results is changed, but that after 20 steps it is interrupted as by Ctrl-C, and leaves the files that it would
+    leave then. Its output goes to stderr; stdout is the answer.
 
+    A FILE is read as data, never executed.
+
+    Run options add what neither says and override what they say. Exit status 1 if an error is found; that of the
+    COMMAND where it failed; 2 if nothing trained.
+    """
     if output not in FORMATS:
         raise UnknownNameError("format", output, FORMATS)
+    output = "json" if json else output
+    arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    if not arguments:
+        if whole or steps_total is not None:
+            raise SpecError("--whole and --steps-total are for a command: put it last, after --")
+        _audit_file(words or [], {**given, **({"steps": steps} if steps else {})}, framework, devices, output)
+        return
+    if (words or []) != arguments:
+        raise SpecError(
+            f"{(words or [''])[0][:60]!r} and a command after -- are both to be audited: drop one of the two"
+        )
+    if framework is not None or devices is not None:
+        raise SpecError("--framework and --devices are for a file: a command is looked at as it runs, so drop them")
+    if whole and steps is not None:
+        raise SpecError("--whole and --steps both say when to end: drop one of the two")
+    limit = None if whole else _whole_number("--steps", steps or STEPS)
+    _audit_command(arguments, given, limit, steps_total, output)
+
+
+def _audit_file(words: list[str], given: Given, framework: str | None, devices: str | None, output: str) -> None:
+    from adamw_scale.auditing import audit
+
+    if len(words) != 1:
+        extra = f"{words[1][:60]!r} follows the file" if words else "nothing to audit"
+        raise SpecError(f"{extra}: pass one FILE, or a command after --, as in: adamw-scale audit -- python train.py")
+    (file,) = words
     text = read_text(file, MAX_CONFIG_BYTES)
     try:
         found = audit(text, framework, suffix=Path(file).suffix, devices=devices, **_said(given))
     except SpecError as error:
         raise SpecError(f"{'stdin' if file == '-' else file[:200]}: {error}") from None
-    if document := _rendered(found, "json" if json else output, file, text):
+    if document := _rendered(found, output, file, text):
         print(document)
     if found.failed:
         raise typer.Exit(1)
+
+
+def _audit_command(arguments: list[str], given: Given, limit: int | None, steps_total: str | None, output: str) -> None:
+    from adamw_scale.auditing import judged_watched
+    from adamw_scale.spec.run import described_by, said_over
+    from adamw_scale.watching.command import watched
+
+    total = _whole_number("--steps-total", steps_total) if steps_total is not None else None
+    said = said_over(described_by(_said(given)), {"steps": float(total)} if total else {})
+    if "steps" in said and total is None:
+        total = _whole_number("steps", str(said["steps"]))
+    run = watched(arguments, limit, total)
+    own_status = 128 - run.status if run.status < 0 else run.status
+    ended = "" if run.stopped else f" It ended with exit status {own_status}."
+    if not run.processes:
+        say(f"adamw-scale: {_nothing(run.libraries)}{ended}")
+        raise typer.Exit(own_status or 2)
+    stepped = len(run.processes)
+    found = judged_watched(
+        run.processes[0], said, command=arguments, status=run.status, stopped=run.stopped, processes=stepped
+    )
+    if run.stopped:
+        say(
+            f"adamw-scale: interrupted after {limit} optimizer steps, so its files are as after Ctrl-C; --whole runs on"
+        )
+    elif own_status:
+        say(f"adamw-scale: the command failed with exit status {own_status}; this is what was seen until then")
+    file = next((word for word in arguments if Path(word).suffix in (".py", ".sh") and Path(word).is_file()), "")
+    text = read_text(file, MAX_CONFIG_BYTES) if file and output in ("sarif", "github") else ""
+    if document := _rendered(found, output, file or arguments[0], text):
+        print(document)
+    if own_status and not run.stopped:
+        raise typer.Exit(own_status)
+    if found.failed:
+        raise typer.Exit(1)
+
+
+def _nothing(libraries: tuple[str, ...]) -> str:
+    """Why nothing was seen."""
+    others = [library for library in libraries if library != "torch"]
+    if "torch" in libraries:
+        return (
+            "no optimizer of torch.optim made a step in the command, so there is nothing to audit: let it train, with "
+            "an optimizer that comes from torch.optim.Optimizer."
+        )
+    if others:
+        return (
+            f"the command imports {' and '.join(others)} and not torch, and only optimizers of torch can be watched: "
+            "audit its config instead, adamw-scale audit FILE."
+        )
+    return (
+        "no Python of the command imported torch, so there is nothing to audit: run a training here, not in a "
+        "container or on another machine, and without python -I, -E or -S."
+    )
+
+
+def _whole_number(option: str, text: str) -> int:
+    """A number of steps; SpecError for anything else."""
+    number = parse_quantity(text)
+    if not 1 <= number <= MOST_STEPS or number != int(number):
+        raise SpecError(f"{option} = {text[:60]}: write a whole number of steps, from 1")
+    return int(number)
 
 
 def _said(given: Given) -> Given:
@@ -73,71 +191,18 @@ def _said(given: Given) -> Given:
     return {name: value for name, value in words_from(given).items() if name not in OF_THE_CONFIG or name in given}
 
 
-def _rendered(found: "Audit", output: str, path: str, text: str) -> str:
+def _rendered(found: "Audit | Watched", output: str, path: str, text: str) -> str:
     """The audit in an output format."""
     if output == "json":
         return found.to_json()
     if output == "text":
-        return render(found)
+        from adamw_scale.auditing import Audit
+
+        if isinstance(found, Audit):
+            return render(found)
+        from adamw_scale.cli.watched_text import render_watched
+
+        return render_watched(found)
     from adamw_scale.cli import annotations
 
     return (annotations.sarif if output == "sarif" else annotations.github)(found, path, text)
-
-
-def render(found: "Audit") -> str:
-    """The audit for a person: what it is, what every group gets, what is wrong, what was not judged."""
-    parts = [_headline(found), _groups(found)]
-    parts += [remark(finding, finding.severity, COLORS[finding.severity]) for finding in found.findings]
-    if found.asks:
-        rows = [labelled("not judged", "against a recommendation, because the run is not known:")]
-        parts.append("\n".join([*rows, *(labelled("  add", f"{option}: {why}") for option, why in found.asks.items())]))
-    return "\n\n".join(parts)
-
-
-def _headline(found: "Audit") -> str:
-    """Counts of findings, and the recommendation beside the config."""
-    counts = {severity: sum(finding.severity == severity for finding in found.findings) for severity in COLORS}
-    said = ", ".join(f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count)
-    rows = {"config": f"{FRAMEWORKS[found.framework].title}, weight decay as in {found.convention}"}
-    if found.run is not None:
-        rows["run"] = describe_run(found.run)
-    if found.recommendation is not None:
-        advice = found.recommendation
-        low, high = advice.weight_decay_range
-        rows["advice"] = (
-            STANCE
-            if advice.rule == "kept"
-            else (
-                f"weight decay {format_significant(advice.weight_decay)} in PyTorch's unit, range "
-                f"{format_significant(low)} to "
-                f"{format_significant(high)} ({advice.rule}, {advice.companions.source})"
-                + ("" if advice.companions.in_domain else "; the run is OUTSIDE the rule's domain")
-            )
-        )
-    title = styled(said or "nothing found", bold=True)
-    return title + "\n\n" + "\n".join(labelled(label, text) for label, text in rows.items())
-
-
-def _groups(found: "Audit") -> str:
-    """What every parameter group gets."""
-    rows = [_row(group) for group in found.groups]
-    return columns(("group", "written", "λ", "peak lr", "tau, steps", "of the run", "init kept"), rows)
-
-
-def _row(group: "GroupTimescale") -> tuple[str, ...]:
-    tau = group.timescale
-    unknown = "never" if group.weight_decay == 0 else "unknown"
-    return (
-        group.group,
-        "unknown" if group.written is None else f"{group.written:.4g}",
-        "unknown" if group.weight_decay is None else format_significant(group.weight_decay),
-        "unknown" if group.peak_lr is None else f"{group.peak_lr:.4g}",
-        format_count(round(tau.iters)) if tau else unknown,
-        _share(tau.run) if tau and tau.run else unknown,
-        "unknown" if group.retention is None else format_percent(group.retention),
-    )
-
-
-def _share(run: float) -> str:
-    """A timescale as a part of the run, or as a multiple where it is far longer."""
-    return f"{format_significant(run)} times" if run >= 10 else format_percent(run)

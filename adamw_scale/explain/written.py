@@ -5,7 +5,7 @@ import tomllib
 from importlib.resources import files
 
 from adamw_scale.advisor import answers, cautions, conversion, plausibility
-from adamw_scale.auditing import checks, cost
+from adamw_scale.auditing import checks, cost, watched_checks
 from adamw_scale.explain.page import Page
 from adamw_scale.law import fitted
 from adamw_scale.rules import kept
@@ -21,6 +21,7 @@ CONSTANTS = {
     "fitted": fitted,
     "kept": kept,
     "plausibility": plausibility,
+    "watched_checks": watched_checks,
 }
 FILES = {
     "caution": "cautions.toml",

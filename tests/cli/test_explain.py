@@ -327,6 +327,7 @@ COMMANDS = {
     "convert": ("conversion", "convert 0.1 --from pytorch --to composer --lr 1e-3 --json"),
     "timescale": ("timescale", f"timescale {PRINTED} --lr 1e-3 --weight-decay 0.1 --json"),
     "audit": ("audit", "audit {folder}/train.py --framework nanogpt --params 124M --tokens 9B --json"),
+    "watch": ("watched", f"audit --json -- {sys.executable} {{folder}}/watched.py"),
     "emit": ("snippet", f"emit axolotl {PRINTED} --lr 1e-3 --schedule wsd --json"),
     "explain": ("explanation", "explain --json"),
     "plan": ("plan", "calibrate --plan --data {folder}/text.txt --json"),
@@ -352,6 +353,10 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Documents by the name of their schema, from commands and from the files that they write."""
     folder = tmp_path_factory.mktemp("documents")
     (folder / "train.py").write_text("learning_rate = 6e-4\nmax_iters = 20000\nbatch_size = 12\nwarmup_iters = 2000\n")
+    (folder / "watched.py").write_text(
+        "import torch\nweight = torch.nn.Linear(4, 4)\noptimizer = torch.optim.AdamW(weight.parameters())\n"
+        "weight(torch.ones(4)).sum().backward()\noptimizer.step()\n"
+    )
     (folder / "text.txt").write_text("".join(f"line {number} of a text\n" for number in range(4000)))
     (folder / "tuned.toml").write_text(
         'params = "8M"\ntokens = "160M"\nbatch_size = "65k"\nlr = 1e-2\nweight_decay = 0.2\nwidth = 256\n'

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from selectors import EVENT_READ, BaseSelector, DefaultSelector
@@ -91,7 +91,7 @@ def execute(arguments: Sequence[str], log: Log, printed: Printed, timeout: float
         log.write(chunk)
         printed.overheard(chunk)
 
-    with _running(arguments) as (process, group), DefaultSelector() as selector:
+    with running(arguments) as (process, group), DefaultSelector() as selector:
         for pipe, hear in ((process.stdout, heard), (process.stderr, overheard)):
             assert pipe is not None
             selector.register(pipe, EVENT_READ, hear)
@@ -104,25 +104,39 @@ def execute(arguments: Sequence[str], log: Log, printed: Printed, timeout: float
 
 
 @contextmanager
-def _running(arguments: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A started command and its process group, which is ended with the block."""
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+def running(
+    arguments: Sequence[str], *, output: int = subprocess.PIPE, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A started command and its process group, which is ended with the block.
+
+    Args:
+        arguments: Program and arguments.
+        output: Where its output and error stream go, as `subprocess` takes it.
+        environment: What it has beside the user's own environment.
+
+    Raises:
+        ProbeError: it cannot be started.
+    """
+    nothing = subprocess.DEVNULL
     with ExitStack() as stack:
         watch = [sys.executable, "-I", "-S", "-c", GUARD]
-        guard = stack.enter_context(_start(watch, stdin=pipe, stdout=nothing, stderr=nothing, process_group=0))
+        guard = stack.enter_context(_start(watch, stdin=subprocess.PIPE, stdout=nothing, stderr=nothing, group=0))
         stack.callback(_kill, guard, guard.pid)
-        process = stack.enter_context(
-            _start(arguments, stdin=nothing, stdout=pipe, stderr=pipe, process_group=guard.pid, bufsize=0)
-        )
+        streams = {"stdin": nothing, "stdout": output, "stderr": output}
+        own = environment or {}
+        process = stack.enter_context(_start(arguments, group=guard.pid, bufsize=0, environment=own, **streams))
         stack.callback(_kill, process, guard.pid)
         stack.callback(_ask_to_end, process, guard.pid)
         yield process, guard.pid
 
 
-def _start(arguments: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
+def _start(
+    arguments: Sequence[str], *, group: int, environment: Mapping[str, str] | None = None, **how: Any
+) -> subprocess.Popen[bytes]:
     """A process in the user's environment; a Python in it prints what it says at once."""
     try:
-        return subprocess.Popen(arguments, env={"PYTHONUNBUFFERED": "1", **os.environ}, **how)
+        env = {"PYTHONUNBUFFERED": "1", **os.environ, **(environment or {})}
+        return subprocess.Popen(arguments, env=env, process_group=group, **how)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ProbeError(f"{arguments[0]!r} cannot be started: {reason}. Change --command") from None

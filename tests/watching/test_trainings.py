@@ -1,0 +1,191 @@
+"""Real trainings, as they are, watched from outside: what is said of them is what they say of themselves."""
+
+import json
+import sysconfig
+from pathlib import Path
+
+import pytest
+from conftest import Command
+from watching_bench import PYTHON, Watch, watching
+
+TORCHRUN = (str(Path(sysconfig.get_path("scripts")) / "torchrun"), "--nproc-per-node", "2")
+
+
+@pytest.fixture
+def watch(adamw_scale: Command, tmp_path: Path) -> Watch:
+    """Audit a script."""
+    return watching(adamw_scale, tmp_path)
+
+
+def test_a_plain_script(watch: Watch) -> None:
+    """Its optimizer, groups, every learning rate, and the rest of a schedule that is a lambda."""
+    seen = watch("plain.py", options=("--steps-total", "40"))
+    seen.agrees()
+    (optimizer,) = seen.document["optimizers"]
+    (group,) = optimizer["groups"]
+    assert (seen.code, seen.document["stopped"], optimizer["steps"]) == (0, True, 20)
+    assert (optimizer["name"], optimizer["convention"], optimizer["known_by"]) == ("AdamW", "pytorch", "class")
+    assert len(seen.truth) == 20  # not a step more
+    ahead = [value for _, value in group["lrs_ahead"]]
+    assert ahead == pytest.approx([3e-3 * (1 - step / 40) for step in range(20, 40)], rel=1e-6)
+    roles = {role: (row["tensors"], row["weights"]) for role, row in group["roles"].items()}
+    assert roles == {"embedding": (1, 800), "hidden": (1, 2048), "output": (1, 1600), "norm-and-bias": (4, 146)}
+    assert group["roles"]["norm-and-bias"]["names"] == ["2.bias", "3.weight", "3.bias", "4.bias"]
+    assert group["measured"] == pytest.approx(0.1, rel=1e-3)
+    assert group["timescale"]["iters"] == pytest.approx(1 / (0.1 * 2.7e-3))
+    assert seen.codes["decay-on-norms"] == "warning"
+    assert "3.weight" in seen.message("decay-on-norms")
+    assert "interrupted after 20 optimizer steps" in seen.err
+
+
+def test_what_the_run_is_makes_it_a_recommendation(watch: Watch) -> None:
+    """In the words of the flags, with the learning rates that were read."""
+    options = ("--steps-total", "5000", "--params", "125M", "--sequences", "512", "--sequence-length", "1024")
+    document = watch("plain.py", "--steps", "5000", options=options).document
+    assert document["run"]["peak_lr"] == pytest.approx(3e-3 * (1 - 4 / 5000))
+    assert document["run"]["dataset_size"] == 5000 * 512 * 1024
+    assert document["run"]["schedule"] == "linear"
+    assert document["recommendation"]["schema"].startswith("adamw-scale/recommendation/")
+    assert not document["asks"]
+
+
+def test_nanogpt_style(watch: Watch) -> None:
+    """Two groups, learning rates set by hand, a tied output; to the end."""
+    seen = watch("nanogpt_style.py", options=("--whole",))
+    seen.agrees()
+    (optimizer,) = seen.document["optimizers"]
+    decayed, spared = optimizer["groups"]
+    assert (optimizer["steps"], optimizer["total_steps"], seen.document["stopped"]) == (40, 40.0, False)
+    assert decayed["roles"]["embedding"]["names"] == ["transformer.wte.weight"]
+    assert decayed["roles"]["hidden"]["tensors"] == 4
+    assert list(spared["roles"]) == ["norm-and-bias"]
+    assert (decayed["measured"], spared["measured"]) == (pytest.approx(0.1, rel=1e-3), 0)
+    assert "decay-on-norms" not in seen.codes
+
+
+def test_two_optimizers_of_a_gan(watch: Watch) -> None:
+    """Both are told apart, and each has its own steps."""
+    seen = watch("two_optimizers.py", "gan")
+    seen.agrees(0, 0)
+    seen.agrees(1, 1)
+    assert [optimizer["steps"] for optimizer in seen.document["optimizers"]] == [20, 10]
+
+
+def test_muon_beside_adamw(watch: Watch) -> None:
+    """An optimizer that nobody knows is assumed to be as PyTorch's, and this is said."""
+    seen = watch("two_optimizers.py", "muon")
+    seen.agrees(0, 0)
+    seen.agrees(1, 1)
+    muon, adamw = seen.document["optimizers"]
+    assert (muon["name"], muon["known_by"]) == ("Muon", "assumption")
+    assert (adamw["name"], adamw["known_by"]) == ("AdamW", "class")
+    assert any(line.startswith("Muon: what a step takes") for line in seen.document["unseen"])
+
+
+@pytest.mark.slow
+def test_the_trainer_of_hugging_face(watch: Watch) -> None:
+    """Its groups and its schedule to the end, which its own state knows the length of."""
+    seen = watch("hf_trainer.py")
+    seen.agrees()
+    (optimizer,) = seen.document["optimizers"]
+    assert (optimizer["total_steps"], optimizer["total_steps_from"]) == (32.0, "the Trainer's max_steps")
+    ahead = optimizer["groups"][0]["lrs_ahead"]
+    assert (ahead[0][0], ahead[-1][0]) == (21, 32)
+    assert {group["written"] for group in optimizer["groups"]} == {0.05, 0.0}
+    assert not {"decay-on-norms", "arguments-void", "doubled"} & seen.codes.keys()
+
+
+@pytest.mark.slow
+def test_what_is_wrong_in_a_trainer(watch: Watch) -> None:
+    """An optimizer that is passed makes TrainingArguments void; a callback decays once more."""
+    seen = watch("hf_trainer.py", "optimizers")
+    seen.agrees()
+    assert "weight_decay 0.05 of TrainingArguments acts on nothing" in seen.message("arguments-void")
+    seen = watch("hf_trainer.py", "doubled")
+    assert seen.code == 1
+    assert seen.codes["doubled"] == "error"
+    assert "arguments-void" not in seen.codes
+
+
+@pytest.mark.slow
+def test_lightning(watch: Watch) -> None:
+    """The names of the module, the Trainer's steps, and one cycle to its end."""
+    pytest.importorskip("lightning")
+    seen = watch("lightning_module.py")
+    seen.agrees()
+    (optimizer,) = seen.document["optimizers"]
+    assert (optimizer["total_steps"], optimizer["scheduler"]) == (48.0, "OneCycleLR")
+    assert optimizer["groups"][0]["roles"]["hidden"]["names"] == ["net.0.weight", "net.2.weight"]
+    assert optimizer["groups"][0]["lrs_ahead"][-1][1] == pytest.approx(4e-3 / 25 / 1e4, rel=1e-6)
+    assert "lr-overwritten" not in seen.codes
+
+
+@pytest.mark.slow
+def test_accelerate(watch: Watch) -> None:
+    """The optimizer and the scheduler within its wrappers."""
+    seen = watch("accelerated.py")
+    seen.agrees()
+    (optimizer,) = seen.document["optimizers"]
+    assert (optimizer["total_steps"], optimizer["total_steps_from"]) == (32.0, "LambdaLR's num_training_steps")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["ddp", "fsdp", "fsdp2"])
+def test_two_processes(watch: Watch, how: str) -> None:
+    """Rank 0 reports; flat parameters have no names, which is said; a sharded one is measured on its own part."""
+    seen = watch("distributed.py", how, start=TORCHRUN)
+    seen.agrees()
+    assert seen.document["processes"] == 2
+    (optimizer,) = seen.document["optimizers"]
+    (group,) = optimizer["groups"]
+    assert (optimizer["scheduler"], optimizer["total_steps"]) == ("SequentialLR", 50.0)
+    assert group["lrs_ahead"][-1] == [50, pytest.approx(1e-4 + 0.5 * 9e-4 * (1 - 0.99756405), rel=1e-3)]
+    assert group["measured"] == pytest.approx(0.1, rel=1e-2)
+    if how == "fsdp":
+        assert list(group["roles"]) == ["flat"]
+        assert "decay-on-norms" not in seen.codes
+        assert any("flat parameters" in line for line in seen.document["unseen"])
+    else:
+        assert group["roles"]["hidden"]["names"] == ["0.weight", "2.weight"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        ("norms", "decay-on-norms", "up.bias, norm.weight, norm.bias and 1 more"),
+        ("overwrites", "overwritten", "was 0.1 and is 0.01 since step 4"),
+        ("unit", "wrong-unit", "weight_decay 0.1 off every weight at each step"),
+        ("l2", "l2", "Adam adds weight_decay 0.1 to the gradient"),
+        ("undecayed", "undecayed-matrices", "1,024 weights of hidden matrices do not decay, where others do: down"),
+        ("undecayed", "empty-group", "group 3 of AdamW holds no weights"),
+        ("onecycle", "lr-overwritten", "given lr 0.001, which OneCycleLR replaces: its max_lr 0.01"),
+        ("doubled", "doubled", "0.0001 by the optimizer, 0.0001 by somebody else"),
+        ("unoptimized", "unoptimized", "forgotten.weight, forgotten.bias"),
+    ],
+)
+def test_a_fault_is_named(watch: Watch, fault: str, code: str, said: str) -> None:
+    """With the user's own names and numbers, and no other error."""
+    seen = watch("faults.py", fault)
+    seen.agrees()
+    assert said in seen.message(code)
+    errors = {each for each, severity in seen.codes.items() if severity == "error"}
+    assert errors == ({code} if code in ("wrong-unit", "l2", "doubled") else set())
+    assert seen.code == (1 if errors else 0)
+
+
+def test_a_schedule_that_is_too_long_for_the_run(watch: Watch) -> None:
+    """What the run has, the user says, or the command by ending."""
+    for options in (("--steps-total", "40"), ("--whole",)):
+        assert "made for 400 steps" in watch("faults.py", "short", options=options).message("schedule-not-the-run")
+
+
+def test_formats_for_reviews(watch: Watch, adamw_scale: Command, tmp_path: Path) -> None:
+    """SARIF and GitHub's commands stand at the script."""
+    script = str(Path(__file__).parent / "scripts" / "faults.py")
+    command = ("--", PYTHON, script, str(tmp_path / "truth"), "l2")
+    (run,) = json.loads(adamw_scale("audit", "--format", "sarif", *command).out)["runs"]
+    assert run["results"][0]["ruleId"] == "l2"
+    assert run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].endswith("faults.py")
+    assert adamw_scale("audit", "--format", "github", *command).out.startswith("::error file=")
+    text = adamw_scale("audit", *command).out
+    assert "20 steps of Adam, weight decay as in torch-adam" in text
