@@ -25,6 +25,7 @@ STOREYS = (
     {"law", "rules", "frameworks"},
     {"advisor"},
     {"auditing"},
+    {"hook"},
     {"training"},
     {"integrations"},
     {"watching"},
@@ -35,7 +36,7 @@ STOREYS = (
     {"__main__"},
 )
 LIBRARIES = {
-    "torch": {"training", "integrations", "watching"},
+    "torch": {"training", "integrations", "hook"},
     "transformers": {"integrations"},
     "lightning": {"integrations"},
     "scipy": set(),
@@ -51,6 +52,7 @@ LIBRARIES = {
         "calibration",
         "training",
         "report",
+        "hook/setting",
     },
     "rich": {"cli"},
     "typer": {"cli"},

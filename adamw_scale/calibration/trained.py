@@ -4,18 +4,24 @@ from collections.abc import Sequence
 
 from adamw_scale.errors import SpecError
 from adamw_scale.noun import flag
-from adamw_scale.spec.measurement import Optimum, ProbeResult, StepsSeen
+from adamw_scale.spec.measurement import OPTIMIZER_STEPS, Optimum, ProbeResult, StepsSeen
 from adamw_scale.spec.run import TrainingRun
-from adamw_scale.units import format_count, format_percent
+from adamw_scale.units import format_count, format_percent, format_significant
 
+LR_TOLERANCE = 0.05  # a schedule of few steps does not quite reach its peak
 TOLERANCE = 0.02  # of the steps or epochs; what differs by less is not spoken of
 MICROBATCHES = 1.5  # so many times the steps, or the inverse, and what was counted may be batches, or steps of an epoch
 EXAMPLE = 0.37  # a share of the run, to say what another length means
 
 
 def difference(result: ProbeResult) -> str | None:
-    """One line where a command says that it trained another length than its run has; None where it does not."""
+    """One line where a command trained another length than its run has, or at another learning rate; else None."""
     seen, run = result.seen, result.config.run
+    if seen is not None and seen.peak_lr is not None and abs(seen.peak_lr / run.hidden_lr - 1) > LR_TOLERANCE:
+        return (
+            f"the highest learning rate of the command's hidden matrices is {format_significant(seen.peak_lr)}, not "
+            f"{format_significant(run.hidden_lr)}: pass its own as --lr, or every timescale is wrong by the ratio"
+        )
     if seen is None or _agrees(seen, assumed := _assumed(seen, run)):
         return None
     counted = trained_steps(result) or (seen.least if assumed < seen.least else seen.most or seen.least)
@@ -32,7 +38,7 @@ def trained_steps(result: ProbeResult) -> float | None:
     seen = result.seen
     if seen is None or seen.unit != "steps" or seen.most is None or seen.most > seen.least * (1 + TOLERANCE):
         return None
-    certain = "global_step" in seen.source
+    certain = "global_step" in seen.source or seen.source == OPTIMIZER_STEPS
     ratio = seen.least / result.config.run.total_steps
     return seen.least if certain or 1 / MICROBATCHES < ratio < MICROBATCHES else None
 

@@ -60,6 +60,7 @@ OPTIONS: dict[str, tuple[Any, Any, str | None, str]] = {
         "REGEX",
         "--command: what finds the metric instead, such as 'val loss ([0-9.]+)'; the last match counts.",
     ),
+    "reseed": (bool, False, None, "--command: add the probe's seed to every seed that a torch training sets itself."),
     "maximize": (bool, False, None, "The metric is better the higher it is."),
     "timeout": (str | None, None, "SECONDS", "--command: longer than this, and a probe has failed."),
     "task_option": (list[str], (), "NAME=VALUE", "Whatever else the task takes, such as label_noise=0.2."),
@@ -141,6 +142,7 @@ def _probing(given: Given, **asked: Any) -> Probing:
         raise SpecError(f"--tune {asked['tune'][:40]!r}: only lr is tuned beside the timescale. Pass --tune lr")
     options, run = named_values("--task-option", asked["task_option"]), dict(fields_from(given))
     of_command = {name: asked[name] for name in ("template", "metric_pattern")}
+    of_command["reseed"] = "yes" if asked["reseed"] else None
     for option, value in of_command.items():
         if command is None and task != "command" and value is not None:
             raise SpecError(

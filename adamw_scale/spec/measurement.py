@@ -60,13 +60,20 @@ class ProbeConfig(Noun):
         return math.log2(self.run.timescale_of(self.run.current_weight_decay).run)
 
 
+OPTIMIZER_STEPS = "its optimizer"
+
+
 class StepsSeen(Noun):
-    """How long a command says that it trained: between `least` and `most`, which is None where that is not known."""
+    """How long a command says that it trained: between `least` and `most`, which is None where that is not known.
+
+    Where its optimizer was seen (`OPTIMIZER_STEPS`), there is its learning rate too.
+    """
 
     unit: Literal["steps", "epochs"]
     least: float = Field(ge=0)
     most: float | None = None
     source: str = Field(description="what said so, such as 'global_step'")
+    peak_lr: float | None = Field(None, description="the highest learning rate of its hidden matrices")
 
 
 class ProbeResult(Noun):

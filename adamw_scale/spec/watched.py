@@ -112,6 +112,15 @@ class LeftOut(Seen):
     names: tuple[Name, ...] = ()
 
 
+class DecaySet(Seen):
+    """The weight decay that a probe set in a training without a flag for it."""
+
+    own: float | None = Field(None, description="the training's own, of the group that got the one that was wanted")
+    optimizer: int | None = Field(None, description="which has that group, and")
+    group: int | None = Field(None, description="which of its groups it is")
+    unsettable: str | None = Field(None, description="why it could not be set")
+
+
 class ProcessSeen(Seen):
     """One process in which an optimizer stepped."""
 
@@ -122,4 +131,5 @@ class ProcessSeen(Seen):
     trouble: tuple[str, ...] = Field((), description="what could not be seen, and why")
     trainer: TrainerSeen = TrainerSeen()
     left_out: LeftOut = LeftOut()
+    set: DecaySet | None = None
     optimizers: tuple[OptimizerSeen, ...]

@@ -6,6 +6,6 @@
     commands/    the user's own command: template, process, output
     options      what is given as NAME=VALUE                        machine      the cores and GPUs of this one
 
-torch is imported here, in `integrations` and in the hook of `watching` alone. A new task is one file in `tasks/` and a
+torch is imported here, in `integrations` and in `hook` alone. A new task is one file in `tasks/` and a
 line in its registry.
 """

@@ -19,15 +19,12 @@ from types import FrameType
 from typing import NamedTuple
 
 from adamw_scale.errors import ProbeError, SpecError
+from adamw_scale.hook.folder import environment, is_stopped, libraries, records, writers
 from adamw_scale.spec.watched import ProcessSeen
 from adamw_scale.training.commands.process import GRACE_SECONDS, running
 
-HOOK = Path(__file__).parent / "hook"
-PLAN = "ADAMW_SCALE_WATCH"  # as hook/sitecustomize has it
 OUTPUT = 2  # our error stream: stdout is for the answer
 POLL_SECONDS = 0.1
-LARGEST_RECORD = 1 << 26  # bytes
-MOST_PROCESSES = 4096
 TERMINATED = 143
 Poll = Callable[[], int | None]
 
@@ -54,10 +51,9 @@ def watched(arguments: Sequence[str], steps: int | None, total: int | None) -> R
     """
     with tempfile.TemporaryDirectory(prefix="adamw-scale-") as name, _ending_on_sigterm():
         folder = Path(name)
-        plan = json.dumps({"folder": name, "steps": steps, "total": total})
-        path = os.pathsep.join(filter(None, (str(HOOK), os.environ.get("PYTHONPATH"))))
+        hooked = environment(folder, steps=steps, total=total)
         try:
-            with running(arguments, output=OUTPUT, environment={PLAN: plan, "PYTHONPATH": path}) as (process, group):
+            with running(arguments, output=OUTPUT, environment=hooked) as (process, group):
                 try:
                     _wait(process.poll, folder)
                 except KeyboardInterrupt:
@@ -68,14 +64,14 @@ def watched(arguments: Sequence[str], steps: int | None, total: int | None) -> R
             raise SpecError(str(error).replace("Change --command", "Check what stands after --")) from None
         finally:
             _end_strays(name)
-        return Run(status, any(folder.glob("stopped-*")), _records(folder), _libraries(folder))
+        return Run(status, is_stopped(folder), records(folder), libraries(folder))
 
 
 def _wait(status: Poll, folder: Path) -> None:
     """Until the command has ended, or was stopped in vain; a training that it left in the background is waited for."""
     deadline = float("inf")
     while time.monotonic() < deadline:
-        stopped = any(folder.glob("stopped-*"))
+        stopped = is_stopped(folder)
         if status() is not None and not _trains_on(folder):
             return
         if stopped and deadline == float("inf"):
@@ -85,8 +81,7 @@ def _wait(status: Poll, folder: Path) -> None:
 
 def _trains_on(folder: Path) -> bool:
     """Whether a training that was seen is still running, or one that was not seen yet may be."""
-    seen = {file.stem.removeprefix("record-") for file in folder.glob("record-*.json")}
-    strays = set(map(str, _strays(str(folder))))
+    seen, strays = writers(folder), set(_strays(str(folder)))
     return bool(strays & seen if seen else strays)
 
 
@@ -142,22 +137,3 @@ def _end_strays(folder: str) -> None:
                 os.kill(pid, number)
         while strays and time.monotonic() < deadline and (strays := _strays(folder)):
             time.sleep(POLL_SECONDS)
-
-
-def _records(folder: Path) -> tuple[ProcessSeen, ...]:
-    """What was seen in each process; rank 0 first, without ranks the one that stepped first."""
-    found = []
-    for file in sorted(folder.glob("record-*.json"))[:MOST_PROCESSES]:
-        if file.stat().st_size <= LARGEST_RECORD:
-            found.append((file.stat().st_ctime, ProcessSeen.from_json(file.read_bytes())))
-    stepped = [each for _, each in sorted(found, key=lambda pair: pair[0]) if any(o.steps for o in each.optimizers)]
-    return tuple(sorted(stepped, key=lambda each: each.rank if each.rank is not None else -1))
-
-
-def _libraries(folder: Path) -> tuple[str, ...]:
-    """What was imported in processes without a step."""
-    names: dict[str, None] = {}
-    for file in sorted(folder.glob("idle-*.json"))[:MOST_PROCESSES]:
-        with suppress(OSError, ValueError, KeyError):
-            names |= dict.fromkeys(map(str, json.loads(file.read_bytes())["libraries"]))
-    return tuple(names)

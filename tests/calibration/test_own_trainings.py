@@ -161,7 +161,6 @@ def test_failed_probes_are_counted_and_left_out(tmp_path: Path, adamw_scale: Com
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--command", "sh x.sh {lr}"], "weight_decay"),
         (["--command", "sh x.sh {weight_decay} {what}"], "placeholder"),
         (["--command", "no-such-program {weight_decay}"], "no-such-program"),
         (["--command", "sh 'x {weight_decay}"], "quot"),
@@ -179,7 +178,6 @@ def test_failed_probes_are_counted_and_left_out(tmp_path: Path, adamw_scale: Com
         (["foo", "--", "true", "{weight_decay}"], "unexpected argument 'foo'"),
         (["--"], "nothing follows --"),
         (["--command", BASIN, "--", "true", "{weight_decay}"], "pass one of them"),
-        (["--", "true", "{lr}"], "weight_decay"),
         (["--task", "mlp", "--", "true", "{weight_decay}"], "two different trainings"),
         (["--metric-pattern", "val (.*)"], "--metric-pattern is read with --command only"),
         (["--command", BASIN, "--metric-pattern", "val .*"], "has 0 groups"),

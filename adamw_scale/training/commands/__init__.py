@@ -2,6 +2,7 @@
 
 interpreter     which Python it starts, if any
 template        the command with its placeholders, and the arguments that it becomes; a config file with placeholders
+hooked          weight decay and seed of a torch training that has no flags for them
 process         running these arguments as a process group that never outlives us, and its log
 output          what the command printed or wrote, and the metric in it
 recognised      what libraries print that is no JSON

@@ -73,8 +73,17 @@ os.killpg(0, signal.SIGKILL)
 """
 
 
-def execute(arguments: Sequence[str], log: Log, printed: Printed, timeout: float) -> int | None:
+def execute(
+    arguments: Sequence[str], log: Log, printed: Printed, timeout: float, environment: Mapping[str, str]
+) -> int | None:
     """Run a command to its end; whatever happens here, nothing of its process group is left.
+
+    Args:
+        arguments: Program and arguments.
+        log: Where its output goes.
+        printed: Who reads it.
+        timeout: Seconds that it may take.
+        environment: What it has beside the user's own environment.
 
     Returns:
         Its exit status, the negative of a signal that ended it, or None where the time ran out.
@@ -91,7 +100,7 @@ def execute(arguments: Sequence[str], log: Log, printed: Printed, timeout: float
         log.write(chunk)
         printed.overheard(chunk)
 
-    with running(arguments) as (process, group), DefaultSelector() as selector:
+    with running(arguments, environment=environment) as (process, group), DefaultSelector() as selector:
         for pipe, hear in ((process.stdout, heard), (process.stderr, overheard)):
             assert pipe is not None
             selector.register(pipe, EVENT_READ, hear)

@@ -133,6 +133,7 @@ class Template:
             raise MissingInputError(f"task command needs the command to run: pass --command {EXAMPLE!r}")
         self._own = {name for argument in self.arguments for name in _names(argument)}
         self.placeholders = self._own | (file.placeholders if file is not None else set())
+        self.takes_weight_decay = "weight_decay" in self.placeholders
         self._refuse_what_reaches_nobody()
         program = self.arguments[0]
         if shutil.which(program) is None:
@@ -148,14 +149,11 @@ class Template:
             raise SpecError(
                 f"--command does not read {self.file.name}: write {{template}} where it takes the file's path"
             )
-        if "weight_decay" in self.placeholders:
-            return
-        if self.file is None:
-            raise SpecError("--command has no {weight_decay}: put it where your program takes weight decay")
-        raise SpecError(
-            f"--template {self.file.name} has no {{weight_decay}}, nor has --command: write it for the value of weight "
-            "decay in the file (${weight_decay} and {{weight_decay}} are left as they are)"
-        )
+        if self.file is not None and not self.file.placeholders and not self.takes_weight_decay:
+            raise SpecError(
+                f"--template {self.file.name} has no placeholder: write {{weight_decay}} for the value of weight decay "
+                "in it (${weight_decay} and {{weight_decay}} are left as they are)"
+            )
 
     def fill(self, probe: Probe) -> list[str]:
         """The arguments of one probe."""

@@ -21,6 +21,7 @@ from adamw_scale.noun import flag
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory import conventions
+from adamw_scale.training.commands.hooked import Hooked, Told
 from adamw_scale.training.commands.interpreter import other_python
 from adamw_scale.training.commands.metric_pattern import refuse_unusable
 from adamw_scale.training.commands.output import HELD_OUT, Printed
@@ -31,7 +32,17 @@ from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 from adamw_scale.units import format_count, parse_quantity, printable
 
 VERSION = "1"  # raise it when the same command would be run or read differently: stored probes then run again
-OPTIONS = ("command", "template", "metric", "metric_pattern", "mode", "timeout", "convention", "full_dataset_size")
+OPTIONS = (
+    "command",
+    "template",
+    "metric",
+    "metric_pattern",
+    "mode",
+    "timeout",
+    "convention",
+    "full_dataset_size",
+    "reseed",
+)
 MODES = ("min", "max")
 LOGS, RUNS = "logs", "runs"
 TEMPLATES = "templates"  # not in the runs' folders, which some trainings want empty
@@ -39,7 +50,9 @@ LARGEST_SCRIPT = 1 << 24
 ABOVE_0 = 1e-3, 1e18
 MEANING_OF_ABSENCE = {
     "lr": "it has no {lr}: its own peak learning rate must be the one of --lr",
-    "seed": "it has no {seed}: if it draws the same numbers each time, seeds show no noise, the interval is too narrow",
+    "seed": "it has no {seed}: if it draws the same numbers each time, seeds show no noise and the interval is too "
+    "narrow, unless --reseed moves its seeds",
+    "weight_decay": "it has no {weight_decay}: that of its torch optimizers is set as they step",
     "steps": "it has neither {steps} nor {epochs}: it must train that long by itself",
 }
 
@@ -50,12 +63,13 @@ class CommandTask:
     Options: `command`, the template; `template`, a file with placeholders that it reads; `metric`, its name;
     `metric_pattern`, a regular expression that finds it; `mode`, "min" or "max" (the search then minimises the
     negative); `timeout`, seconds a probe may take; `convention`, what the command means by weight decay, if the run
-    does not say; `full_dataset_size`, of which {dataset_fraction} is a part.
+    does not say; `full_dataset_size`, of which {dataset_fraction} is a part; `reseed`, "yes" to move the seeds of a
+    torch training. A command without {weight_decay} has it set in its torch optimizers.
 
     Raises:
         MissingInputError: no command.
-        SpecError: it cannot be cut into arguments, its program was not found, it has an unknown placeholder or no
-            {weight_decay}; an option is unknown or not of its kind.
+        SpecError: it cannot be cut into arguments, its program was not found, it has an unknown placeholder; an option
+            is unknown or not of its kind.
     """
 
     name: ClassVar[str] = "command"
@@ -76,6 +90,11 @@ class CommandTask:
             raise UnknownNameError("mode", self.mode, MODES)
         seconds = options.get("timeout")
         self.timeout = number("--timeout", seconds, *ABOVE_0, "number of seconds") if seconds is not None else math.inf
+        self.reseeds = options.get("reseed") is not None
+        if self.reseeds and "seed" in self.template.placeholders:
+            raise SpecError(
+                "--reseed is for a command that takes no seed, and this one has {seed}: drop one of the two"
+            )
         self.convention = options.get("convention")
         full = options.get("full_dataset_size")
         self.full_dataset_size = (
@@ -121,6 +140,8 @@ class CommandTask:
             "convention": run.convention,
             **{name: str(value) for name, value in given.items() if value is not None},
             **{f"file {name}": _content(name) for name in self.template.files()},
+            **({} if self.template.takes_weight_decay else {"weight_decay_set_by": "hook"}),
+            **({"reseed": "yes"} if self.reseeds else {}),
             **({f"template {file.name}": _sha256(file.content)} if (file := self.template.file) is not None else {}),
         }
 
@@ -134,7 +155,9 @@ class CommandTask:
         says = [f"probes run {printable(self.template.text)!r}, which must train {expected}; metric: {read}"]
         if self.mode == "max":
             says.append("it is maximised: losses shown are its negative")
-        absent = {"lr", "seed", "steps"} - self.template.placeholders
+        absent = {"lr", "seed", "steps", "weight_decay"} - self.template.placeholders
+        if self.reseeds:
+            absent.discard("seed")
         if "epochs" in self.template.placeholders:
             absent.discard("steps")
         phrase = "; ".join([*says, *(MEANING_OF_ABSENCE[name] for name in sorted(absent))])
@@ -162,31 +185,38 @@ class CommandTask:
         self._refuse_other_commands(config)
         probe = self._probe(config.run, config.task["convention"], config.seed, folder, config.key)
         arguments = self.template.fill(probe)
+        hooked = Hooked(
+            folder / LOGS / f"{config.key}.hooked",
+            None if self.template.takes_weight_decay else self._of_hidden(config.run, config.task["convention"]),
+            config.seed if self.reseeds else None,
+        )
         steps = whole_steps(config.run)
         printed = Printed(self.metric, steps, lambda step, loss: listener(_news(config, step, loss)), self.pattern)
         started = time.monotonic()
         try:
             self._prepare(probe)
             with Log(folder / LOGS / f"{config.key}.log", arguments) as log:
-                status = execute(arguments, log, printed, self.timeout)
+                status = execute(arguments, log, printed, self.timeout, hooked.start())
+                told = hooked.end(config.task["convention"])
                 if "output" in self.template.placeholders:
                     printed.read(probe.output)
                 if "run_dir" in self.template.placeholders:
                     printed.read_folder(probe.run_dir)
                 seconds = time.monotonic() - started
-                result = self._result(config, status, printed, log, seconds)
+                result = self._result(config, status, printed, told, log, seconds)
                 log.close_with(f"{result.status} after {seconds:.1f} s: {result.reason or printed.shown()}")
         except OSError as error:
             raise ProbeError(f"{folder}: {error.strerror or error}. Pass a folder that can be written") from None
         return result
 
     def _result(
-        self, config: ProbeConfig, status: int | None, printed: Printed, log: Log, seconds: float
+        self, config: ProbeConfig, status: int | None, printed: Printed, told: Told, log: Log, seconds: float
     ) -> ProbeResult:
         name, value, others = printed.measured()
         diverged = not math.isfinite(printed.last_loss) or (value is not None and not math.isfinite(value))
-        done = status == 0 and value is not None and not diverged
-        why = printed.complaint() if status == 0 else how_it_ended(status, self.timeout)
+        diverged &= told.complaint is None
+        done = status == 0 and value is not None and not diverged and told.complaint is None
+        why = told.complaint or (printed.complaint() if status == 0 else how_it_ended(status, self.timeout))
         raw = {name: value} if value is not None and (name != (self.metric or "loss") or self.mode == "max") else {}
         return ProbeResult(
             key=config.key,
@@ -198,7 +228,7 @@ class CommandTask:
             curve=tuple(printed.curve),
             metrics={**others, **raw} if done else {},
             machine={"device": config.device, "platform": platform.platform()},
-            seen=printed.trained.seen(),
+            seen=told.seen or printed.trained.seen(),
         )
 
     def _probe(self, run: TrainingRun, convention: str, seed: int, folder: Path, key: str) -> Probe:
@@ -211,6 +241,11 @@ class CommandTask:
             template=folder / TEMPLATES / key / (self.template.file.name if self.template.file is not None else ""),
             full_dataset_size=self.full_dataset_size,
         )
+
+    def _of_hidden(self, run: TrainingRun, convention: str) -> float:
+        """The weight decay of the hidden matrices, which is another than the base value under some parametrizations."""
+        hidden = run.current_weight_decay * run.on_hidden.weight_decay
+        return conventions.from_pytorch(convention, hidden, run.setting._replace(peak_lr=run.hidden_lr), match="mass")
 
     def _rehearse(self, run: TrainingRun) -> None:
         """Refuse now what filling in the template would refuse later."""

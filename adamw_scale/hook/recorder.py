@@ -234,8 +234,11 @@ class Recorder:
         self.folder: str = said["folder"]
         self.limit: int | None = said.get("steps")
         self.total: int | None = said.get("total")
-        self.measuring = _sibling("measuring", "..", "..", "integrations")
-        self.owners, self.schedules = _sibling("owners"), _sibling("schedules")
+        self.measuring = _sibling("measuring", "..", "integrations")
+        self.owners, self.schedules, self.setting = _sibling("owners"), _sibling("schedules"), _sibling("setting")
+        self.weight_decay: float | None = said.get("weight_decay")
+        if said.get("seed") is not None:
+            self.setting.seed_anew(said["seed"])
         self.forget()
 
     def forget(self) -> None:
@@ -249,6 +252,18 @@ class Recorder:
         self._owners: dict[int, Any] = {}
         self.trainer: dict[str, Any] = {}
         self.left_out: dict[str, Any] = {}
+        self.unsettable: str | None = None
+        self.setter = None if self.weight_decay is None else self.setting.WeightDecay(self.weight_decay, self.weights)
+
+    def weights(self, optimizer: Any, group: dict[str, Any]) -> tuple[int, ...]:
+        """Of a group: weights of hidden matrices, of matrices, of all."""
+        hidden = self.owners_of(optimizer).summary(group["params"]).get("hidden", {})
+        sizes = [(parameter.ndim > 1, parameter.numel()) for parameter in group["params"]]
+        return hidden.get("weights", 0), sum(size for matrix, size in sizes if matrix), sum(size for _, size in sizes)
+
+    def living(self) -> list[Any]:
+        """Every optimizer of this process."""
+        return list(self.owners.living(lambda each: issubclass(each, torch_optimizer.Optimizer)))
 
     def owners_of(self, optimizer: Any) -> Any:
         """Who has its weights; looked up once for an optimizer."""
@@ -259,6 +274,13 @@ class Recorder:
     def before(self, optimizer: Any) -> None:
         """Torch calls it before every step of any optimizer."""
         watched = self.of(optimizer)
+        if self.setter is not None and not self.stopped:
+            try:
+                self.setter.before(optimizer, self.living)
+            except self.setting.UnsettableError as error:
+                self.unsettable = str(error)
+                self.stop()
+                return
         if watched is None or _is_capturing():
             return
         if self.limit is not None and watched.steps >= self.limit:
@@ -269,12 +291,13 @@ class Recorder:
     def after(self, optimizer: Any) -> None:
         """Torch calls it after every step of any optimizer."""
         watched = self.of(optimizer)
-        if watched is None or _is_capturing() or self.stopped:
-            return
-        self.safely(watched, lambda: watched.after(optimizer))
-        if watched.steps >= self.next_write:
-            self.next_write = 2 * watched.steps
-            self.safely(watched, self.write)
+        if watched is not None and not _is_capturing() and not self.stopped:
+            self.safely(watched, lambda: watched.after(optimizer))
+            if watched.steps >= self.next_write:
+                self.next_write = 2 * watched.steps
+                self.safely(watched, self.write)
+        if self.setter is not None and not self.stopped:
+            self.setter.after(optimizer)
 
     def of(self, optimizer: Any) -> Watched | None:
         """What is known of an optimizer; None where it failed to be watched."""
@@ -317,7 +340,7 @@ class Recorder:
 
     def end(self) -> None:
         """Read what only has to be read once, and write all down."""
-        if os.getpid() != self.pid or not self.all():
+        if os.getpid() != self.pid or not (self.all() or self.unsettable):
             return
         try:
             self.read_trainer()
@@ -364,6 +387,18 @@ class Recorder:
             if total:
                 self.trainer.update(total=total, total_from="Lightning's Trainer")
 
+    def set_document(self) -> dict[str, Any] | None:
+        """What became of a weight decay that was to be set, and in the group of which optimizer."""
+        if self.setter is None:
+            return None
+        found = (
+            {"optimizer": number, "group": place}
+            for number, watched in enumerate(self.all())
+            for place, each in enumerate(watched.groups)
+            if each.group is self.setter.group
+        )
+        return {"own": self.setter.own, "unsettable": self.unsettable, **next(found, {})}
+
     def trainer_steps(self) -> int | None:
         """Steps of the run as a training framework knows them."""
         return self.trainer.get("total")
@@ -378,6 +413,7 @@ class Recorder:
             "trouble": self.trouble,
             "trainer": self.trainer,
             "left_out": self.left_out,
+            "set": self.set_document(),
             "optimizers": [watched.document() for watched in self.all()],
         }
         path = os.path.join(self.folder, f"record-{self.pid}.json")
