@@ -93,7 +93,7 @@ def test_every_calibrate_example_can_be_planned(project: Path, adamw_scale: Comm
     planned = 0
     for words in calibrate_examples():
         if words[0] == "calibrate":
-            outcome = adamw_scale(*words, "--plan")
+            outcome = adamw_scale(words[0], "--plan", *words[1:])
             assert outcome.code == 0, (words, outcome.err)
             assert "probes likely" in outcome.out
             planned += 1

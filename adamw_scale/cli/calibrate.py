@@ -86,7 +86,12 @@ def command(
     adamw-scale calibrate --out scales --task byte-mlp --sizes 8k,32k --validate 16x
 
     adamw-scale calibrate --out mine --samples 50k --batch-size 128 --epochs 4 --lr 1e-3
-    --command "python train.py --lr {lr} --wd {weight_decay} --max-steps {steps} --seed {seed}"
+    -- python train.py --lr {lr} --wd {weight_decay} --max-steps {steps} --seed {seed}
+
+    adamw-scale calibrate --out bare --samples 50k --batch-size 128 --epochs 4 --lr 1e-3 -- python train.py
+
+    The last one changes nothing in train.py and needs no flag: the weight decay of its torch optimizers
+    is set as they step.
 
     Probes share seeds and differ in weight decay, half octave by half octave around the lowest
     held-out loss. Run options change what the probes train (--lr, --width, --epochs, ...); by default
