@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,23 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, adamw_scale: Command, option
     assert says in outcome.err
     assert len(outcome.err.strip().splitlines()) <= 2
     assert not (tmp_path / "out" / "probes.jsonl").exists() or not (tmp_path / "out" / "probes.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_a_script_without_flags_has_the_optimum_of_one_with_them(tmp_path: Path, adamw_scale: Command) -> None:
+    """The example script, told its weight decay and seed, and left as it is: one optimum, of the same bits."""
+    script = [sys.executable, str(Path(__file__).parents[2] / "examples" / "own_script.py")]
+    flags = ["--lr", "{lr}", "--weight-decay", "{weight_decay}", "--max-steps", "{steps}", "--seed", "{seed}"]
+    run = ["--samples", "4096", "--batch-size", "64", "--epochs", "16", "--lr", "2e-3", "--schedule", "linear"]
+    found = []
+    for name, more, own in (("flags", [], flags), ("none", ["--reseed"], [])):
+        out = ["--out", str(tmp_path / name), "--seeds", "2"]
+        outcome = adamw_scale("calibrate", *out, *run, *more, "--", *script, *own)
+        assert outcome.code == 0, outcome.err
+        calibration = json.loads((tmp_path / name / "calibration.json").read_text())
+        (optimum,) = calibration["optima"]
+        assert optimum["status"] == "located"
+        lines = [json.loads(line) for line in (tmp_path / name / "probes.jsonl").read_text().splitlines()]
+        probes = [(each["config"]["run"]["weight_decay"], each["loss"]) for each in lines if "loss" in each]
+        found.append((optimum["timescale_run"], optimum["log2_interval"], probes))
+    assert found[0] == found[1]
