@@ -43,7 +43,8 @@ def peak_of(seen: OptimizerSeen, number: int) -> float | None:
     if seen.ahead.lrs and number < len(seen.ahead.lrs):
         values += [value for _, value in seen.ahead.lrs[number]]
     elif len(values) > 1:
-        values += [float(group.first.get("max_lr") or group.first.get("initial_lr") or seen.defaults.get("lr") or 0.0)]
+        given = group.first.get("max_lr") or group.first.get("initial_lr") or seen.defaults.get("lr") or 0.0
+        values += [float(given) * float(group.first.get("lr_scale") or 1.0)]  # of timm, BEiT and MAE, beside the base
     peak = max(values, default=0.0)
     return peak if peak > 0 else None
 

@@ -11,7 +11,7 @@ from adamw_scale.auditing.facts import Facts, GroupTimescale, group_timescale
 from adamw_scale.auditing.judging import advice_for
 from adamw_scale.auditing.optimizers import RESOLUTIONS, config_of, convention_of, last_of, peak_of, total_of
 from adamw_scale.auditing.runs import described
-from adamw_scale.auditing.watched_checks import WATCHED_CHECKS, Sight, listed_names
+from adamw_scale.auditing.watched_checks import OF_THE_PROCESS, WATCHED_CHECKS, Sight, listed_names
 from adamw_scale.frameworks.config import Config, Finding, Group
 from adamw_scale.noun import Noun
 from adamw_scale.spec.advice import Recommendation
@@ -112,6 +112,7 @@ def judged_watched(
     ]
     first = max(found, key=lambda each: each.matrices)
     findings = [finding for each in found for finding in each.findings]
+    findings += [finding for check in OF_THE_PROCESS for finding in check(process)]
     return Watched(
         command=tuple(command),
         status=status,
@@ -215,7 +216,9 @@ def _unseen(process: ProcessSeen) -> tuple[str, ...]:
                 f"{optimizer.name}: {flat} tensor{'s' if flat > 1 else ''} of no module's own, as flat parameters are: "
                 "which weights are in them, and whether gains and biases are, is unknown"
             )
-        if optimizer.ahead.unknown and process.stopped:
+        if optimizer.groups and not any(group.lrs for group in optimizer.groups):
+            said.append(f"{optimizer.name}: its learning rate, which it works out itself and does not tell")
+        elif optimizer.ahead.unknown and process.stopped:
             said.append(f"{optimizer.name}: the rest of the schedule: {optimizer.ahead.unknown}")
         if not any(group.measured for group in optimizer.groups):
             said.append(f"{optimizer.name}: what a step takes from the weights, which its state does not tell")

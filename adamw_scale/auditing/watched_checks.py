@@ -18,7 +18,12 @@ RESOLUTIONS, NOTABLE = 8.0, 0.1  # a measured decay that differs by more than ro
 TWICE = (1.5, 2.5)  # measured over claimed decay that looks like a second decay of the same size
 FEW = 0.01  # of all matrices, which may be left undecayed without a word
 OTHER_LENGTH = 0.05  # relative difference of a schedule's length from the run's
-SETS_THE_PEAK = ("OneCycleLR", "CyclicLR")
+SETS_THE_PEAK = {  # scheduler -> its setting that replaces the optimizer's learning rate
+    "OneCycleLR": "max_lr",
+    "CyclicLR": "max_lr",
+    "WarmupLR": "warmup_max_lr",  # the last two are DeepSpeed's, which write none into the groups
+    "WarmupDecayLR": "warmup_max_lr",
+}
 
 
 class Sight(NamedTuple):
@@ -110,21 +115,22 @@ def _measured(sight: Sight) -> Iterator[Finding]:
 
 def _peak_of_the_scheduler(sight: Sight) -> Iterator[Finding]:
     """A learning rate that the scheduler replaces."""
-    given = sight.seen.defaults.get("lr")
-    if sight.seen.ahead.scheduler not in SETS_THE_PEAK or not isinstance(given, float):
+    given, scheduler = sight.seen.defaults.get("lr"), sight.seen.ahead.scheduler
+    setting = SETS_THE_PEAK.get(scheduler or "")
+    if setting is None or not isinstance(given, float):
         return
     others = {
         peak
-        for group in sight.seen.groups
-        if (peak := group.first.get("max_lr")) and not math.isclose(peak, given, rel_tol=ROUNDED)
+        for group, seen in zip(sight.seen.groups, sight.peaks, strict=True)
+        if (peak := group.first.get("max_lr", seen)) and not math.isclose(peak, given, rel_tol=ROUNDED)
     }
     if others:
         message = (
-            f"{sight.seen.name} was given lr {given:g}, which {sight.seen.ahead.scheduler} replaces: its max_lr "
-            f"{max(others):g} is the peak, and the timescale follows from that"
+            f"{sight.seen.name} was given lr {given:g}, which {scheduler} replaces: its {setting} {max(others):g} is "
+            "the peak, and the timescale follows from that"
         )
         fix = "give both the same learning rate, or leave out that of the optimizer"
-        yield finding("warning", "lr-overwritten", "max_lr", message, fix)
+        yield finding("warning", "lr-overwritten", setting, message, fix)
 
 
 def _undecayed(sight: Sight) -> Iterator[Finding]:
@@ -153,8 +159,8 @@ def _empty(sight: Sight) -> Iterator[Finding]:
             yield finding("note", "empty-group", None, message, fix)
 
 
-def _unoptimized(sight: Sight) -> Iterator[Finding]:
-    left = sight.process.left_out
+def _unoptimized(process: ProcessSeen) -> Iterator[Finding]:
+    left = process.left_out
     if left.tensors:
         message = f"no optimizer has {listed_names(left.names, left.tensors)}, though a gradient is computed for it"
         fix = "add them to a group, or set requires_grad to False"
@@ -199,7 +205,7 @@ WATCHED_CHECKS: tuple[Watch, ...] = (
     _peak_of_the_scheduler,
     _undecayed,
     _empty,
-    _unoptimized,
     _void_arguments,
     _other_length,
 )
+OF_THE_PROCESS: tuple[Callable[[ProcessSeen], Iterator[Finding]], ...] = (_unoptimized,)

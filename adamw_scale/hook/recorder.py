@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import weakref
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, Callable  # noqa: UP035  # as old as the oldest Python
@@ -20,12 +21,12 @@ import torch
 from torch.optim import optimizer as torch_optimizer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FIRST_STEPS, EARLY, EVERY, RARELY = 3, 100, 10, 100  # the first are measured, then two of ten, and later of a hundred
+FIRST_STEPS, EARLY, EVERY, RARELY = 3, 40, 10, 100  # the first are measured, then two of ten, and later of a hundred
 POINTS = 4096  # of a curve; of a longer one every second is kept, and so on
 MEASURED = 64  # measurements of a group that are kept: the first half and the last
 FLAGS = ("decoupled_weight_decay", "corrected_weight_decay", "decouple_lr", "adam_w_mode", "cautious", "unscaled_wd")
-SCALARS = ("betas", "eps", "momentum", "initial_lr", "max_lr", "name")
-SEARCHED = (1, 2, 3)  # steps before which schedulers are looked for; and before the interrupt
+SCALARS = ("betas", "eps", "momentum", "initial_lr", "max_lr", "lr_scale", "name")
+SEARCHED = (1, 2, 3)  # steps before which a scheduler is looked for, until one is found
 
 
 def _sibling(name: str, *path: str) -> Any:
@@ -86,9 +87,10 @@ class Group:
                 sentinel.group = group
 
     def read(self, step: int) -> None:
-        """Learning rate and weight decay as they are set."""
-        self.lrs.add(step, float(self.group.get("lr", 0.0)))
-        self.decays.add(step, float(self.group.get("weight_decay", 0.0)))
+        """Learning rate and weight decay as they are set; an optimizer that works its own out has None."""
+        if self.group.get("lr", 0.0) is not None:
+            self.lrs.add(step, float(self.group.get("lr", 0.0)))
+        self.decays.add(step, float(self.group.get("weight_decay") or 0.0))
 
     def measure(self, optimizer: Any, step: int, next_too: bool) -> None:
         """What a step took from the weights."""
@@ -134,10 +136,11 @@ class Watched:
     def before(self, optimizer: Any) -> None:
         """What has to be seen before a step."""
         step = self.steps + 1
-        if step in SEARCHED:
+        if step in SEARCHED and self.scheduler is None:
             self.find_scheduler(optimizer)
         if self.scheduler is not None and (scheduler := self.scheduler()) is not None and len(self.ticks) < POINTS:
-            self.ticks.append((step, _tick(scheduler)))
+            tick = self.recorder.schedules.tick_of(scheduler)
+            self.ticks += [(step, tick)] if tick is not None else []
         for number, group in enumerate(optimizer.param_groups):
             if number == len(self.groups):
                 self.groups.append(Group(group, self.recorder.owners_of(optimizer), self.recorder.measuring))
@@ -159,27 +162,27 @@ class Watched:
                 group.measure(optimizer, self.steps, _is_looked_at(self.steps + 1))
 
     def find_scheduler(self, optimizer: Any) -> None:
-        """The outermost of torch's schedulers that set this optimizer's learning rate."""
-        from torch.optim import lr_scheduler
-
-        base = getattr(lr_scheduler, "LRScheduler", lr_scheduler._LRScheduler)
+        """The outermost of the schedulers that set this optimizer's learning rate."""
         found = [
             each
-            for each in self.recorder.owners.living(lambda each: issubclass(each, base))
+            for each in self.recorder.owners.living(self.recorder.schedules.is_scheduler)
             if _innermost(getattr(each, "optimizer", None)) is optimizer
         ]
         inner = {id(part) for each in found for part in getattr(each, "_schedulers", ())}
         outer = [each for each in found if id(each) not in inner]
-        self.scheduler = weakref.ref(outer[-1]) if outer else self.scheduler
+        self.scheduler = weakref.ref(outer[-1]) if outer else None
 
     def look_ahead(self, plan_total: int | None) -> None:
         """Read the rest of the schedule, where somebody knows how long it is; say why where nobody does."""
         scheduler, optimizer = self.scheduler() if self.scheduler else None, self.living()
         self.ahead = {"scheduler": type(scheduler).__name__ if scheduler is not None else None}
         if scheduler is None or optimizer is None:
-            self.ahead["unknown"] = "no scheduler of torch.optim.lr_scheduler sets its learning rate"
+            self.ahead["unknown"] = "no scheduler that can be read sets its learning rate"
             return
         schedules = self.recorder.schedules
+        if not self.ticks:
+            self.ahead["unknown"] = f"{type(scheduler).__name__} is told by the training how far it is"
+            return
         first, last = self.ticks[0], self.ticks[-1]
         per_step = (last[1] - first[1]) / (last[0] - first[0]) if last[0] > first[0] else 1.0
         own = schedules.total_of(scheduler)
@@ -327,6 +330,7 @@ class Recorder:
         self.end()
         with open(os.path.join(self.folder, f"stopped-{self.pid}"), "w"):
             pass
+        _end_quietly()
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell
             raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
@@ -422,6 +426,21 @@ class Recorder:
         os.replace(f"{path}.part", path)
 
 
+def _end_quietly() -> None:
+    """From now on an interrupt that nothing catches ends the process as ever, but prints no traceback."""
+    shown, shown_of_thread = sys.excepthook, threading.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            shown(kind, error, trace)
+
+    def show_of_thread(ended: Any) -> None:
+        if not issubclass(ended.exc_type, KeyboardInterrupt):
+            shown_of_thread(ended)
+
+    sys.excepthook, threading.excepthook = show, show_of_thread
+
+
 def _is_looked_at(step: int) -> bool:
     """Steps, from 1, whose decay is measured: two in a row tell what goes on between them."""
     return step <= FIRST_STEPS or step % (EVERY if step <= EARLY else RARELY) < 2
@@ -437,13 +456,6 @@ def _innermost(optimizer: Any) -> Any:
     while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer
     return optimizer
-
-
-def _tick(scheduler: Any) -> int:
-    """How many steps a scheduler has made."""
-    if type(scheduler).__name__ == "ChainedScheduler":
-        scheduler = scheduler._schedulers[0]
-    return int(scheduler.last_epoch)
 
 
 def _thinned(values: list[float], start: int) -> list[list[float]]:

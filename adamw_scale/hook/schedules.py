@@ -11,8 +11,11 @@ import warnings
 from collections import Counter, deque
 from typing import Any
 
+from torch.optim import lr_scheduler
+
 MOST_STEPS = 100_000
-OWN_TOTALS = ("total_steps", "T_max", "total_iters")
+OWN_TOTALS = ("total_steps", "T_max", "total_iters", "total_num_steps")
+OTHER_LIBRARIES = ("deepspeed.runtime.lr_schedules", "timm.scheduler")  # modules of schedulers of another base
 PLAIN = (int, float, str, bool, bytes, type(None))
 
 
@@ -35,6 +38,20 @@ class StandIn:
 
     def step(self) -> None:
         """Nothing to do."""
+
+
+def is_scheduler(kind: type) -> bool:
+    """Whether objects of a class set learning rates."""
+    base = getattr(lr_scheduler, "LRScheduler", lr_scheduler._LRScheduler)
+    return issubclass(kind, base) or (str(kind.__module__).startswith(OTHER_LIBRARIES) and hasattr(kind, "step"))
+
+
+def tick_of(scheduler: Any) -> int | None:
+    """How many steps a scheduler has made; None where it does not count them, as timm's."""
+    if type(scheduler).__name__ == "ChainedScheduler":
+        scheduler = scheduler._schedulers[0]
+    tick = getattr(scheduler, "last_epoch", getattr(scheduler, "last_batch_iteration", None))
+    return None if tick is None else int(tick)
 
 
 def total_of(scheduler: Any) -> tuple[float, str] | None:

@@ -202,6 +202,15 @@ def test_a_training_that_catches_the_interrupt_is_ended(
     assert eventually(lambda: not left_over())
 
 
+def test_our_interrupt_prints_no_traceback(tmp_path: Path) -> None:
+    """Where nothing catches it; an error that follows on it is shown as ever."""
+    for text, shown in (("train(100)", False), ("try: train(100)\nexcept KeyboardInterrupt: 1 / 0", True)):
+        audit = [PYTHON, "-m", "adamw_scale", "audit", "--json", "--", PYTHON, script(tmp_path, f"{TINY}\n{text}\n")]
+        ended = subprocess.run(audit, capture_output=True, text=True)
+        assert json.loads(ended.stdout)["stopped"]
+        assert ("Traceback" in ended.stderr) == ("ZeroDivisionError" in ended.stderr) == shown
+
+
 def test_the_hook_is_for_old_pythons_and_hides_nothing(tmp_path: Path) -> None:
     """It parses as Python 3.8; a sitecustomize of the user's own is run; without a plan nothing is hooked."""
     for file in {*HOOK.glob("*.py")} - {HOOK / "folder.py"} | {HOOK.parent / "integrations" / "measuring.py"}:

@@ -1,5 +1,6 @@
 """Real trainings, as they are, watched from outside: what is said of them is what they say of themselves."""
 
+import importlib.util
 import json
 import sysconfig
 from pathlib import Path
@@ -108,6 +109,101 @@ def test_what_is_wrong_in_a_trainer(watch: Watch) -> None:
 
 
 @pytest.mark.slow
+def test_a_trainer_that_is_subclassed(watch: Watch) -> None:
+    """Groups of its own, of which each keeps its learning rate under the Trainer's schedule."""
+    seen = watch("hf_trainer.py", "subclassed")
+    seen.agrees()
+    rest, spared, faster = seen.document["optimizers"][0]["groups"]
+    assert [group["peak_lr"] for group in (rest, spared, faster)] == pytest.approx([1e-3, 1e-3, 1e-2])
+    assert faster["roles"]["output"]["names"] == ["head.weight"]
+    assert faster["lrs_ahead"][0][1] == pytest.approx(10 * rest["lrs_ahead"][0][1])
+    assert (rest["written"], spared["written"], faster["written"]) == (0.05, 0, 0)
+    assert not {"arguments-void", "undecayed-matrices"} & seen.codes.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 1])
+def test_deepspeed_on_the_cpu(watch: Watch, stage: int) -> None:
+    """Its engine's optimizer, of flat weights under ZeRO; its scheduler to the end, which replaces the given lr."""
+    if importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("deepspeed is not installed")
+    seen = watch("deepspeed_engine.py", str(stage))
+    seen.agrees()
+    (optimizer,) = seen.document["optimizers"]
+    (group,) = optimizer["groups"]
+    assert (optimizer["scheduler"], optimizer["total_steps"]) == ("WarmupDecayLR", 60)
+    assert (group["peak_lr"], group["lrs_ahead"][-1]) == (2e-3, [60, pytest.approx(2e-3 * 2 / 30)])  # two steps at 0
+    assert group["measured"] == pytest.approx(0.1, rel=1e-3)
+    assert "was given lr 0.001, which WarmupDecayLR replaces: its warmup_max_lr 0.002" in seen.message("lr-overwritten")
+    assert list(group["roles"]) == (["flat"] if stage else ["hidden", "norm-and-bias"])
+
+
+@pytest.mark.slow
+def test_a_training_in_timms_style(watch: Watch) -> None:
+    """Layer decay makes a group's peak, of which a warm-up shows nothing; what the model spares; a schedule unread."""
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    seen = watch("timm_style.py")
+    seen.agrees()
+    (optimizer,) = seen.document["optimizers"]
+    peaks = [1e-3 * 0.75**power for power in (2, 2, 1, 1, 0, 0)]
+    assert [group["peak_lr"] for group in optimizer["groups"]] == pytest.approx(peaks)
+    assert optimizer["scheduler"] == "CosineLRScheduler"
+    assert any("told by the training how far it is" in line for line in seen.document["unseen"])
+    assert not seen.codes
+    whole = watch("timm_style.py", options=("--whole",))
+    whole.agrees()
+    assert not any("rest of the schedule" in line for line in whole.document["unseen"])
+
+
+def test_a_loop_with_much_around_it(watch: Watch) -> None:
+    """Accumulated steps count once, a scaler and averaged weights change nothing, groups go by their names."""
+    seen = watch("loop.py")
+    seen.agrees()
+    groups = {group["group"]: group for group in seen.document["optimizers"][0]["groups"]}
+    assert {name: group["written"] for name, group in groups.items()} == {"matrices": 0.2, "table": 0.02, "vectors": 0}
+    assert groups["matrices"]["roles"]["hidden"]["names"] == ["1.weight", "3.weight"]
+    assert groups["matrices"]["measured"] == pytest.approx(0.2, rel=1e-3)
+    assert set(seen.codes) == {"decay-on-embeddings"}
+
+
+OPTIMIZERS = {  # of `optimizers.py`: what its weight decay means, and whether its steps can be measured
+    "foreach": ("pytorch", True),
+    "fused": ("pytorch", True),
+    "amsgrad": ("pytorch", True),
+    "tensor": ("pytorch", True),
+    "compiled": ("pytorch", True),
+    "nadam": ("torch-adam-decoupled", False),
+    "adafactor": ("transformers-adafactor", False),
+    "relative": ("transformers-adafactor", False),
+    "composer": ("composer", True),
+    "bitsandbytes": ("bitsandbytes", True),
+    "bitsandbytes8": ("bitsandbytes", True),
+}
+
+
+@pytest.mark.slow
+def test_optimizers_of_many_kinds(watch: Watch) -> None:
+    """By if/else, in one process; the step and the model of one are compiled, one sets its own learning rate."""
+    if not all(map(importlib.util.find_spec, ("bitsandbytes", "composer", "transformers"))):
+        pytest.skip("a library is not installed")
+    seen = watch("optimizers.py", *OPTIMIZERS, options=("--whole",))
+    for number, (name, (convention, measured)) in enumerate(OPTIMIZERS.items()):
+        optimizer = seen.document["optimizers"][number]
+        assert (optimizer["steps"], optimizer["convention"], optimizer["known_by"]) == (12, convention, "class"), name
+        (group,) = optimizer["groups"]
+        assert ("measured" in group) == measured, name
+        if measured:
+            assert group["measured"] == pytest.approx(0.1, rel=1e-3), name
+        if name != "relative":
+            seen.agrees(number, number)
+            assert group["timescale"]["iters"] == pytest.approx(1e4)
+    assert "Adafactor: its learning rate, which it works out itself and does not tell" in seen.document["unseen"]
+    assert "doubled" not in seen.codes
+    assert "not-as-set" not in seen.codes
+
+
+@pytest.mark.slow
 def test_lightning(watch: Watch) -> None:
     """The names of the module, the Trainer's steps, and one cycle to its end."""
     pytest.importorskip("lightning")
@@ -154,6 +250,7 @@ def test_two_processes(watch: Watch, how: str) -> None:
     [
         ("norms", "decay-on-norms", "up.bias, norm.weight, norm.bias and 1 more"),
         ("overwrites", "overwritten", "was 0.1 and is 0.01 since step 4"),
+        ("decay-schedule", "overwritten", "was 0.1 and moves on, to 0.0525 since step 2"),
         ("unit", "wrong-unit", "weight_decay 0.1 off every weight at each step"),
         ("l2", "l2", "Adam adds weight_decay 0.1 to the gradient"),
         ("undecayed", "undecayed-matrices", "1,024 weights of hidden matrices do not decay, where others do: down"),

@@ -1,26 +1,14 @@
 """Trainings that are each wrong in one way; the second argument says which."""
 
-import importlib.util
 import sys
-from types import ModuleType
-from typing import Any
 
 import torch
+from libraries import composers_own
 from torch import nn
 from truth import note
 
 fault = sys.argv[2]
 torch.manual_seed(0)
-
-
-def composers_own(name: str) -> Any:
-    """An optimizer of composer, whose package wants torchvision."""
-    (place,) = importlib.util.find_spec("composer").submodule_search_locations
-    for parent in ("composer", "composer.optim", "composer.utils"):
-        sys.modules[parent] = ModuleType(parent)
-        sys.modules[parent].__path__ = [place + parent.removeprefix("composer").replace(".", "/")]
-    sys.modules["composer.utils"].dist = None
-    return getattr(importlib.import_module("composer.optim.decoupled_weight_decay"), name)
 
 
 class Net(nn.Module):
@@ -45,8 +33,7 @@ optimizer: torch.optim.Optimizer
 if fault == "norms":  # the second group forgets to say 0
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors}], lr=1e-3)
 elif fault == "unit":
-    DecoupledAdamW = composers_own("DecoupledAdamW")
-    optimizer = DecoupledAdamW([{"params": matrices}, spared], lr=1e-3, weight_decay=0.1)
+    optimizer = composers_own().DecoupledAdamW([{"params": matrices}, spared], lr=1e-3, weight_decay=0.1)
 elif fault == "l2":
     optimizer = torch.optim.Adam([{"params": matrices}, spared], lr=1e-3, weight_decay=0.1)
 elif fault == "undecayed":  # a name that is written otherwise
@@ -73,6 +60,8 @@ for step in range(40):
     loss.backward()
     if fault == "overwrites" and step == 3:
         optimizer.param_groups[0]["weight_decay"] = 0.01
+    if fault == "decay-schedule":
+        optimizer.param_groups[0]["weight_decay"] = 0.1 * (1 - step / 40)
     optimizer.step()
     note(optimizer)
     if scheduler is not None:
