@@ -31,18 +31,24 @@ def total_of(
         return float(seen.steps), ended
     if process.trainer.total:
         return float(process.trainer.total), process.trainer.total_from
-    if seen.ahead.own_total and seen.ahead.per_step:
+    if seen.ahead.own_total and seen.ahead.per_step and seen.ahead.own_total >= seen.steps * seen.ahead.per_step:
         return seen.ahead.own_total / seen.ahead.per_step, seen.ahead.own_total_from
     return None, None
 
 
-def peak_of(seen: OptimizerSeen, number: int) -> float | None:
-    """The highest learning rate of a group: of its whole schedule, or what the user gave the optimizer as such."""
+def peak_of(seen: OptimizerSeen, number: int, *, whole: bool) -> float | None:
+    """The highest learning rate of a group: of its whole schedule, or what the user gave the optimizer as such.
+
+    Args:
+        seen: The optimizer.
+        number: Which of its groups.
+        whole: Whether every step of the run was seen.
+    """
     group = seen.groups[number]
     values = [value for _, value in group.lrs]
     if seen.ahead.lrs and number < len(seen.ahead.lrs):
         values += [value for _, value in seen.ahead.lrs[number]]
-    elif len(values) > 1:
+    elif len(values) > 1 and not whole:
         given = group.first.get("max_lr") or group.first.get("initial_lr") or seen.defaults.get("lr") or 0.0
         values += [float(given) * float(group.first.get("lr_scale") or 1.0)]  # of timm, BEiT and MAE, beside the base
     peak = max(values, default=0.0)
@@ -52,7 +58,7 @@ def peak_of(seen: OptimizerSeen, number: int) -> float | None:
 def convention_of(
     seen: OptimizerSeen, peaks: Sequence[float | None]
 ) -> tuple[str, Literal["class", "measurement", "assumption"]]:
-    """What the weight decay means: by the class, or one that it comes from, else by what the steps took away."""
+    """What the weight decay means: by the class, else by what the steps took away."""
     known = convention_of_class(seen.module, seen.name, seen.flags)
     if known is not None:
         return known, "class"

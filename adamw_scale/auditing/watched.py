@@ -104,7 +104,7 @@ def judged_watched(
     Raises:
         SpecError: what the user says cannot be.
     """
-    stepped = [optimizer for optimizer in process.optimizers if optimizer.steps]
+    stepped = [optimizer for optimizer in process.optimizers if optimizer.steps and optimizer.groups]
     ended = None if stopped or status else "the steps until the command ended"
     found = [
         _judged(optimizer, process, said, ended, f"optimizer {number}, {optimizer.name}: " if len(stepped) > 1 else "")
@@ -131,7 +131,7 @@ def _judged(
     seen: OptimizerSeen, process: ProcessSeen, said: Mapping[str, Any], ended: str | None, label: str
 ) -> _Judged:
     total, source = total_of(seen, process, said, ended)
-    peaks = [peak_of(seen, number) for number in range(len(seen.groups))]
+    peaks = [peak_of(seen, number, whole=ended is not None) for number in range(len(seen.groups))]
     convention, known_by = convention_of(seen, peaks)
     config = config_of(seen, peaks, convention, total)
     run, asks = described(config, said)

@@ -1,5 +1,6 @@
 """adamw-scale audit: what an existing config or training really does."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -137,6 +138,9 @@ def _audit_command(arguments: list[str], given: Given, limit: int | None, steps_
     if not run.processes:
         say(f"adamw-scale: {_nothing(run.libraries)}{ended}")
         raise typer.Exit(own_status or 2)
+    if not any(optimizer.groups for optimizer in run.processes[0].optimizers):
+        say(f"adamw-scale: an optimizer stepped and could not be looked at: {run.processes[0].trouble[0]}.{ended}")
+        raise typer.Exit(own_status or 2)
     stepped = len(run.processes)
     found = judged_watched(
         run.processes[0], said, command=arguments, status=run.status, stopped=run.stopped, processes=stepped
@@ -147,7 +151,7 @@ def _audit_command(arguments: list[str], given: Given, limit: int | None, steps_
         )
     elif own_status:
         say(f"adamw-scale: the command failed with exit status {own_status}; this is what was seen until then")
-    file = next((word for word in arguments if Path(word).suffix in (".py", ".sh") and Path(word).is_file()), "")
+    file = next((word for word in arguments if Path(word).suffix in (".py", ".sh") and os.path.isfile(word)), "")
     text = read_text(file, MAX_CONFIG_BYTES) if file and output in ("sarif", "github") else ""
     if document := _rendered(found, output, file or arguments[0], text):
         print(document)

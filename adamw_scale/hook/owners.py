@@ -37,7 +37,8 @@ class Owners:
     """The modules that live now, and what their weights are called."""
 
     def __init__(self) -> None:
-        modules = living(lambda each: issubclass(each, torch.nn.Module))
+        found = living(lambda each: issubclass(each, torch.nn.Module))
+        modules = [each for each in found if "_parameters" in vars(each)]  # the others were not made yet
         inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
         self.named: dict[int, tuple[str, Any, str]] = {}  # by id of a weight: its name, its module, its name there
         self.root: dict[int, int] = {}  # of a weight: the outermost module that holds it
@@ -63,6 +64,11 @@ class Owners:
         ]
         wide = {id(weight) for _, weight in linear if weight.shape[0] in self.vocabularies}
         return {id(weight) for name, weight in linear if name in OUTPUTS} | (wide if len(wide) == 1 else set())
+
+    def knows(self, parameter: Any) -> bool:
+        """Whether a module has this weight, and had it then."""
+        _, module, own = self.named.get(id(parameter), (None, None, ""))
+        return module is not None and module._parameters.get(own) is parameter
 
     def role(self, parameter: Any) -> str:
         """What a weight is; a flat one is many weights in a row, whose names nobody knows."""

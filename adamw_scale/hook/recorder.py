@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import signal
 import sys
@@ -49,8 +50,8 @@ class Curve:
         self.last: list[float] | None = None
 
     def add(self, step: int, value: float) -> None:
-        """Note the value in a step."""
-        if self.last is not None and self.last[1] == value:
+        """Note the value in a step; what is not finite, as in a training that diverged, is passed over."""
+        if not math.isfinite(value) or (self.last is not None and self.last[1] == value):
             return
         self.last = [step, value]
         if step % self.every == 0 or not self.points:
@@ -68,35 +69,57 @@ class Group:
     """A parameter group and what happened to it."""
 
     def __init__(self, group: dict[str, Any], owners: Any, measuring: Any) -> None:
-        self.group = group
+        self.measuring = measuring
+        self.parameters = [weakref.ref(parameter) for parameter in group["params"]]
         self.roles = owners.summary(group["params"])
         self.first = {name: _plain(group[name]) for name in SCALARS if name in group}
         self.lrs, self.decays = Curve(), Curve()
         self.measured: list[dict[str, Any]] = []
+        self.group: dict[str, Any] = {}
+        self.sentinels: dict[str, Any] = {}
+        self.bind(group)
+
+    def bind(self, group: dict[str, Any]) -> None:
+        """Follow a group that was put into another mapping, as loading a checkpoint does, or another optimizer."""
+        if group is self.group:
+            return
+        self.group = group
         parts = {
             "matrix": [p for p in group["params"] if p.ndim > 1],
             "vector": [p for p in group["params"] if p.ndim < 2],
         }
-        self.sentinels = {kind: measuring.Sentinel(group, part) for kind, part in parts.items() if part}
+        self.sentinels = {kind: self.measuring.Sentinel(group, part) for kind, part in parts.items() if part}
 
-    def bind(self, group: dict[str, Any]) -> None:
-        """Follow a group that was put into another mapping, as loading a checkpoint does."""
-        if group is not self.group:
-            self.group = group
-            for sentinel in self.sentinels.values():
-                sentinel.group = group
+    def release(self) -> None:
+        """Hold nothing of the training, so that its memory is freed when it would be without us."""
+        self.group, self.sentinels = {}, {}
+
+    def holds(self, group: dict[str, Any]) -> bool:
+        """Whether its weights are those of another group, in the same order."""
+        new = group["params"]
+        return len(new) == len(self.parameters) and all(own() is each for own, each in zip(self.parameters, new))  # noqa: B905  # as old as the oldest Python
+
+    @property
+    def lr(self) -> float:
+        """As it is set; 0 where the optimizer finds its own."""
+        return float(self.group.get("lr") or 0.0)
+
+    @property
+    def weight_decay(self) -> float:
+        """As it is set."""
+        return float(self.group.get("weight_decay") or 0.0)
 
     def read(self, step: int) -> None:
-        """Learning rate and weight decay as they are set; an optimizer that works its own out has None."""
+        """Learning rate and weight decay as they are set; an optimizer that works its own out has no learning rate."""
         if self.group.get("lr", 0.0) is not None:
-            self.lrs.add(step, float(self.group.get("lr", 0.0)))
-        self.decays.add(step, float(self.group.get("weight_decay") or 0.0))
+            self.lrs.add(step, self.lr)
+        self.decays.add(step, self.weight_decay)
 
     def measure(self, optimizer: Any, step: int, next_too: bool) -> None:
         """What a step took from the weights."""
         for kind, sentinel in self.sentinels.items():
             removed = sentinel.after(optimizer, next_too=next_too)
-            if removed is None:
+            if removed is None or not all(map(math.isfinite, (*vars(removed).values(), self.lr, self.weight_decay))):
                 continue
             if len(self.measured) >= MEASURED:
                 del self.measured[MEASURED // 2]
@@ -107,8 +130,8 @@ class Group:
                     "by_optimizer": removed.by_optimizer,
                     "outside": removed.outside if step > 1 and _is_looked_at(step - 1) else None,
                     "resolution": removed.resolution,
-                    "lr": float(self.group.get("lr", 0.0)),
-                    "weight_decay": float(self.group.get("weight_decay", 0.0)),
+                    "lr": self.lr,
+                    "weight_decay": self.weight_decay,
                 }
             )
 
@@ -119,8 +142,8 @@ class Watched:
     def __init__(self, optimizer: Any, recorder: Recorder) -> None:
         self.recorder = recorder
         self.name, self.module = type(optimizer).__name__, type(optimizer).__module__
-        self.bases = [base.__name__ for base in type(optimizer).__mro__[1:-1]]
-        self.living = weakref.ref(optimizer)
+        self.earlier = 0  # steps of optimizers of its class that are gone
+        self.follow(optimizer)
         defaults = getattr(optimizer, "defaults", {})
         self.defaults = {name: _plain(value) for name, value in defaults.items() if _is_plain(value)}
         self.flags = {name: bool(defaults[name]) for name in FLAGS if isinstance(defaults.get(name), (bool, int))}
@@ -130,8 +153,28 @@ class Watched:
         self.groups: list[Group] = []
         self.steps, self.is_before, self.failed = 0, False, False
         self.scheduler: Any = None
+        self.schedulers = 0  # that are stepped on their own
         self.ticks: list[tuple[int, int]] = []  # of the scheduler: the optimizer's step and its own
         self.ahead: dict[str, Any] = {}
+
+    def follow(self, optimizer: Any) -> None:
+        """From now on this is the one."""
+        self.living = weakref.ref(optimizer, lambda _: self.release())
+
+    def release(self) -> None:
+        """Hold nothing of an optimizer that is gone."""
+        for group in self.groups:
+            group.release()
+
+    def is_remade_as(self, optimizer: Any) -> bool:
+        """Whether it is gone and another of its class has its weights, as where one is made anew in each epoch."""
+        groups = optimizer.param_groups
+        return (
+            self.living() is None
+            and (self.name, self.module) == (type(optimizer).__name__, type(optimizer).__module__)
+            and len(groups) == len(self.groups) > 0
+            and all(own.holds(group) for own, group in zip(self.groups, groups))  # noqa: B905  # as old as the oldest Python
+        )
 
     def before(self, optimizer: Any) -> None:
         """What has to be seen before a step."""
@@ -148,14 +191,9 @@ class Watched:
             if _is_looked_at(step):
                 for sentinel in self.groups[number].sentinels.values():
                     sentinel.before()
-        self.is_before = True
 
     def after(self, optimizer: Any) -> None:
-        """Take down a step. An optimizer that calls the step of its parent class steps once."""
-        if not self.is_before:
-            return
-        self.is_before = False
-        self.steps += 1
+        """Take down a step."""
         for group in self.groups:
             group.read(self.steps)
             if _is_looked_at(self.steps):
@@ -170,6 +208,7 @@ class Watched:
         ]
         inner = {id(part) for each in found for part in getattr(each, "_schedulers", ())}
         outer = [each for each in found if id(each) not in inner]
+        self.schedulers = len(outer)
         self.scheduler = weakref.ref(outer[-1]) if outer else None
 
     def look_ahead(self, plan_total: int | None) -> None:
@@ -179,12 +218,18 @@ class Watched:
         if scheduler is None or optimizer is None:
             self.ahead["unknown"] = "no scheduler that can be read sets its learning rate"
             return
+        if self.schedulers > 1:
+            self.ahead["unknown"] = f"{self.schedulers} schedulers set its learning rate, one after the other"
+            return
         schedules = self.recorder.schedules
         if not self.ticks:
             self.ahead["unknown"] = f"{type(scheduler).__name__} is told by the training how far it is"
             return
         first, last = self.ticks[0], self.ticks[-1]
-        per_step = (last[1] - first[1]) / (last[0] - first[0]) if last[0] > first[0] else 1.0
+        if last[0] == first[0]:
+            self.ahead["unknown"] = f"one step does not tell how often {type(scheduler).__name__} is stepped"
+            return
+        per_step = (last[1] - first[1]) / (last[0] - first[0])
         own = schedules.total_of(scheduler)
         if own is not None:
             self.ahead["own_total"], self.ahead["own_total_from"] = own
@@ -211,7 +256,6 @@ class Watched:
         return {
             "name": self.name,
             "module": self.module,
-            "bases": self.bases,
             "defaults": self.defaults,
             "flags": self.flags,
             "steps": self.steps,
@@ -252,7 +296,8 @@ class Recorder:
         self.trouble: list[str] = []
         self.stopped = False
         self.next_write = 1
-        self._owners: dict[int, Any] = {}
+        self._owners: Any = None
+        self.chosen: tuple[Watched, int] | None = None  # whose group has the weight decay that was to be set
         self.trainer: dict[str, Any] = {}
         self.left_out: dict[str, Any] = {}
         self.unsettable: str | None = None
@@ -269,10 +314,11 @@ class Recorder:
         return list(self.owners.living(lambda each: issubclass(each, torch_optimizer.Optimizer)))
 
     def owners_of(self, optimizer: Any) -> Any:
-        """Who has its weights; looked up once for an optimizer."""
-        if id(optimizer) not in self._owners:
-            self._owners[id(optimizer)] = self.owners.Owners()
-        return self._owners[id(optimizer)]
+        """Who has its weights; one look serves all optimizers that step for the first time together."""
+        weights = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if self._owners is None or not all(map(self._owners.knows, weights)):
+            self._owners = self.owners.Owners()
+        return self._owners
 
     def before(self, optimizer: Any) -> None:
         """Torch calls it before every step of any optimizer."""
@@ -280,42 +326,64 @@ class Recorder:
         if self.setter is not None and not self.stopped:
             try:
                 self.setter.before(optimizer, self.living)
+                if optimizer is self.setter.optimizer() and self.chosen is None:
+                    self.chosen = watched, self.setter.place
             except self.setting.UnsettableError as error:
                 self.unsettable = str(error)
                 self.stop()
                 return
-        if watched is None or _is_capturing():
+        if _is_capturing():
             return
-        if self.limit is not None and watched.steps >= self.limit:
+        if self.limit is not None and watched.earlier + watched.steps >= self.limit:
             self.stop()
             return
+        watched.is_before = True
         self.safely(watched, lambda: watched.before(optimizer))
 
     def after(self, optimizer: Any) -> None:
-        """Torch calls it after every step of any optimizer."""
+        """Torch calls it after every step of any optimizer; one that calls the step of its parent class steps once."""
         watched = self.of(optimizer)
-        if watched is not None and not _is_capturing() and not self.stopped:
+        if watched.is_before and not _is_capturing() and not self.stopped:
+            watched.is_before = False
+            watched.steps += 1
             self.safely(watched, lambda: watched.after(optimizer))
+            if watched.steps > 1:
+                self._owners = None
             if watched.steps >= self.next_write:
                 self.next_write = 2 * watched.steps
                 self.safely(watched, self.write)
         if self.setter is not None and not self.stopped:
-            self.setter.after(optimizer)
+            try:
+                self.setter.after(optimizer)
+            except self.setting.UnsettableError as error:
+                self.unsettable = str(error)
+                self.stop()
 
-    def of(self, optimizer: Any) -> Watched | None:
-        """What is known of an optimizer; None where it failed to be watched."""
+    def of(self, optimizer: Any) -> Watched:
+        """What is known of an optimizer."""
         watched = self.watched.get(id(optimizer))
-        if watched is None or watched.living() is not optimizer:
-            if watched is not None:  # another one, at the same address
-                self.gone.append(watched)
-                self._owners.pop(id(optimizer), None)
-            if not self.watched:
-                self.at_end()
-            watched = self.watched[id(optimizer)] = Watched(optimizer, self)
-        return None if watched.failed else watched
+        if watched is not None and watched.living() is optimizer:
+            return watched
+        if watched is not None:  # another one, at the same address
+            self.gone.append(self.watched.pop(id(optimizer)))
+        if not self.watched and not self.gone:
+            self.at_end()
+        dead = [each for each in (*self.gone, *self.watched.values()) if each.living() is None]
+        watched = next((each for each in dead if each.is_remade_as(optimizer)), None)
+        if watched is not None:
+            self.gone = [each for each in self.gone if each is not watched]
+            self.watched = {key: each for key, each in self.watched.items() if each is not watched}
+            watched.follow(optimizer)
+        else:
+            watched = Watched(optimizer, self)
+            watched.earlier = sum(each.steps for each in dead if each.name == watched.name)
+        self.watched[id(optimizer)] = watched
+        return watched
 
     def safely(self, watched: Watched, do: Callable[[], None]) -> None:
-        """Look without disturbing: what goes wrong is noted, and the optimizer left alone from then on."""
+        """Look without disturbing: what goes wrong is noted, and the optimizer only counted from then on."""
+        if watched.failed:
+            return
         try:
             do()
         except Exception as error:
@@ -349,7 +417,7 @@ class Recorder:
         try:
             self.read_trainer()
             for watched in self.watched.values():
-                if watched.living() is not None and not watched.failed:
+                if watched.living() is not None:
                     self.safely(watched, lambda each=watched: each.look_ahead(self.total))  # type: ignore[misc]
             self.find_left_out()
         except Exception as error:
@@ -361,14 +429,14 @@ class Recorder:
 
     def all(self) -> list[Watched]:
         """Every optimizer that has stepped."""
-        return [watched for watched in (*self.gone, *self.watched.values()) if watched.steps or watched.failed]
+        return [watched for watched in (*self.gone, *self.watched.values()) if watched.steps]
 
     def find_left_out(self) -> None:
         """Weights that have a gradient and no optimizer."""
         optimized = {
             id(parameter)
-            for watched in self.watched.values()
-            for group in getattr(watched.living(), "param_groups", ())
+            for optimizer in self.living()  # also one that has not stepped yet
+            for group in getattr(optimizer, "param_groups", ())
             for parameter in group["params"]
         }
         if optimized and not any("flat" in group.roles for watched in self.all() for group in watched.groups):
@@ -395,13 +463,10 @@ class Recorder:
         """What became of a weight decay that was to be set, and in the group of which optimizer."""
         if self.setter is None:
             return None
-        found = (
-            {"optimizer": number, "group": place}
-            for number, watched in enumerate(self.all())
-            for place, each in enumerate(watched.groups)
-            if each.group is self.setter.group
-        )
-        return {"own": self.setter.own, "unsettable": self.unsettable, **next(found, {})}
+        place: dict[str, int] = {}
+        if self.chosen is not None and self.chosen[0] in (seen := self.all()):
+            place = {"optimizer": seen.index(self.chosen[0]), "group": self.chosen[1]}
+        return {"own": self.setter.own, "unsettable": self.unsettable, **place}
 
     def trainer_steps(self) -> int | None:
         """Steps of the run as a training framework knows them."""

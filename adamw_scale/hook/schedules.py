@@ -16,6 +16,7 @@ from torch.optim import lr_scheduler
 MOST_STEPS = 100_000
 OWN_TOTALS = ("total_steps", "T_max", "total_iters", "total_num_steps")
 OTHER_LIBRARIES = ("deepspeed.runtime.lr_schedules", "timm.scheduler")  # modules of schedulers of another base
+WARMUPS = ("ConstantLR", "LinearLR")  # end with their total_iters, and the run goes on at the full learning rate
 PLAIN = (int, float, str, bool, bytes, type(None))
 
 
@@ -55,7 +56,7 @@ def tick_of(scheduler: Any) -> int | None:
 
 
 def total_of(scheduler: Any) -> tuple[float, str] | None:
-    """How many of its own steps a scheduler is made for, and what says so."""
+    """How many of its own steps a scheduler is made for, and what says so; None where it is made for no end."""
     name = type(scheduler).__name__
     if name == "SequentialLR":
         last = total_of(scheduler._schedulers[-1])
@@ -63,6 +64,8 @@ def total_of(scheduler: Any) -> tuple[float, str] | None:
     if name == "ChainedScheduler":
         known = [each for each in map(total_of, scheduler._schedulers) if each]
         return (max(each[0] for each in known), name) if known else None
+    if name in WARMUPS and getattr(scheduler, "end_factor", 1.0) >= getattr(scheduler, "start_factor", 0.0):
+        return None
     for attribute in OWN_TOTALS:
         value = getattr(scheduler, attribute, None)
         if isinstance(value, (int, float)) and value > 0:

@@ -8,6 +8,8 @@ decays keeps its ratio to that one.
 from __future__ import annotations
 
 import random
+import weakref
+from numbers import Real
 from typing import Any, Callable  # noqa: UP035  # as old as the oldest Python
 
 import torch
@@ -26,8 +28,9 @@ class WeightDecay:
         self.wanted = wanted
         self.weights = weights  # of an optimizer and its group: the more, the likelier it is the one that is meant
         self.own: float | None = None  # what the training itself gave that group
-        self.group: Any = None
-        self._held: dict[int, list[tuple[dict[str, Any], float]]] = {}  # by optimizer: its groups' own values
+        self.optimizer: Callable[[], Any] = lambda: None  # that has the group, as long as it lives, and
+        self.place = 0  # which of its groups it is
+        self._held: dict[int, list[tuple[dict[str, Any], float, float]]] = {}  # by optimizer: own and given values
         self._depth: dict[int, int] = {}  # of steps that call the step of their parent class
 
     def before(self, optimizer: Any, living: Callable[[], list[Any]]) -> None:
@@ -37,33 +40,42 @@ class WeightDecay:
             UnsettableError: no optimizer decays anything.
         """
         if self.own is None:
-            self.own, self.group = self._chosen(living())
+            self._choose(sorted(living(), key=lambda each: each is not optimizer))
         mine = self._held.setdefault(id(optimizer), [])
         self._depth[id(optimizer)] = self._depth.get(id(optimizer), 0) + 1
-        held = {id(group) for groups in self._held.values() for group, _ in groups}
+        held = {id(group) for groups in self._held.values() for group, *_ in groups}
         for group in optimizer.param_groups:
             own = group.get("weight_decay")
             if _is_decay(own) and id(group) not in held:
-                mine.append((group, own))
-                group["weight_decay"] = self.scaled(own)
+                group["weight_decay"] = given = self.scaled(own)
+                mine.append((group, own, given))
 
     def scaled(self, own: float) -> float:
         """What a group gets whose own weight decay is this."""
         return self.wanted if self.own is None or self.own == own else self.wanted / self.own * own
 
     def after(self, optimizer: Any) -> None:
-        """Give back what the training has."""
+        """Give back what the training has.
+
+        Raises:
+            UnsettableError: it set another value while its optimizer stepped, which acted.
+        """
         self._depth[id(optimizer)] -= 1
         if not self._depth[id(optimizer)]:
-            for group, own in self._held.pop(id(optimizer)):
+            for group, own, given in self._held.pop(id(optimizer)):
+                if group["weight_decay"] != given:
+                    raise UnsettableError(
+                        "its closure sets weight_decay while the optimizer steps, so another value would not act: "
+                        "give the command a flag, and write {weight_decay} there"
+                    )
                 group["weight_decay"] = own
 
-    def _chosen(self, optimizers: list[Any]) -> tuple[float, dict[str, Any]]:
-        """The group that is meant, and its weight decay."""
+    def _choose(self, optimizers: list[Any]) -> None:
+        """Find the group that is meant, and its weight decay; of equals the first optimizer's."""
         decaying = [
-            (self.weights(each, group), group["weight_decay"], group)
+            (self.weights(each, group), group["weight_decay"], each, place)
             for each in optimizers
-            for group in each.param_groups
+            for place, group in enumerate(each.param_groups)
             if _is_decay(group.get("weight_decay"))
         ]
         if not decaying:
@@ -71,12 +83,13 @@ class WeightDecay:
                 "no parameter group of its optimizers decays, so there is nothing to set: give those that should "
                 "decay any weight_decay above 0"
             )
-        _, own, group = max(decaying, key=lambda each: each[:2])
-        return own, group
+        _, own, optimizer, self.place = max(decaying, key=lambda each: each[:2])
+        self.own = float(own)
+        self.optimizer = weakref.ref(optimizer)
 
 
 def _is_decay(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return isinstance(value, Real) and not isinstance(value, bool) and float(value) > 0
 
 
 def seed_anew(by: int) -> None:

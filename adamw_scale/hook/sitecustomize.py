@@ -50,6 +50,8 @@ class _Recording(Loader):
 class _Waiting(MetaPathFinder):
     """Finds one module, once, in the way in which it would be found anyway."""
 
+    plan = os.environ.get(PLAN, "")  # as it is at the start: the training may change its environment
+
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != AWAITED:
             return None
@@ -66,7 +68,7 @@ class _Waiting(MetaPathFinder):
 def _record() -> None:
     """Start recording; where that fails the training goes on as without us."""
     try:
-        load("_adamw_scale_recorder", os.path.join(HERE, "recorder.py")).install(os.environ[PLAN])
+        load("_adamw_scale_recorder", os.path.join(HERE, "recorder.py")).install(_Waiting.plan)
     except Exception as error:
         print(f"adamw-scale: this process cannot be watched: {error!r}", file=sys.stderr)
 
@@ -78,7 +80,7 @@ def _at_exit() -> None:
     if seen and not getattr(recorder, "has_recorded", bool)():
         import json
 
-        folder = json.loads(os.environ[PLAN])["folder"]
+        folder = json.loads(_Waiting.plan)["folder"]
         if os.path.isdir(folder):
             with open(os.path.join(folder, f"idle-{os.getpid()}.json"), "w") as file:
                 json.dump({"libraries": seen}, file)
@@ -95,7 +97,7 @@ def _run_the_hidden() -> None:
 
 if __name__ == "sitecustomize":
     sys.path[:] = [place for place in sys.path if os.path.abspath(place) != HERE]
-    if os.environ.get(PLAN):
+    if _Waiting.plan:
         sys.meta_path.insert(0, _Waiting())
         atexit.register(_at_exit)
     _run_the_hidden()

@@ -87,7 +87,6 @@ class OptimizerSeen(Seen):
 
     name: Name
     module: Name
-    bases: tuple[Name, ...] = Field((), description="classes that it comes from, nearest first")
     defaults: dict[Name, Any] = Field({}, description="what it was made with, where no group says otherwise")
     flags: dict[Name, bool] = Field({}, description="settings that change what weight decay means")
     steps: int

@@ -21,7 +21,9 @@ def probe(folder: Path, arguments: str = "", lr: float = 1e-3, **options: str) -
     return Bench(folder).run(f"{SCRIPT} {arguments}", fields={**STEPS, "peak_lr": lr}, **options)
 
 
-@pytest.mark.parametrize("kind", ["plain", "groups", "two", "scheduled", "compiled", "after-adam"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "groups", "two", "scheduled", "compiled", "after-adam", "remade", "reloaded"]
+)
 def test_the_same_bits_as_with_a_flag(tmp_path: Path, kind: str) -> None:
     """With a flag and without: one loss, whether one group decays, some at ratios, or as a schedule says."""
     flagged = probe(tmp_path, f"--kind {kind} --weight-decay {WD}")
@@ -33,6 +35,13 @@ def test_the_same_bits_as_with_a_flag(tmp_path: Path, kind: str) -> None:
     assert bare.seen is not None
     assert (bare.seen.least, bare.seen.most, bare.seen.peak_lr) == (100, 100, 1e-3)
     assert not list(tmp_path.rglob("*.hooked"))
+
+
+def test_a_weight_decay_of_numpy_is_set(tmp_path: Path) -> None:
+    """A schedule that numpy computed gives numbers that are no float of Python."""
+    result = probe(tmp_path, "--kind float32")
+    assert result.status == "done", result.reason
+    assert result.metrics["own"] == pytest.approx(0.1)
 
 
 def test_what_the_training_reads_is_its_own(tmp_path: Path) -> None:
@@ -62,6 +71,8 @@ def test_seeds_are_moved(tmp_path: Path) -> None:
         ("--kind undecayed", {}, "no parameter group of its optimizers decays"),
         ("--kind by-itself", {}, "the optimizer has its weight decay from elsewhere"),
         ("", {"convention": "composer"}, "whose weight decay is not that of composer: pass --convention pytorch"),
+        ("--kind closure", {}, "its closure sets weight_decay while the optimizer steps"),
+        ("--kind crash", {}, "exit status 1"),
         ("--kind idle", {}, "no optimizer of torch.optim made a step in it, so its weight decay could not be set"),
     ],
 )

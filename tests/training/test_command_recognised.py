@@ -4,6 +4,7 @@ The lines are recorded from the libraries themselves; the slow tests run them, i
 """
 
 import json
+import math
 import re
 import shlex
 import sys
@@ -266,6 +267,23 @@ def test_event_files_that_are_none(bench: Bench) -> None:
 def test_a_pattern(text: str, errors: str, pattern: str, value: float) -> None:
     """The last match on either stream counts, whatever else is printed."""
     assert printed(text, pattern=pattern, errors=errors).measured() == ("loss", value, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("val loss 1.5\nval loss nan\n", math.nan),
+        ("val loss 1.5\nval loss -inf\n", math.nan),
+        ("val loss nan\nval loss 1.5\n", 1.5),
+        ("val loss 1.5\ninformation: nan\n", 1.5),
+        ("val loss 1.2e-05\n", 1.2e-05),
+        ("val loss 1.2epochs\n", 1.2),
+    ],
+)
+def test_a_pattern_of_digits_and_other_numbers(text: str, value: float) -> None:
+    """A training that diverged is not told by an earlier evaluation, nor a small number by its first digits."""
+    found = printed(text, pattern="val loss ([0-9.]+)").measured()[1]
+    assert found == pytest.approx(value, rel=0, abs=0, nan_ok=True)
 
 
 def test_a_pattern_in_pieces_of_any_size() -> None:

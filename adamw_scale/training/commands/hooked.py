@@ -21,6 +21,7 @@ class Told(NamedTuple):
 
     seen: StepsSeen | None = None
     complaint: str | None = None
+    ended_it: bool = False  # whether it was interrupted because of that
 
 
 class Hooked:
@@ -65,13 +66,16 @@ def _told(processes: Sequence[ProcessSeen], convention: str) -> Told:
     first = processes[0].set
     assert first is not None
     if first.unsettable is not None:
-        return Told(complaint=first.unsettable)
+        return Told(complaint=first.unsettable, ended_it=True)
     if len({each.set.own for each in processes if each.set is not None}) > 1:
         return Told(complaint="its processes have different weight decays, so one cannot be set: write {weight_decay}")
     if first.optimizer is None or first.group is None:
-        return Told(complaint="the optimizer whose weight decay was set is gone at its end: write {weight_decay}")
+        return Told(
+            complaint="the optimizer with most weights that decay makes no step in it, so none is known to have the "
+            "weight decay that was set: give the command a flag, and write {weight_decay} there"
+        )
     optimizer = processes[0].optimizers[first.optimizer]
-    peaks = [peak_of(optimizer, number) for number in range(len(optimizer.groups))]
+    peaks = [peak_of(optimizer, number, whole=True) for number in range(len(optimizer.groups))]
     steps = float(optimizer.steps)
     seen = StepsSeen(unit="steps", least=steps, most=steps, source=OPTIMIZER_STEPS, peak_lr=peaks[first.group])
     return Told(seen, _unlike(optimizer, peaks, convention) or _inert(optimizer.groups[first.group], convention))

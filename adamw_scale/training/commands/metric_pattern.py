@@ -2,6 +2,9 @@
 
 An expression may take for ever on a line that is made for it, and nothing can interrupt it here. So it is matched in a
 process of its own, on a batch of lines at a time, which is ended when the time is over.
+
+Expressions such as 'val loss ([0-9.]+)' stop before an exponent and pass over nan and inf. So an exponent behind the
+number is taken along, and a line that would match with a number in the place of nan or inf counts as nan.
 """
 
 import re
@@ -20,9 +23,14 @@ MATCHER = """
 import re, resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]), int(sys.argv[2])))
 pattern, last = re.compile(sys.argv[1]), None
+exponent, word = re.compile("[eE][+-]?[0-9]+"), re.compile(r"(?i)[+-]?\\b(?:nan|inf(?:inity)?)\\b")
 for line in sys.stdin.buffer.read().decode(errors="replace").split("\\n"):
     for match in pattern.finditer(line):
-        last = last if match[1] is None else match[1]
+        if match[1] is not None:
+            rest = exponent.match(line, match.end(1))
+            last = match[1] + (rest[0] if rest and match[1][-1:].isdigit() else "")
+    if "n" in line.lower() and (bare := word.sub("0.0", line)) != line and not pattern.search(line):
+        last = "nan" if pattern.search(bare) else last
 if last is not None:
     sys.stdout.buffer.write(b"=" + last.encode(errors="replace"))
 """

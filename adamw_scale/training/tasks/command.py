@@ -216,7 +216,9 @@ class CommandTask:
         diverged = not math.isfinite(printed.last_loss) or (value is not None and not math.isfinite(value))
         diverged &= told.complaint is None
         done = status == 0 and value is not None and not diverged and told.complaint is None
-        why = told.complaint or (printed.complaint() if status == 0 else how_it_ended(status, self.timeout))
+        why = told.complaint or printed.complaint()
+        if status != 0 and not told.ended_it:
+            why = how_it_ended(status, self.timeout)
         raw = {name: value} if value is not None and (name != (self.metric or "loss") or self.mode == "max") else {}
         return ProbeResult(
             key=config.key,

@@ -83,15 +83,26 @@ step = torch.compile(optimizers[0].step, backend="eager") if options.kind == "co
 order = torch.Generator().manual_seed(options.seed)
 seen = []
 for number in range(0 if options.kind == "idle" else STEPS):
+    if options.kind == "crash":
+        raise RuntimeError("no data")
+    if options.kind == "remade" and number % 10 == 0:
+        optimizers = [torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=wd)]
+    if options.kind == "reloaded" and number == STEPS // 2:
+        optimizers[0].load_state_dict(optimizers[0].state_dict())
+    if options.kind == "float32":
+        optimizers[0].param_groups[0]["weight_decay"] = np.float32(wd)
     batch = torch.randn(4, 8, generator=order) + float(np.random.rand()) + random.random()
     loss = model(batch).square().mean()
     loss.backward()
     for optimizer in optimizers:
-        (step or optimizer.step)()
+        if options.kind == "closure":
+            optimizer.step(lambda group=optimizer.param_groups[0]: group.update(weight_decay=0.3))
+        else:
+            (step or optimizer.step)()
         optimizer.zero_grad()
         seen += [group["weight_decay"] for group in optimizer.param_groups]
         if options.kind == "scheduled":
             for group in optimizer.param_groups:
                 group["weight_decay"] = group["weight_decay"] * 0.9 if number % 2 else wd * 0.9 ** (number + 1)
 held_out = model(torch.ones(4, 8)).square().mean().item()
-print(json.dumps({"val_loss": held_out, "own": seen[-1] if seen else 0.0}))
+print(json.dumps({"val_loss": held_out, "own": float(seen[-1]) if seen else 0.0}))
