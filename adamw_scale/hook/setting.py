@@ -7,6 +7,7 @@ decays keeps its ratio to that one.
 
 from __future__ import annotations
 
+import operator
 import random
 import weakref
 from numbers import Real
@@ -136,5 +137,8 @@ def seed_anew(by: int) -> None:
 
 
 def _moved(seed: Any, by: int) -> Any:
-    """A seed moved; what is no whole number stays."""
-    return seed + by if isinstance(seed, int) and not isinstance(seed, bool) else seed
+    """A seed moved, within the 32 bits that numpy takes where it was; what is no whole number stays."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        return seed
+    own = operator.index(seed)
+    return (own + by) % 2**32 if 0 <= own < 2**32 else own + by
