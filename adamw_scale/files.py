@@ -1,9 +1,9 @@
 """Files: text of bounded size in, whole files or none out."""
 
 import os
+import secrets
 import stat
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -44,16 +44,22 @@ def read_plain(path: str, limit: int) -> bytes:
     return data
 
 
-def write_atomically(path: Path, content: str | bytes | Callable[[BinaryIO], None]) -> None:
+def write_atomically(
+    path: Path, content: str | bytes | Callable[[BinaryIO], None], *, may_hold_secrets: bool = False
+) -> None:
     """Write a file so that it is either the old one or the whole new one, whenever the process dies.
 
     Args:
         path: The file; its folder must exist.
         content: Text, bytes, or what writes them into an open file.
+        may_hold_secrets: Nobody but its owner may read it; otherwise the umask says who may.
     """
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        unused = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
+        how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(unused, how, 0o600 if may_hold_secrets else 0o666)
+        temporary = unused
         with os.fdopen(descriptor, "wb") as file:
             if callable(content):
                 content(file)
@@ -61,7 +67,6 @@ def write_atomically(path: Path, content: str | bytes | Callable[[BinaryIO], Non
                 file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException as error:
         if temporary is not None:

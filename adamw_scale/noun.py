@@ -1,6 +1,7 @@
 """What every noun is: a frozen value that reads numbers as people write them, refuses plainly, and becomes JSON."""
 
 import math
+import re
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -102,9 +103,16 @@ class Noun(BaseModel):
             raise SpecError(f"not valid JSON ({message[:80]})") from None
 
 
+_UNSHOWN = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
 def to_json(content: Any, indent: int | None = None) -> str:
-    """A noun, or a mapping of nouns and plain values, as JSON: the one way in which documents are written."""
-    return pydantic_to_json(content, by_alias=True, exclude_none=True, indent=indent).decode()
+    """A noun, or a mapping of nouns and plain values, as JSON: the one way in which documents are written.
+
+    What a terminal would obey is escaped; JSON itself asks that of the characters below U+0020 only.
+    """
+    text = pydantic_to_json(content, by_alias=True, exclude_none=True, indent=indent).decode()
+    return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def flag(model: type[Noun], name: str) -> str:

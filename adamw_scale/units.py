@@ -8,6 +8,7 @@ from adamw_scale.errors import SpecError
 _SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _BINARY = {"ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30, "ti": 2.0**40}
 MAX_LENGTH = 60
+SMALLEST, LARGEST = 1e-300, 1e300  # beyond, numbers lose their digits, and their products are none
 _QUANTITY = re.compile(
     r"([+-]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)([kmgt]i|[kmbgt%]?)", re.IGNORECASE | re.ASCII
 )
@@ -45,9 +46,12 @@ def parse_quantity(text: str) -> float:
         raise SpecError(f"{text[:60]!r} is not a number: write {_meant(text) or 'for example 1.3B, 512k, 3e-4 or 2%'}")
     digits, suffix = match.groups()
     value = float(digits.replace("_", ""))
-    if suffix == "%":
-        return value / 100  # exact where a factor 0.01 is not: 7 % is 0.07
-    return value * {**_SUFFIXES, **_BINARY}[suffix.lower()]
+    value = value / 100 if suffix == "%" else value * {**_SUFFIXES, **_BINARY}[suffix.lower()]  # exact: 7 % is 0.07
+    if value and not SMALLEST <= abs(value) <= LARGEST:
+        raise SpecError(
+            f"{text[:60]!r} is too {'large' if abs(value) > 1 else 'small'} for anything: check its exponent"
+        )
+    return value
 
 
 def factors_of(text: str) -> tuple[float, ...]:
@@ -165,4 +169,6 @@ def printable(text: str) -> str:
         >>> printable("a\x1b[31m b\nc")
         'a?[31m b c'
     """
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))

@@ -16,7 +16,7 @@ The folder is the state: `probes.jsonl` holds every probe that was ever finished
 from adamw_scale.calibration.design import Plan, plan
 from adamw_scale.calibration.files import CALIBRATION_FILE, COMMAND_FILE, folder_of, load_calibration
 from adamw_scale.calibration.fitting import fit_stored, load_results, paired, probes_of
-from adamw_scale.calibration.remedies import remedy
+from adamw_scale.calibration.remedies import outcome, remedy
 from adamw_scale.calibration.run import Watcher, calibrate
 from adamw_scale.calibration.stages import Stage, plan_stage
 from adamw_scale.probe.store import PROBES_FILE
@@ -33,6 +33,7 @@ __all__ = [
     "folder_of",
     "load_calibration",
     "load_results",
+    "outcome",
     "paired",
     "plan",
     "plan_stage",

@@ -10,7 +10,7 @@ import numpy as np
 
 from adamw_scale.advisor.answers import believed_of, from_optima
 from adamw_scale.calibration.design import AXES
-from adamw_scale.calibration.files import folder_of, save_calibration
+from adamw_scale.calibration.files import folder_of, refuse_newer, save_calibration
 from adamw_scale.calibration.trained import as_trained
 from adamw_scale.errors import CalibrationError
 from adamw_scale.probe.store import PROBES_FILE, ProbeStore
@@ -19,6 +19,8 @@ from adamw_scale.spec.measurement import Calibration, LeftOut, Optimum, ProbeRes
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.theory.basin import Basin, at_one_level, fit_basin
 
+ENOUGH = 4  # timescales of a run, to fit it
+MOST_FITTED = 150  # probes of one run
 Value = Callable[[ProbeResult], float]  # what is minimised
 
 
@@ -68,6 +70,7 @@ def fit_stored(
         >>> round(measured.optima[0].weight_decay, 3)
         0.08
     """
+    refuse_newer(folder)
     stored = load_results(folder, notice)
     if not stored:
         raise CalibrationError(f"{folder} has no {PROBES_FILE}: pass the --out of a calibration or an import")
@@ -77,14 +80,16 @@ def fit_stored(
         alike.setdefault(same.key, []).append(result)
     runs = sorted(alike.values(), key=len, reverse=True)
     most = max((_timescales(run) for run in runs), default=0)
-    if most < 4:
+    if most < ENOUGH:
         raise CalibrationError(
             f"{folder}: of {len(stored)} probes at most {most} timescales are of one run, and a fit needs 4: train "
             "or import runs that differ in weight decay only"
         )
-    fitted = [run for run in runs if _timescales(run) >= 4 and _common(run[0]) == _common(runs[0][0])]
+    fitted = [run for run in runs if _timescales(run) >= ENOUGH and _common(run[0]) == _common(runs[0][0])]
     if left := sum(map(len, runs)) - sum(map(len, fitted)):
         notice(f"{left} probes are of runs with fewer than 4 timescales, or of another task: left out")
+    if (largest := len(fitted[0])) > MOST_FITTED:
+        notice(f"a run has {largest} probes: {MOST_FITTED} at most are fitted, of the seeds that have most timescales")
     value = partial(value_of, metric=metric, maximize=maximize)
     optima = [as_trained(optimum_of(without_decay(run[0].config.run), run, value), run) for run in fitted]
     calibration = _calibration(optima, [result for run in fitted for result in run], metric, None, maximize=maximize)
@@ -97,7 +102,7 @@ def load_results(folder: str | Path, notice: Callable[[str], None] = lambda text
     file = folder_of(folder) / PROBES_FILE
     if not file.is_file():
         return []
-    with ProbeStore(file, read_only=True) as store:
+    with ProbeStore(file, read_only=True, waiting=notice) as store:
         for skipped in store.notices:
             notice(skipped)
         return list(store.results.values())
@@ -108,8 +113,30 @@ def without_decay(run: TrainingRun) -> TrainingRun:
     return run.model_copy(update={"weight_decay": None})
 
 
+def thinned(seen: Sequence[ProbeResult]) -> list[ProbeResult]:
+    """Of the probes of one run as many as are fitted and drawn: those of the seeds that have most, evenly spread.
+
+    A fit takes the cube of its probes in time, and the interval is as narrow as it will be long before MOST_FITTED.
+    """
+    if len(seen) <= MOST_FITTED:
+        return list(seen)
+    of_seed: dict[int, list[ProbeResult]] = {}
+    for result in seen:
+        of_seed.setdefault(result.config.seed, []).append(result)
+    kept: list[ProbeResult] = []
+    for own in sorted(of_seed.values(), key=lambda own: (-len(own), own[0].config.seed)):
+        room = min(MOST_FITTED - len(kept), len(own))
+        if room < min(4, len(own)):
+            break
+        own.sort(key=lambda result: result.config.log2_tau)
+        last = max(1, room - 1)
+        kept += [own[i * (len(own) - 1) // last] for i in range(room)]
+    return kept
+
+
 def optimum_of(run: TrainingRun, seen: Sequence[ProbeResult], value: Value) -> Optimum:
     """Fit the probes of one run."""
+    seen = thinned(seen)
     basin = basin_of(seen, value)
     return Optimum(
         run=run,
@@ -128,7 +155,7 @@ def optimum_of(run: TrainingRun, seen: Sequence[ProbeResult], value: Value) -> O
 
 def basin_of(seen: Sequence[ProbeResult], value: Value) -> Basin:
     """The basin that the probes of one run show."""
-    points = [(result.config.log2_tau, result.config.seed, value(result)) for result in seen]
+    points = [(result.config.log2_tau, result.config.seed, value(result)) for result in thinned(seen)]
     x, seed, loss = (np.array(column) for column in zip(*points, strict=True))
     return fit_basin(x.astype(float), seed.astype(np.int64), loss.astype(float))
 
@@ -148,7 +175,7 @@ def probes_of(calibration: Calibration, optimum: Optimum, results: Iterable[Prob
 
 def paired(results: Sequence[ProbeResult], value: Value) -> list[tuple[ProbeResult, float]]:
     """Each result that is fitted, with its value as if every seed had the mean level: what a picture shows."""
-    known = [(result, value(result)) for result in results if math.isfinite(value(result))]
+    known = [(result, value(result)) for result in thinned(results) if math.isfinite(value(result))]
     if not known:
         return []
     x, seed, loss = (np.array(c) for c in zip(*((r.config.log2_tau, r.config.seed, v) for r, v in known), strict=True))
@@ -203,8 +230,14 @@ def same_but_lr(run: TrainingRun, other: TrainingRun) -> bool:
 
 
 def _timescales(results: Sequence[ProbeResult]) -> int:
-    """How many different timescales are known."""
-    return len({round(result.config.log2_tau, 6) for result in results if result.status != "failed"})
+    """How many different timescales are known, counted as far as is enough."""
+    known: set[float] = set()
+    for result in results:
+        if result.status != "failed":
+            known.add(round(result.config.log2_tau, 6))
+        if len(known) == ENOUGH:
+            break
+    return len(known)
 
 
 def _common(result: ProbeResult) -> tuple[object, ...]:

@@ -16,6 +16,11 @@ class Remedy(NamedTuple):
     fix: str
 
 
+def outcome(optimum: Optimum) -> str:
+    """The status of an optimum in a word, where every probe diverged that: no loss is flat that is not there."""
+    return "diverged" if optimum.loss is None else optimum.status
+
+
 def remedy(optimum: Optimum) -> Remedy:
     """What is said of an optimum that is flat or at an edge.
 

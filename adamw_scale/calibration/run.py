@@ -10,7 +10,14 @@ from typing import Any
 
 from adamw_scale.calibration.aim import next_probes, target_of
 from adamw_scale.calibration.design import Ask, Budget, aimed_at, at_lr, chosen_device, designs, further_lr, run_at
-from adamw_scale.calibration.files import CALIBRATION_FILE, COMMAND_FILE, folder_of, load_calibration, save_calibration
+from adamw_scale.calibration.files import (
+    CALIBRATION_FILE,
+    COMMAND_FILE,
+    folder_of,
+    load_calibration,
+    refuse_newer,
+    save_calibration,
+)
 from adamw_scale.calibration.fitting import fit, optimum_of, same_but_lr, without_decay
 from adamw_scale.calibration.trained import difference
 from adamw_scale.calibration.validate import prediction_for, validation_of
@@ -112,6 +119,7 @@ def calibrate(
     tracking = [open_tracker(name, folder, watcher.notice) for name in trackers]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        refuse_newer(folder)
         with ExitStack() as stack:
             stack.enter_context(folder_lock(folder, wait=wait, notice=watcher.notice))
             store = stack.enter_context(ProbeStore(folder / PROBES_FILE, retry_failed=retry_failed))
@@ -129,11 +137,12 @@ def calibrate(
                 calibration = calibration.model_copy(update={"target": target_of(aim, calibration)})
             if validate and calibration.located:
                 calibration = _validated(trainer, trained, ask, calibration, validate)
+            store.refuse_changed()
             if _is_of_another_run(folder / CALIBRATION_FILE, sweeps[0]):
                 watcher.notice(f"{CALIBRATION_FILE} was of another run and is replaced; its probes are kept")
             save_calibration(calibration, folder)
             if command_line is not None:
-                write_atomically(folder / COMMAND_FILE, command_line + "\n")
+                write_atomically(folder / COMMAND_FILE, command_line + "\n", may_hold_secrets=True)
     except OSError as error:
         raise CalibrationError(
             f"--out {out}: {error.strerror or error}. Pass a folder that can be written, on a disk with space"

@@ -83,5 +83,5 @@ def _written(new: ProbePlan, file: Path, *, keep: bool) -> ProbePlan:
         old = None
     if old is not None and old.covers(new):
         return old
-    write_atomically(file, new.to_json())
+    write_atomically(file, new.to_json(), may_hold_secrets=True)  # the command is in it
     return new

@@ -1,7 +1,6 @@
 """adamw-scale calibrate: short probe trainings that measure the optimal timescale."""
 
 import shlex
-import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,7 +119,6 @@ def command(
     if fit_only:
         result = fit_stored(out, say, metric=probing["metric"], maximize=probing["maximize"])
     else:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # preempted or interrupted, it ends in order
         with Display() as display:
             result = run_calibration(
                 out,

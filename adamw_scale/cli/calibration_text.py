@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from adamw_scale.cli.text import say
-from adamw_scale.units import format_percent, format_significant
+from adamw_scale.units import format_percent, format_significant, printable
 
 if TYPE_CHECKING:
     from adamw_scale.spec.measurement import Calibration, Optimum
@@ -17,14 +17,16 @@ def render(calibration: "Calibration", out: str, *, picture: bool = False) -> No
     probes = calibration.probes
     if failed := probes.get("failed"):
         say(f"{failed} probes failed and say nothing about their timescale; run the same command with --retry-failed")
-    print(f"{probes['count']} probes, {probes['seeds']} seeds; metric: {probes.get('metric', 'loss')}")
+    print(
+        f"{probes.get('count')} probes, {probes.get('seeds')} seeds; metric: {printable(probes.get('metric', 'loss'))}"
+    )
     for optimum in calibration.optima:
         _show_optimum(optimum, alone=len(calibration.optima) == 1)
         if picture:
             _show_basin(calibration, optimum, out)
     if calibration.located:
         _show_scales(calibration)
-    print(f"\nUse it: adamw-scale recommend --calibration {out}/{CALIBRATION_FILE} [run options]")
+    print(f"\nUse it: adamw-scale recommend --calibration {printable(out)}/{CALIBRATION_FILE} [run options]")
     if calibration.located:
         print("It holds for runs like the probed one; the further away a run is, the wider its range.")
     else:
@@ -32,11 +34,11 @@ def render(calibration: "Calibration", out: str, *, picture: bool = False) -> No
 
 
 def _show_optimum(optimum: "Optimum", *, alone: bool) -> None:
-    from adamw_scale.calibration import remedy
+    from adamw_scale.calibration import outcome, remedy
 
     tau, run = optimum.timescale, optimum.run
     size = f"{parameters(run)}{run.dataset_size:g} {run.unit} x {run.epochs:.4g} epochs, lr {run.peak_lr:g}"
-    print(f"optimum {optimum.status}: {size}")
+    print(f"optimum {outcome(optimum)}: {size}" if optimum.loss is not None else f"every probe diverged: {size}")
     if optimum.asked is not None:
         print(f"  trained    {run.total_steps:,.0f} steps, not {optimum.asked.total_steps:,.0f} as described")
     if optimum.outliers:

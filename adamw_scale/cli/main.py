@@ -1,25 +1,30 @@
 """The app, and the single place where errors become messages and exit codes.
 
-0 answer · 1 the answer is a problem · 2 bad input or usage · 130 interrupted. The answer goes to
+0 answer · 1 the answer is a problem · 2 bad input or usage · 130 interrupted · 143 terminated. The answer goes to
 stdout, everything else to stderr. A traceback is a bug.
 """
 
 import os
+import signal
 import sys
+import threading
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Annotated, Any, NoReturn
+from types import FrameType
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 
 from adamw_scale import __version__
+from adamw_scale.cli.text import Answer, say
 from adamw_scale.errors import AdamWScaleError, SpecError, UnknownNameError
 from adamw_scale.registry import SkippedPartWarning
 from adamw_scale.units import printable
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's UsageError until typer 0.26, since then typer's own
 
 # One file each, of which only the one that is asked for is imported; help and unknown names need them all.
@@ -58,13 +63,17 @@ def common(
 
 def run() -> None:
     """Run the command line and exit."""
-    _prepare_streams()
-    _say_what_is_skipped()
+    with _ending_in_order():
+        _run()
+
+
+def _run() -> None:
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
-    for name in [asked] if asked in COMMANDS else COMMANDS:
-        command = import_module(f"adamw_scale.cli.{name}").command
-        app.add_typer(command, name=name) if isinstance(command, typer.Typer) else app.command(name)(command)
+    kept = "; finished probes are kept, the same command goes on from them" if asked == "calibrate" else ""
     try:
+        _prepare_streams()
+        _say_what_is_skipped()
+        _load(asked)
         _refuse_undecodable(sys.argv[1:])
         if asked and not asked.startswith("-") and asked not in COMMANDS:
             raise UnknownNameError("command", asked, COMMANDS)
@@ -77,17 +86,41 @@ def run() -> None:
     except USAGE_ERROR as error:
         message = error.format_message()
         command = f"{asked} " if asked in COMMANDS else ""
-        _fail(f"{_one_line(message)} Try: adamw-scale {command}--help" if message else "")
+        _fail(f"{printable(message)[:1900]} Try: adamw-scale {command}--help" if message else "")
     except (KeyboardInterrupt, typer.Abort):
-        kept = "; finished probes are kept, the same command goes on from them" if asked == "calibrate" else ""
         _fail(f"interrupted{kept}", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader left; python would complain while flushing stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except _TerminatedError:
+        _fail(f"terminated{kept}", TERMINATED)
     except OSError as error:
         _fail(f"{error.filename or 'output'}: {error.strerror or error}. Check the path, its permissions and the disk")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM, as of a batch system that preempts: what is going on ends in order, as after Ctrl-C."""
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _TerminatedError
+
+    before = signal.getsignal(signal.SIGTERM)
+    if before == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _load(asked: str) -> None:
+    """The command that is asked for, or all of them."""
+    for name in [asked] if asked in COMMANDS else COMMANDS:
+        command = import_module(f"adamw_scale.cli.{name}").command
+        app.add_typer(command, name=name) if isinstance(command, typer.Typer) else app.command(name)(command)
 
 
 def _prepare_streams() -> None:
@@ -97,6 +130,7 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+    sys.stdout = cast(TextIO, Answer(sys.stdout))
 
 
 def _say_what_is_skipped() -> None:
@@ -105,7 +139,7 @@ def _say_what_is_skipped() -> None:
 
     def in_one_line(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, SkippedPartWarning):
-            print(f"adamw-scale: {_one_line(str(message))}", file=sys.stderr)
+            say(f"adamw-scale: {message}")
         else:
             show(message, category, *rest, **more)
 
@@ -127,9 +161,5 @@ def _refuse_undecodable(arguments: list[str]) -> None:
 def _fail(message: str, code: int = 2) -> NoReturn:
     if message:
         with suppress(OSError):
-            print(f"adamw-scale: {_one_line(message)[:2000]}", file=sys.stderr)
+            say(f"adamw-scale: {message[:2000]}")
     sys.exit(code)
-
-
-def _one_line(message: str) -> str:
-    return printable(message)

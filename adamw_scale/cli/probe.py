@@ -11,6 +11,7 @@ from adamw_scale.cli.text import say
 from adamw_scale.errors import CalibrationError, MissingInputError, SpecError
 from adamw_scale.files import write_atomically
 from adamw_scale.noun import to_json
+from adamw_scale.units import printable
 
 if TYPE_CHECKING:
     from adamw_scale.spec.measurement import ProbeResult
@@ -56,7 +57,7 @@ def plan(
         print("The sweep is complete. Run adamw-scale calibrate with the same options: it trains nothing and fits.")
     else:
         count = f"{stage.probes} probes, {len(stage.indices)} indices ({ranges(stage.indices)})"
-        print(f"{count} of {out}/{PLAN_FILE}. With Slurm:\n\n  {stage.sbatch}\n")
+        print(f"{count} of {printable(out)}/{PLAN_FILE}. With Slurm:\n\n  {stage.sbatch}\n")
         print(f"Elsewhere, for every index:\n\n  {command_of(Path(stage.plan), 'N')}\n")
         print("When all are done, plan the next stage with this same command.")
 
@@ -172,7 +173,7 @@ def export(
             f"{len(results)} probes in {csv}" if csv else "",
             f"{added} trials added to study {study}" if optuna else "",
         ]
-        print("; ".join(filter(None, said)))
+        print(printable("; ".join(filter(None, said))))
 
 
 def _write_csv(results: "list[ProbeResult]", name: str) -> None:

@@ -4,10 +4,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from adamw_scale.calibration import Watcher
 from adamw_scale.cli.sparklines import ASCII, BLOCKS, sparkline
+from adamw_scale.cli.text import Unheard
 from adamw_scale.spec.measurement import ProbeConfig, ProbeResult, flops_of
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.training.tasks import task
@@ -27,35 +27,6 @@ WIDEST_CURVE = 32
 WIDEST_BAR = 30
 REDRAWN_PER_SECOND = 4
 CROPPED = Column(no_wrap=True, overflow="crop")  # rich's ellipsis is not in every encoding
-
-
-class Unheard:
-    """A stream that may be closed, full or gone: a calibration goes on when nobody can read its progress."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        """Write, or else write nowhere from now on."""
-        with self._or_nowhere():
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush, or else write nowhere from now on."""
-        with self._or_nowhere():
-            self._stream.flush()
-
-    @contextmanager
-    def _or_nowhere(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError):  # ValueError is that of a closed file
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def standard_error() -> Console:
@@ -119,7 +90,8 @@ class Display(Progress):
         return Watcher(stage=self.stage, progress=self.progress, result=self.result, notice=self.notice)
 
     def notice(self, text: str) -> None:
-        """A message that stays on the screen."""
+        """A message that stays on the screen, on as many lines as it has."""
+        text = "\n".join(map(printable, text.splitlines()))
         self.console.print(text, soft_wrap=True, markup=False, emoji=False)
 
     def stage(self, configs: list[ProbeConfig], done: int, likely: int) -> None:

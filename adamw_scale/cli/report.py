@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from adamw_scale.cli.text import say
 from adamw_scale.noun import to_json
+from adamw_scale.units import printable
 
 
 def command(
@@ -20,5 +22,5 @@ def command(
     """
     from adamw_scale.report import write_report
 
-    file = write_report(folder)
-    print(to_json({"schema": "adamw-scale/report/1", "report": str(file)}) if json else file)
+    file = write_report(folder, say)
+    print(to_json({"schema": "adamw-scale/report/1", "report": str(file)}) if json else printable(str(file)))

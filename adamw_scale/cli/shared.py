@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from adamw_scale.cli.run_flags import Given, run_from, words_from
-from adamw_scale.cli.text import labelled
+from adamw_scale.cli.text import labelled, say
 from adamw_scale.errors import SpecError
 from adamw_scale.units import format_count, format_percent, format_share
 
@@ -139,4 +139,4 @@ def print_snippet(framework: str, recommendation: "Recommendation", *, json: boo
     if sys.stdout.isatty():
         return  # the cautions stand in the snippet's comments, in sight
     for caution in (*recommendation.cautions, *snippet.cautions):
-        print(f"caution {caution.code}: {caution.message}. {caution.fix}", file=sys.stderr)
+        say(f"caution {caution.code}: {caution.message}. {caution.fix}")

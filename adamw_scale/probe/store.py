@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ PROBES_FILE = "probes.jsonl"
 LOCK_FILE = "calibrating.lock"  # empty; may stay when nobody calibrates
 HOLDER_FILE = "calibrating.json"  # who does, while somebody does
 POLL_SECONDS = 0.5
+UNSAID_SECONDS = 1.0  # for which a lock is waited for in silence
+REMEMBERED = 256  # bytes, by which a file is known to be the one that was read
 SCHEMA, VERSION = "adamw-scale/probe/", 1
 BOM = codecs.BOM_UTF8  # some editors put it in front
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system that has none
@@ -45,26 +48,36 @@ class ProbeStore:
         path: The file; created if missing, its folder must exist.
         retry_failed: Leave out probes that failed before, so that they run again.
         read_only: Read what there is and create nothing.
+        waiting: Told what is waited for, if another process holds the file for long.
 
     Raises:
-        CalibrationError: a whole line is no result, or one of a newer version.
+        CalibrationError: a whole line is no result, or one of a newer version; or what was read is no longer there.
         OSError: the file cannot be opened, read or written; what was stored stays readable.
     """
 
-    def __init__(self, path: Path, *, retry_failed: bool = False, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        retry_failed: bool = False,
+        read_only: bool = False,
+        waiting: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.path = path
+        self.waiting = waiting
         self.retry_failed = retry_failed
         self.read_only = read_only
         self.results: dict[str, ProbeResult] = {}
         self.notices: list[str] = []
         self._file: FileIO | None = None
         self._read = 0  # bytes
+        self._end = b""  # of what was read
         self._line = 1
 
     def __enter__(self) -> Self:
         self._file = FileIO(self.path, "rb" if self.read_only else "ab+")
         try:
-            with _locked(self._file, exclusive=False):
+            with self._locked(self._file, exclusive=False):
                 self._catch_up(self._file)
         except BaseException:
             self._file.close()
@@ -86,11 +99,54 @@ class ProbeStore:
         assert self._file is not None, "the store is open only inside its with block"
         new = {result.key: result for result in results if self._counts(result)}
         lines = b"".join(result.model_dump_json(by_alias=True).encode() + b"\n" for result in new.values())
-        with _locked(self._file, exclusive=True):
+        with self._locked(self._file, exclusive=True):
+            self._refuse_changed(self._file)
             if lines:
                 _write(self._file, b"\n" + lines if _last_line_is_open(self._file) else lines)
                 os.fsync(self._file.fileno())
             self._catch_up(self._file)
+
+    def refuse_changed(self) -> None:
+        """CalibrationError where the file is gone, or no longer begins with what was read of it."""
+        assert self._file is not None, "the store is open only inside its with block"
+        with self._locked(self._file, exclusive=False):
+            self._refuse_changed(self._file)
+
+    def _refuse_changed(self, file: FileIO) -> None:
+        try:
+            is_there = os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            is_there = False
+        file.seek(self._read - len(self._end))
+        if not is_there or file.read(len(self._end)) != self._end:
+            what = "cut or rewritten" if is_there else "deleted or replaced"
+            raise CalibrationError(
+                f"{self.path} was {what} while it was in use, and what it held of {len(self.results)} probes is lost: "
+                "run the same command again, which trains what is missing"
+            )
+
+    @contextmanager
+    def _locked(self, file: FileIO, *, exclusive: bool) -> Iterator[None]:
+        """Hold the lock of a file itself, after waiting for whoever holds it; the lock goes with the process."""
+        if sys.platform == "win32":
+            yield
+            return
+        import fcntl
+
+        how = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+        with _where_there_are_locks():
+            deadline = time.monotonic() + UNSAID_SECONDS
+            while not _taken(file, how | fcntl.LOCK_NB):
+                if time.monotonic() > deadline:
+                    self.waiting(f"{self.path} is locked by another process that writes it: waiting for that to end")
+                    fcntl.flock(file, how)
+                    break
+                time.sleep(UNSAID_SECONDS / 20)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)
 
     def _catch_up(self, file: FileIO) -> None:
         """Take in what was appended since the file was last read."""
@@ -110,6 +166,7 @@ class ProbeStore:
             which = f"line {torn[0]} is" if len(torn) == 1 else f"{len(torn)} lines, the first of them {torn[0]}, are"
             self.notices.append(f"{self.path}: {which} torn or no JSON; skipped, as if never trained")
         self._read += len(content)
+        self._end = (self._end + content)[-REMEMBERED:]
         self._line += len(lines) - 1
 
     def _counts(self, result: ProbeResult) -> bool:
@@ -158,21 +215,15 @@ def _write(file: FileIO, content: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-@contextmanager
-def _locked(file: FileIO, *, exclusive: bool) -> Iterator[None]:
-    """Hold the lock of a file itself, after waiting for whoever holds it; the lock goes with the process."""
-    if sys.platform == "win32":
-        yield
-        return
+def _taken(file: FileIO, how: int) -> bool:
+    """Whether a lock could be had at once."""
     import fcntl
 
-    with _where_there_are_locks():
-        fcntl.flock(file, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
     try:
-        yield
-    finally:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_UN)
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from adamw_scale.advisor import recommend
 from adamw_scale.calibration.fitting import basin_of, paired
+from adamw_scale.calibration.remedies import outcome
 from adamw_scale.errors import MissingInputError
 from adamw_scale.law.features import NAMES, SAMPLES, SCARCE, USUAL, features_of
 from adamw_scale.law.fitted import EVIDENCE, MEAN
@@ -282,7 +283,7 @@ def basin_figure(
             figure.legend(loc="outside lower center", ncols=2)
         axes.set_ylabel(f"held-out {metric}, seeds at one level")
         _tau_axis(axes, optimum.run)
-        _title(axes, f"{name_of(optimum.run)}: {optimum.status}")
+        _title(axes, f"{name_of(optimum.run)}: {outcome(optimum)}")
         axes.grid(axis="y")
     return figure
 
@@ -378,7 +379,7 @@ def scaling_figure(calibration: Calibration, axis: str) -> Figure:
         for optimum, value in zip(along, values, strict=True):
             low, high = (2.0**end for end in optimum.log2_interval)
             tau = optimum.timescale_run
-            says = f"{name_of(optimum.run)}: {optimum.status}, {_says_tau(optimum.run, math.log2(tau))}"
+            says = f"{name_of(optimum.run)}: {outcome(optimum)}, {_says_tau(optimum.run, math.log2(tau))}"
             if optimum.loss is not None:
                 says += f", loss {optimum.loss:.4f}"
             interval = f"{name_of(optimum.run)}, 80 %: {_says_taus(optimum.run, optimum.log2_interval)}"

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from adamw_scale import __version__
 from adamw_scale.advisor import recommend
-from adamw_scale.calibration.files import COMMAND_FILE, folder_of, load_calibration
-from adamw_scale.calibration.fitting import basin_of, load_results, probes_of
-from adamw_scale.calibration.remedies import remedy
+from adamw_scale.calibration.files import command_of, folder_of, load_calibration
+from adamw_scale.calibration.fitting import basin_of, load_results, probes_of, thinned
+from adamw_scale.calibration.remedies import outcome, remedy
 from adamw_scale.files import write_atomically
 from adamw_scale.report import figures
 from adamw_scale.report.costs import cost_of, free_decays
@@ -28,6 +28,7 @@ from adamw_scale.theory.basin import NEGLIGIBLE
 from adamw_scale.units import format_count, format_percent, format_significant
 
 REPORT_FILE = "report.html"
+MOST_ROWS = 1000  # of the table of probes
 
 
 class Picture(NamedTuple):
@@ -42,11 +43,12 @@ class Picture(NamedTuple):
         return cls(svg(figure, name, says), says)
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(folder: str | Path, notice: Callable[[str], None] = lambda text: None) -> Path:
     """Write report.html into a calibration's folder, from calibration.json and probes.jsonl.
 
     Args:
         folder: Of a calibration.
+        notice: Told what was skipped, and what is waited for.
 
     Returns:
         The file.
@@ -67,9 +69,8 @@ def write_report(folder: str | Path) -> Path:
     """
     home = folder_of(folder)
     calibration = load_calibration(home)
-    results = load_results(home)
-    command = home / COMMAND_FILE
-    page = render(calibration, results, command.read_text(encoding="utf-8").strip() if command.is_file() else None)
+    results = load_results(home, notice)
+    page = render(calibration, results, command_of(home))
     write_atomically(home / REPORT_FILE, page)
     return home / REPORT_FILE
 
@@ -80,10 +81,12 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
     html, css, js = (here.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": format_percent, "digits": format_significant, "count": format_count}
-    environment.globals |= {"shares": _shares, "name_of": figures.name_of, "remedy": remedy}
+    environment.globals |= {"shares": _shares, "name_of": figures.name_of, "remedy": remedy, "outcome": outcome}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":"), "ensure_ascii": False}
     advice = recommend(calibration.optima[0].run, calibration=calibration) if calibration.located else None
-    return environment.from_string(html).render(
+    return environment.from_string(
+        html
+    ).render(
         style=Markup(css),  # noqa: S704  # our own file
         script=Markup(js),  # noqa: S704  # the same
         calibration=calibration,
@@ -93,7 +96,10 @@ def render(calibration: Calibration, results: Sequence[ProbeResult], command: st
         measured=[_measured(i, optimum, results, calibration) for i, optimum in enumerate(calibration.optima)],
         scaling=_scaling(calibration) if advice else [],
         curves=_curves(calibration, results),
-        probes=sorted(results, key=lambda r: (figures.name_of(r.config.run), r.config.log2_tau, r.config.seed)),
+        probes=sorted(results, key=lambda r: (figures.name_of(r.config.run), r.config.log2_tau, r.config.seed))[
+            :MOST_ROWS
+        ],
+        unlisted=max(0, len(results) - MOST_ROWS),
         targets=targets_of(calibration)._asdict() if advice else None,
         cost=_cost(results),
         task="; ".join(f"{name} {value}" for name, value in calibration.task.items()),
@@ -119,7 +125,7 @@ class Measured(NamedTuple):
 
 
 def _measured(number: int, optimum: Optimum, results: Sequence[ProbeResult], calibration: Calibration) -> Measured:
-    about, own = calibration.probes, probes_of(calibration, optimum, results)
+    about, own = calibration.probes, thinned(probes_of(calibration, optimum, results))
     metric, maximize = about.get("metric", "loss"), bool(about.get("maximize"))
     value = partial(value_of, metric=metric, maximize=maximize)
     basin = basin_of(own, value) if own else None
@@ -129,7 +135,7 @@ def _measured(number: int, optimum: Optimum, results: Sequence[ProbeResult], cal
 
 
 def _says_optimum(optimum: Optimum) -> str:
-    says = f"{figures.name_of(optimum.run)}: {optimum.status}"
+    says = f"{figures.name_of(optimum.run)}: {outcome(optimum)}"
     if optimum.status == "located":
         says += (
             f" at {format_percent(optimum.timescale_run)} of the run, λ {format_significant(optimum.weight_decay)}; "
@@ -151,7 +157,7 @@ def _shares(*log2_taus: float) -> str:
 def _scaling(calibration: Calibration) -> list[Picture]:
     """One picture for each quantity that was varied."""
     measured = "; ".join(
-        f"{figures.name_of(o.run)}: {format_percent(o.timescale_run)} of the run ({o.status})"
+        f"{figures.name_of(o.run)}: {format_percent(o.timescale_run)} of the run ({outcome(o)})"
         for o in calibration.optima
     )
     return [
@@ -166,7 +172,7 @@ def _scaling(calibration: Calibration) -> list[Picture]:
 
 def _curves(calibration: Calibration, results: Sequence[ProbeResult]) -> dict[str, Picture]:
     """Training losses of the base run's probes, on linear and on logarithmic axes; empty where none were kept."""
-    own = probes_of(calibration, calibration.optima[0], results)
+    own = thinned(probes_of(calibration, calibration.optima[0], results))
     if not any(len(result.curve) > 1 for result in own):
         return {}
     positive = all(loss > 0 for result in own for _, loss in result.curve if math.isfinite(loss))

@@ -12,13 +12,18 @@ Calibration     what was measured, optimum by optimum                        -> 
 import hashlib
 import json
 import math
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from adamw_scale.errors import CalibrationError, SpecError
 from adamw_scale.noun import Noun
 from adamw_scale.spec.run import Timescale, TrainingRun
+from adamw_scale.units import LARGEST
+
+Measured = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Octaves = Annotated[float, Field(ge=-400.0, le=400.0)]  # so that two to their power is a number
+Interval = tuple[Octaves, Octaves]
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
@@ -33,7 +38,7 @@ class ProbeConfig(Noun):
 
     task: dict[str, str]
     run: TrainingRun
-    seed: int
+    seed: int = Field(ge=-(2**63), lt=2**63)
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
 
@@ -87,11 +92,11 @@ class ProbeResult(Noun):
     key: str
     config: ProbeConfig
     status: Literal["done", "diverged", "failed"]
-    loss: float | None
-    seconds: float
+    loss: Measured | None
+    seconds: float = Field(ge=0, le=1e18)
     reason: str | None = None
-    curve: tuple[tuple[int, float], ...] = ()
-    metrics: dict[str, float] = Field(default_factory=dict)
+    curve: tuple[tuple[Annotated[int, Field(ge=0, le=10**18)], Measured], ...] = ()
+    metrics: dict[str, Measured] = Field(default_factory=dict)
     machine: dict[str, str] = Field(default_factory=dict)
     seen: StepsSeen | None = Field(None, description="how long the user's command said that it trained")
 
@@ -103,6 +108,8 @@ class ProbeResult(Noun):
             raise SpecError(f"status {self.status!r} does not go with loss {self.loss}")
         if (self.status == "failed") != (self.reason is not None):
             raise SpecError(f"status {self.status!r} does not go with reason {self.reason!r}")
+        if not -400 <= self.config.log2_tau <= 400:
+            raise SpecError(f"weight decay {self.config.run.weight_decay} gives no timescale")
         return self
 
     @property
@@ -145,26 +152,29 @@ class Optimum(Noun):
         None, description="the run as it was asked for, where its command trained other steps; run is what it trained"
     )
     timescale_run: float = Field(ge=1e-9, le=1e9)
-    log2_interval: tuple[float, float]
-    log2_interval_95: tuple[float, float] | None = None
-    log2_band: tuple[float, float] | None = None
-    log2_probed: tuple[float, float] | None = Field(
+    log2_interval: Interval
+    log2_interval_95: Interval | None = None
+    log2_band: Interval | None = None
+    log2_probed: Interval | None = Field(
         None, description="ends of what was probed and neither diverged nor was left out"
     )
-    log2_diverged: tuple[float, ...] = Field((), description="where probes diverged")
+    log2_diverged: tuple[Octaves, ...] = Field((), description="where probes diverged")
     status: Literal["located", "flat", "edge"]
-    loss: float | None = None
-    noise: float | None = Field(None, description="standard deviation of a loss within its seed")
+    loss: Measured | None = None
+    noise: Measured | None = Field(None, description="standard deviation of a loss within its seed")
     outliers: int = Field(
         0,
+        ge=0,
+        le=10**9,
         description="probes left out: losses as good as diverged, or far above lower ones of their seed on both sides",
     )
 
     @model_validator(mode="after")
     def _refuse_what_disagrees(self) -> Self:
-        low, high = self.log2_interval
-        if not -40 <= low <= high <= 40:
-            raise SpecError(f"log2_interval = {self.log2_interval} is not an interval of octaves")
+        for name in ("log2_interval", "log2_interval_95", "log2_band", "log2_probed"):
+            low, high = getattr(self, name) or (0.0, 0.0)
+            if low > high or (name == "log2_interval" and not -40 <= low <= high <= 40):
+                raise SpecError(f"{name} = {low:g}, {high:g} is not an interval of octaves")
         return self
 
     @property
@@ -191,17 +201,17 @@ class Optimum(Noun):
 class Slope(Noun):
     """Octaves that the timescale, as a share of the run, moves for 4 times a quantity, and their deviation."""
 
-    octaves_per_factor_4: float
-    deviation: float
+    octaves_per_factor_4: Octaves
+    deviation: Octaves = Field(ge=0)
 
 
 class LeftOut(Noun):
     """A measured optimum, log2(timescale_run), beside what all the others predict for it; the interval holds 80 %."""
 
     run: TrainingRun
-    measured: float
-    predicted: float
-    log2_interval: tuple[float, float]
+    measured: Octaves
+    predicted: Octaves
+    log2_interval: Interval
 
 
 class TunedLr(Noun):
@@ -212,10 +222,10 @@ class TunedLr(Noun):
     `steadier` names the one that moves less.
     """
 
-    peak_lr: float = Field(gt=0)
+    peak_lr: float = Field(ge=1e-100, le=1e100)
     status: Literal["located", "edge"]
-    losses: tuple[tuple[float, float], ...]
-    timescale_slope: float | None = None
+    losses: tuple[tuple[Measured, Measured], ...]
+    timescale_slope: Octaves | None = None
     steadier: Literal["timescale", "weight_decay"] | None = None
 
 
@@ -228,20 +238,20 @@ class Validation(Noun):
     """
 
     run: TrainingRun
-    predicted: float
-    log2_interval: tuple[float, float]
+    predicted: Octaves
+    log2_interval: Interval
     optimum: Optimum
-    losses: tuple[tuple[float, float], ...]
-    regret: float
-    regret_deviation: float
+    losses: tuple[tuple[Measured, Measured], ...]
+    regret: Measured
+    regret_deviation: Measured
 
 
 class Target(Noun):
     """The run that a calibration was made for, and what it says of it."""
 
     run: TrainingRun
-    weight_decay: float = Field(description="PyTorch convention, hidden matrices")
-    weight_decay_range: tuple[float, float]
+    weight_decay: Measured = Field(ge=0, description="PyTorch convention, hidden matrices")
+    weight_decay_range: tuple[Measured, Measured]
     timescale: Timescale
     rule: str
 
@@ -270,6 +280,14 @@ class Calibration(Noun):
             return data
         kept = {name: value for name, value in data.items() if name not in ("rule", "constants", "slopes", "left_out")}
         return {**kept, "schema": "adamw-scale/calibration/2"}
+
+    @model_validator(mode="after")
+    def _refuse_other_counts(self) -> Self:
+        for name, value in self.probes.items():
+            kinds = {"metric": str, "device": str, "maximize": bool, "noise": int | float}.get(name, int)
+            if not isinstance(value, kinds) or (not isinstance(value, str) and not 0 <= value <= LARGEST):
+                raise SpecError(f"probes.{name[:40]} = {str(value)[:40]} is not what calibrate writes there")
+        return self
 
     @property
     def located(self) -> bool:

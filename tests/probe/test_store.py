@@ -244,6 +244,7 @@ def test_no_space_is_an_os_error(tmp_path: Path) -> None:
         full = os.open("/dev/full", os.O_RDWR | os.O_APPEND)
         os.dup2(full, store._file.fileno())
         os.close(full)
+        store.path = Path("/dev/full")
         with pytest.raises(OSError, match="space") as caught:
             store.append(result(0))
     assert caught.value.errno == errno.ENOSPC

@@ -109,9 +109,11 @@ def eventually(condition: Callable[[], object], seconds: float = 30.0) -> bool:
 
 TRAIN_ELSEWHERE = """
 import json, resource, sys
+from adamw_scale.training.commands import process
 from adamw_scale.training.tasks.command import CommandTask
 from adamw_scale.training.tasks.task import TaskSource
 from adamw_scale.spec.measurement import ProbeConfig
+process.GRACE_SECONDS = 1.0
 task = CommandTask(TaskSource("command", None, {"command": sys.argv[1]}, sys.argv[2]))
 memory = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = memory()

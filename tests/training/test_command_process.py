@@ -6,7 +6,9 @@ import shlex
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,64 @@ def test_a_timeout_ends_the_whole_group(bench: Bench, monkeypatch: pytest.Monkey
     assert "longer than --timeout 1.5" in str(result.reason)
     assert result.curve == ((1, 3.5),)
     assert eventually(lambda: not any(is_running(pid) for pid in pids()))
+
+
+ESCAPES = {
+    "a session": "setsid sleep 600",
+    "a daemon": "(setsid setsid sleep 600 >/dev/null 2>&1 &)",
+    "a daemon that knows nothing of its surroundings": "(env -i setsid sleep 600 &)",
+    "a daemon that holds the output and ignores SIGTERM": """(setsid sh -c 'trap "" TERM HUP; sleep 600; :' &)""",
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES)
+@pytest.mark.parametrize("end", ["time-out", "exit", "our death"])
+def test_what_leaves_the_process_group_ends_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, escape: str, end: str
+) -> None:
+    """As torchrun's workers do, and daemons; its output is not waited for, and its grace is given once."""
+    monkeypatch.setattr(process, "GRACE_SECONDS", 1.0)
+    ours = f"6{len(escape)}{ord(end[0])}"  # seconds that nobody else sleeps
+    then = "" if end == "exit" and "&" in escape else "wait; sleep 600"
+    line = f"sh -c {shlex.quote(escape.replace('600', ours) + '; ' + then)} {WD}"
+    started = time.monotonic()
+    if end == "our death":
+        config = sweep_of(bench.task(line)).config(0, -2.0)
+        parent = subprocess.Popen(elsewhere(line, bench.folder, config), stderr=subprocess.DEVNULL)
+        assert eventually(lambda: sleeping(ours))
+        parent.kill()
+        parent.wait()
+    else:
+        bench.run(line, timeout="0.5")
+        assert time.monotonic() - started < 6
+    assert eventually(lambda: not sleeping(ours))
+
+
+def sleeping(seconds: str) -> list[str]:
+    """Processes that sleep for exactly so long."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if place.read_bytes() == f"sleep\0{seconds}\0".encode():
+                found.append(place.parent.name)
+    return found
+
+
+def test_a_guard_that_is_killed_is_told_from_an_answer(bench: Bench) -> None:
+    """Memory may run out for anybody: the probe has failed, and its command has ended."""
+    line = bench.script("import os, time; os.kill(os.getppid(), 9); time.sleep(600)")
+    result = bench.run(line)
+    assert result.status == "failed"
+    assert "killed by SIGKILL" in str(result.reason)
+    assert not [pid for pid in Path("/proc").glob("[0-9]*") if runs(pid, str(bench.folder / "script.py"))]
+
+
+def runs(place: Path, script: str) -> bool:
+    """Whether a process of /proc runs a script."""
+    try:
+        return script.encode() in (place / "cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def test_a_script_may_tidy_up_after_a_timeout(bench: Bench) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adamw_scale.errors import AdamWScaleError, MissingExtraError, ProbeError, SpecError
-from adamw_scale.training.data import images, splitting, text
+from adamw_scale.training.data import files, images, splitting, text
 from adamw_scale.training.data.columns import standardised, with_noise
 from adamw_scale.training.data.dataset import Array, RowData, TokenData
 from adamw_scale.training.data.sources import load_rows, load_tokens
@@ -746,3 +746,16 @@ def _whole(table: Path, file: Path) -> bytes:
     else:
         return table.read_bytes().replace(b",", b"\t" if file.suffix == ".tsv" else b",")
     return file.read_bytes()
+
+
+def test_a_folder_with_too_many_files_is_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--data /` is a slip, which is said before all of it was walked."""
+    monkeypatch.setattr(files, "MOST_FILES", 50)
+    for number in range(60):
+        (tmp_path / f"{number}.txt").write_text("text " * 400)
+    with pytest.raises(SpecError, match="more than 50 files: pass a smaller folder"):
+        text.text_folder(tmp_path)
+    monkeypatch.setattr(files, "MOST_FILES", 60)
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "more.txt").write_text("text")
+    assert len(text.text_folder(tmp_path).training) > 0

@@ -20,7 +20,8 @@ from adamw_scale.training.machine import usable_gpus
 from adamw_scale.training.options import refuse_unknown
 from adamw_scale.training.tasks.task import Listener, Progress, TaskSource
 
-GRACE = GRACE_SECONDS + 5  # seconds that a worker has to end in order, with the command it may be running
+GRACE = GRACE_SECONDS + 10  # seconds that a worker has to end in order, with the command it may be running
+IMPATIENCE = 5.0  # the same for a worker that was interrupted twice
 ATTEMPTS = 3  # at a cohort whose worker dies; then it is an error
 HOME = str(Path(__file__).parents[3])
 # This very package, and with -P no file of the working directory that has a module's name; PYTHONPATH is the user's.
@@ -47,7 +48,7 @@ class ProcessesEngine:
         self.source = source
         self.jobs = jobs
         self._workers: list[_Worker] = []
-        self._feeders: list[Thread] = []
+        self._feeders: dict[_Worker, Thread] = {}  # the latest of each
 
     @staticmethod
     def elsewhere(options: Mapping[str, str]) -> bool:
@@ -58,17 +59,29 @@ class ProcessesEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        try:
+            self._end_workers(GRACE)
+        except BaseException:  # interrupted once more: so is what the workers wait for
+            self._end_workers(IMPATIENCE)
+            raise
+        finally:
+            deadline = time.monotonic() + IMPATIENCE
+            for worker, feeder in self._feeders.items():
+                feeder.join(
+                    max(0.0, deadline - time.monotonic())
+                )  # its worker's replies end, unless a stray holds them
+                if not feeder.is_alive():
+                    worker.close()
+            self._workers.clear()
+            self._feeders.clear()
+
+    def _end_workers(self, patience: float) -> None:
+        """Ask every worker to end, and see to it in so many seconds."""
         for worker in self._workers:
             worker.terminate()
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + patience
         for worker in self._workers:
             worker.kill_at(deadline)
-        for feeder in self._feeders:
-            feeder.join()  # ends when its worker's replies end
-        for worker in self._workers:
-            worker.close()
-        self._workers.clear()
-        self._feeders.clear()
 
     def run(self, cohorts: Sequence[Cohort], listener: Listener) -> Iterator[list[ProbeResult]]:
         """Train the cohorts on all workers; results arrive in the order they finish."""
@@ -83,7 +96,7 @@ class ProcessesEngine:
         for worker in self._workers:
             feeder = Thread(target=_feed, args=(worker, waiting, events), daemon=True)
             feeder.start()
-            self._feeders.append(feeder)
+            self._feeders[worker] = feeder
         unfinished = len(cohorts)
         while unfinished:
             event = events.get()
@@ -154,7 +167,8 @@ class _Worker:
 
     def close(self) -> None:
         """Free what a process that has ended leaves behind."""
-        self.process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(IMPATIENCE)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):

@@ -26,7 +26,7 @@ from adamw_scale.training.commands.metric_pattern import SECONDS, PatternSearch
 from adamw_scale.training.commands.recognised import Recognised
 from adamw_scale.training.commands.run_dir import of_event_files, of_trainer_state
 from adamw_scale.training.commands.steps import STATE_FILE, Steps
-from adamw_scale.units import printable
+from adamw_scale.units import LARGEST, printable
 
 HELD_OUT = ("val_loss", "eval_loss", "test_loss")
 TRAINING = ("train_loss", "loss")  # beside a train_loss, a loss is another one's
@@ -274,7 +274,7 @@ def _complaint_of(search: PatternSearch) -> str:
 def _number_of(text: str | None) -> float | None:
     """What a pattern found, as a number; None where it is none."""
     try:
-        return None if text is None else float(text)
+        return None if text is None else _bounded(float(text))
     except ValueError:
         return None
 
@@ -301,6 +301,11 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        return float(value)
+        return _bounded(float(value))
     except OverflowError:
         return math.inf
+
+
+def _bounded(value: float) -> float:
+    """A number, infinite beyond what can be reckoned with."""
+    return value if not abs(value) > LARGEST else math.copysign(math.inf, value)

@@ -1,5 +1,6 @@
 """What every source needs of a file: that it is there, not too large, and refused in one line where it is broken."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -10,6 +11,7 @@ from adamw_scale.errors import AdamWScaleError, MissingExtraError, SpecError
 from adamw_scale.units import format_count, printable
 
 MAX_BYTES = 1 << 30  # of a text or a table, in memory
+MOST_FILES = 100_000  # of a folder that are looked at
 MAX_VALUES = 1 << 28  # numbers in the inputs of all examples, which are 32 bits wide
 
 
@@ -30,6 +32,27 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 def refusal(path: Path, reason: str) -> SpecError:
     """The error of a file that cannot be used."""
     return SpecError(f"--data {printable(str(path))}: {reason}")
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file below a folder, in order of their names, but hidden ones.
+
+    Raises:
+        SpecError: it holds more than is looked at.
+        OSError: a folder in it cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found, looked_at = [], 0
+    for place, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
+        found += [file for name in names if not name.startswith(".") and (file := Path(place, name)).is_file()]
+        looked_at += len(folders) + len(names)
+        if looked_at > MOST_FILES:
+            raise refusal(folder, f"more than {MOST_FILES:,} files: pass a smaller folder, or write them into one file")
+    return sorted(found)
 
 
 def refuse_size(path: Path, size: int, most: int = MAX_BYTES, unit: str = "bytes") -> None:

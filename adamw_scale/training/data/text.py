@@ -16,7 +16,7 @@ import numpy as np
 
 from adamw_scale.errors import ProbeError
 from adamw_scale.training.data.dataset import Array, TokenData
-from adamw_scale.training.data.files import MAX_BYTES, data_library, reading, refusal, refuse_size
+from adamw_scale.training.data.files import MAX_BYTES, data_library, files_below, reading, refusal, refuse_size
 from adamw_scale.training.data.splitting import (
     HELD_OUT_TOKENS,
     HOLD_OUT_EVERY,
@@ -83,8 +83,7 @@ def text_folder(path: Path) -> TokenData:
         SpecError: no text in it, or too little, or more than 1 GiB.
     """
     with reading(path, "folder"):
-        files = [file for file in sorted(path.rglob("*")) if file.is_file() and not _is_hidden(file.relative_to(path))]
-        texts = [file for file in files if not _is_binary(file)]
+        texts = [file for file in files_below(path) if not _is_binary(file)]
         if not texts:
             raise refusal(path, "no text files in this folder. Pass a folder of them, or a single file")
         refuse_size(path, sum(file.stat().st_size for file in texts))
@@ -168,10 +167,6 @@ def _in_blocks(path: Path, text: bytes) -> TokenData:
 
 def _tokens(text: bytes) -> Array:
     return np.frombuffer(text, dtype=np.uint8)
-
-
-def _is_hidden(file: Path) -> bool:
-    return any(part.startswith(".") or part == "__pycache__" for part in file.parts)
 
 
 def _is_binary(file: Path) -> bool:

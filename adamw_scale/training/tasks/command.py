@@ -266,7 +266,7 @@ class CommandTask:
             probe.run_dir.mkdir(parents=True, exist_ok=True)
         if self.template.file is not None:
             probe.template.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(probe.template, self.template.file.fill(probe))
+            write_atomically(probe.template, self.template.file.fill(probe), may_hold_secrets=True)
 
     def _refuse_other_commands(self, config: ProbeConfig) -> None:
         own = {**self.identity(config.run), "convention": config.task.get("convention", "")}
