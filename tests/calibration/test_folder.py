@@ -54,7 +54,9 @@ def rewritten(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "harm", [cut, replaced, rewritten, lambda folder: (folder / PROBES_FILE).unlink(), shutil.rmtree], ids=str
+    "harm",
+    [cut, replaced, rewritten, lambda folder: (folder / PROBES_FILE).unlink(), shutil.rmtree],
+    ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("after", [2, 4])
 def test_probes_that_are_taken_away_are_missed(
