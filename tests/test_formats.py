@@ -14,7 +14,9 @@ from adamw_scale.formats.document import Call, Document, Unread
 def test_python_assignments_and_arithmetic() -> None:
     """nanoGPT's configs: literals, arithmetic, names assigned earlier; code is not run."""
     document = parse("a = 5 * 8\nlr = 6e-4\nmin_lr = lr / 10\nx: int = -2\nflag = True\nz = exit()\n", ".py")
-    assert document.content == {"a": 40, "lr": 6e-4, "min_lr": pytest.approx(6e-5), "x": -2, "flag": True}
+    known = {"a": 40, "lr": 6e-4, "min_lr": pytest.approx(6e-5), "x": -2, "flag": True}
+    assert document.content == {**known, "z": "exit()"}
+    assert isinstance(document.content["z"], Unread)
 
 
 def test_warnings_of_other_peoples_code_stay_quiet() -> None:
@@ -24,7 +26,8 @@ def test_warnings_of_other_peoples_code_stay_quiet() -> None:
 
 def test_a_name_that_gets_code_is_unknown() -> None:
     """A value that is overwritten by code is not the old value."""
-    assert "lr" not in parse("lr = 1e-3\nlr = schedule(lr)\n", ".py").content
+    assert isinstance(parse("lr = 1e-3\nlr = schedule(lr)\n", ".py").content["lr"], Unread)
+    assert isinstance(parse("lr = 1e-3\nif x:\n    lr = 1e-4\n", ".py").content["lr"], Unread)
 
 
 def test_a_name_that_changes_is_unknown_to_calls() -> None:
@@ -42,9 +45,12 @@ def test_python_calls_keep_what_is_plain() -> None:
     """Arguments by keyword; what is code stays as its source."""
     document = parse("wd = 0.1\nopt = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=wd)\n", ".py")
     (call,) = [call for call in document.calls if call.name == "torch.optim.AdamW"]
-    assert call == Call("torch.optim.AdamW", {"lr": "LR", "weight_decay": 0.1}, ("model.parameters()",))
+    spelled = {"lr": "LR", "weight_decay": "wd"}
+    assert call == Call(
+        "torch.optim.AdamW", {"lr": "LR", "weight_decay": 0.1}, ("model.parameters()",), 2, spelled=spelled
+    )
     assert isinstance(call.keywords["lr"], Unread)
-    assert document.keys() == {"AdamW", "parameters", "lr", "weight_decay", "wd"}
+    assert document.keys() == {"AdamW", "parameters", "lr", "weight_decay", "wd", "opt"}
     assert parse("a: {b: {c: 1}}", ".yaml").keys() == {"a", "a.b", "a.b.c", "b", "c"}
 
 
@@ -54,7 +60,7 @@ def test_python_calls_keep_what_is_plain() -> None:
 )
 def test_arithmetic_stays_small(source: str) -> None:
     """No config can make the reader compute for long or fill memory."""
-    assert "x" not in parse(source, ".py").content
+    assert isinstance(parse(source, ".py").content["x"], Unread)
 
 
 def test_shell_arguments() -> None:
@@ -85,6 +91,18 @@ def test_yaml_scalars_stay_text_and_aliases_are_followed() -> None:
     assert content == {"lr": "2e-5", "steps": "0500", "empty": None, "base": {"wd": "0.1"}, "other": {"wd": "0.1"}}
 
 
+def test_yaml_tags_and_merge_keys() -> None:
+    """A tag makes its value unknown, and an include whatever it may bring; merged keys are under those written."""
+    document = parse("a: !include x.yaml\nb: !ENV ${LR}\nc: !!float 1e-3\nd: !custom {lr: 1}\ne: 2\n", ".yml")
+    assert isinstance(document.content["a"], Unread)
+    assert isinstance(document.content["b"], Unread)
+    assert isinstance(document.content["d"], Unread)
+    assert (document.content["c"], document.content["e"]) == ("1e-3", "2")
+    assert document.lost == ("!include x.yaml",)
+    merged = parse("a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc:\n  <<: [*b, *a]\n  x: 9\n", ".yaml").content["c"]
+    assert merged == {"x": "9", "y": "3", "z": "4"}
+
+
 @pytest.mark.parametrize(
     ("text", "format_"),
     [
@@ -109,7 +127,7 @@ REFUSED = {
     "cut.toml": ("[optimizer\nlr = 1", "not valid TOML"),
     "list.yaml": ("- 1\n- 2\n", "no mapping"),
     "object.yaml": ("a: !!python/object/apply:os.system ['echo']\n", "tags are not read"),
-    "merge.yaml": ("a: &a {x: 1}\nb:\n  <<: *a\n", "merge keys"),
+    "merge.yaml": ("a: &a [1]\nb:\n  <<: *a\n", "merge key"),
     "itself.yaml": ("a: &a [*a]\n", "holds itself"),
     "twice.yaml": ("a: {lr: 1, lr: 2}\n", "given twice"),
     "deep.json": ("[" * 10_000, "nested too deeply"),

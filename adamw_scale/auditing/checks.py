@@ -10,6 +10,7 @@ from adamw_scale.advisor.cautions import INERT_RETENTION, LARGEST_KNOWN_DECAY_PE
 from adamw_scale.advisor.plausibility import LARGEST_DECOUPLED, input_cautions
 from adamw_scale.auditing.cost import CURVATURE_RANGE, MEASURED_UP_TO, relative_loss
 from adamw_scale.auditing.facts import Facts
+from adamw_scale.auditing.provenance import NAMES
 from adamw_scale.frameworks.config import Finding, finding
 from adamw_scale.theory import conventions
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
@@ -23,6 +24,14 @@ NEARLY_ALL = 0.99  # of the initial weights; where more survives, decay does not
 LAWS_OWN = "linear"  # decay to zero, which the laws were fitted on (2502.15938)
 LAST_STRETCH = 0.1  # of the run, whose weight in the final weights is told
 LORA = "lora"
+LENGTHS = {
+    "total_steps": "steps",
+    "epochs": "epochs",
+    "total_tokens": "tokens",
+    "batch_size": "samples or sequences a step",
+    "per_device_batch_size": "a device",
+    "sequence_length": "tokens a sequence",
+}
 FORGOTTEN = 2.0  # timescales of warm-up, in which the lr is half its peak on average, so that a whole one passes
 WHOLE_RUN = 0.95  # of the run, from which a warm-up is all of it
 FAR_OFF = 4.0  # times outside the range, from which on another unit is suspected
@@ -36,7 +45,7 @@ def _implausible(facts: Facts) -> Iterator[Finding]:
 
 
 def _l2(facts: Facts) -> Iterator[Finding]:
-    if facts.kind == conventions.L2 and facts.config.weight_decay:
+    if facts.kind == conventions.L2 and facts.config.weight_decay and facts.config.weight_decay_known:
         message = (
             f"{facts.config.optimizer} adds weight_decay {facts.config.weight_decay:g} to the gradient (L2), which "
             "Adam then divides by the gradient's own size, so it is no weight decay and has no timescale"
@@ -48,7 +57,7 @@ def _l2(facts: Facts) -> Iterator[Finding]:
 def _wrong_unit(facts: Facts) -> Iterator[Finding]:
     """A PyTorch value where each step takes the value itself off."""
     value, lr = facts.config.weight_decay, facts.hidden.peak_lr
-    if facts.kind in ("independent", "fixed") and value > LARGEST_DECOUPLED:
+    if facts.kind in ("independent", "fixed") and value > LARGEST_DECOUPLED and facts.config.weight_decay_known:
         per_lr = f": write {format_significant(value * lr)} ({value:g} · lr)" if lr else " times the learning rate"
         message = (
             f"{facts.title} takes weight_decay {value:g} off every weight at each step at peak lr, not lr · {value:g}: "
@@ -93,20 +102,47 @@ def _no_decay(facts: Facts) -> Iterator[Finding]:
     if facts.config.weight_decay:
         if "weight_decay" in facts.config.defaults:
             message = (
-                f"the config says nothing of weight decay, so {facts.title}'s default of "
-                f"{facts.config.weight_decay:g} acts"
+                f"the config says nothing of weight decay, so the default of {facts.default_of('weight_decay')} acts, "
+                f"{facts.config.weight_decay:g}"
             )
             fix = f"write it{_recommended(facts, '; recommended is ')}"
             yield finding("note", "decay-by-default", None, message, fix)
         return
     if "weight_decay" in facts.config.defaults:
-        message = f"nothing decays: the config does not set weight decay, and the default of {facts.title} is 0"
+        message = (
+            "nothing decays: the config does not set weight decay, and the default of "
+            f"{facts.default_of('weight_decay')} is 0"
+        )
         fix = f"write weight_decay 0 if that is meant{_recommended(facts, ', else ')}"
         yield finding("note" if facts.finetuning else "warning", "no-decay-by-default", None, message, fix)
         return
     message = "nothing decays: weight_decay is 0"
     fix = f"nothing to do if that is meant{_recommended(facts, '; recommended is ')}"
     yield finding("note", "no-decay", "weight_decay", message, fix)
+
+
+def _defaults(facts: Facts) -> Iterator[Finding]:
+    """Learning rate, duration and batch that nobody wrote, and what a launch may change."""
+    config = facts.config
+    if "peak_lr" in config.defaults and config.peak_lr is not None:
+        message = (
+            f"the config says nothing of the learning rate, so the default of {facts.default_of('peak_lr')} acts, "
+            f"{config.peak_lr:g}"
+        )
+        yield finding("note", "lr-by-default", None, message, fix="write it")
+    lengths = {
+        name: getattr(config, field)
+        for field, name in LENGTHS.items()
+        if field in config.defaults and getattr(config, field) is not None
+    }
+    if lengths:
+        shown = ", ".join(f"{format_count(value)} {name}" for name, value in lengths.items())
+        message = f"not in the config, and so by default of {facts.default_of('epochs')}: {shown}"
+        yield finding("note", "length-by-default", None, message, fix="write what is meant")
+    if config.overridable:
+        names = ", ".join(NAMES[field] for field in config.overridable)
+        message = f"{names}: defaults of the script, which its command line or environment may change"
+        yield finding("note", "script-defaults", None, message, fix="pass what a launch sets as an option, if it does")
 
 
 def _not_adamw(facts: Facts) -> Iterator[Finding]:
@@ -327,6 +363,7 @@ CHECKS: tuple[Check, ...] = (
     _wrong_unit,
     _too_fast,
     _no_decay,
+    _defaults,
     _not_adamw,
     _other_unit,
     _far,

@@ -5,12 +5,13 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 
 from adamw_scale.auditing.judging import Audit, judged
+from adamw_scale.auditing.provenance import values_of
 from adamw_scale.auditing.runs import described
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import FORMATS, parse
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks import FRAMEWORKS
-from adamw_scale.frameworks.config import Config, Finding
+from adamw_scale.frameworks.config import Config, Finding, finding
 from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, SCHEDULE_KEYS, UNREAD
 from adamw_scale.frameworks.recognition import recognized
 from adamw_scale.noun import Count, Noun, Number, Size
@@ -19,6 +20,10 @@ from adamw_scale.theory.conventions import kind_of
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
 
 KEYS = {"weight_decay": DECAY_KEYS, "peak_lr": LR_KEYS, "schedule": SCHEDULE_KEYS}  # by the field that they fill
+
+
+# What a schedule is besides its name; without one of them it is not known as a whole.
+SHAPE = frozenset({"warmup_steps", "warmup_fraction", "final_lr_fraction", "decay_steps", "decay_fraction"})
 
 
 class Said(Noun):
@@ -71,9 +76,24 @@ def audit(
     name = framework or recognized(document)
     read = FRAMEWORKS[name]().read(document)
     _refuse_a_stranger(name, document, read)
-    config = _overridden(_without_the_unread(read), own)
+    config = _overridden(without_the_unknown(read), own)
+    if document.lost:
+        config = config.model_copy(update={"findings": (*config.findings, _not_followed(document.lost))})
     run, asks = described(config, fields, own.devices)
-    return judged(name, config, run, asks)
+    values = values_of(name, config, _fields_said(fields), document.text)
+    return judged(name, config, run, asks, values)
+
+
+def _fields_said(fields: dict[str, Any]) -> frozenset[str]:
+    """Fields of a `Config` whose value its user says."""
+    return frozenset(fields) | ({"total_steps"} if "steps" in fields else frozenset())
+
+
+def _not_followed(lost: tuple[str, ...]) -> Finding:
+    """What of the text is not known, so that nothing is said to be by default."""
+    shown = ", ".join(dict.fromkeys(each[:60] for each in lost[:5]))
+    message = f"not followed: {shown}; what it may set is not filled in by default"
+    return finding("note", "not-followed", None, message, fix="write the values out, or pass them as options")
 
 
 def _refuse_a_stranger(framework: str, document: Document, config: Config) -> None:
@@ -98,10 +118,12 @@ def _overridden(config: Config, said: Said) -> Config:
     changes["findings"] = tuple(
         each for each in config.findings if not any(_is_unread(each, keys) for keys in answered)
     )
+    given = {field for field in KEYS if getattr(said, field) is not None}
+    for name in ("defaults", "unknown", "overridable"):
+        changes[name] = tuple(field for field in getattr(config, name) if field not in given)
     if said.weight_decay is not None:
         value, was = said.weight_decay, config.weight_decay
         changes["weight_decay_known"] = True
-        changes["defaults"] = tuple(field for field in config.defaults if field != "weight_decay")
         changes["groups"] = tuple(
             group.model_copy(update={"weight_decay": value * group.weight_decay / was if was else value})
             for group in config.groups
@@ -109,11 +131,21 @@ def _overridden(config: Config, said: Said) -> Config:
     return config.model_copy(update=changes)
 
 
-def _without_the_unread(config: Config) -> Config:
-    """The config without what a reader filled in where the text has a variable or code."""
-    unread = [field for field, keys in KEYS.items() if any(_is_unread(each, keys) for each in config.findings)]
-    changes: dict[str, Any] = {field: None for field in unread if field != "weight_decay"}
-    if "weight_decay" in unread:
+def without_the_unknown(config: Config) -> Config:
+    """The config without what a reader filled in where the text has a variable or code, and what hangs on that."""
+    unread = {field for field, keys in KEYS.items() if any(_is_unread(each, keys) for each in config.findings)}
+    unknown = unread | set(config.unknown) | (set() if config.weight_decay_known else {"weight_decay"})
+    gone = unknown - {"weight_decay", "optimizer"}
+    if "peak_lr" in unknown and config.final_lr_fraction:
+        gone.add("final_lr_fraction")
+    if "accumulation" in unknown:
+        gone.add("per_device_batch_size")
+    if gone & SHAPE:
+        gone.add("schedule")
+    changes: dict[str, Any] = dict.fromkeys(gone)
+    changes["unknown"] = tuple(sorted(unknown | (gone & {"schedule"})))
+    changes["defaults"] = tuple(field for field in config.defaults if field not in unknown)
+    if "weight_decay" in unknown:
         spread = config.weight_decay or max(group.weight_decay for group in config.groups) or 1.0
         changes["weight_decay_known"] = False
         changes["groups"] = tuple(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from adamw_scale.auditing.provenance import default_of
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.noun import Noun
@@ -63,6 +64,10 @@ class Facts(NamedTuple):
     def title(self) -> str:
         """The framework as people call it."""
         return FRAMEWORKS[self.framework].title
+
+    def default_of(self, field: str) -> str:
+        """Whose default a field has."""
+        return default_of(self.framework, self.config, field)
 
     @property
     def how_to_spare(self) -> str:
@@ -139,7 +144,7 @@ def setting(config: Config, run: TrainingRun | None, peak_lr: float | None) -> c
 def group_timescale(config: Config, run: TrainingRun | None, group: Group) -> GroupTimescale:
     """One group at its own learning rate, which a run's parametrization may set."""
     base = config.peak_lr if run is None or run.peak_lr is None else run.peak_lr
-    if not config.weight_decay_known and (group.weight_decay or not config.weight_decay):
+    if not group.known or (not config.weight_decay_known and (group.weight_decay or not config.weight_decay)):
         return GroupTimescale(group=group.group, peak_lr=base)
     if base is None or conventions.CONVENTIONS[config.convention].kind == conventions.L2:
         return GroupTimescale(group=group.group, peak_lr=base, written=group.weight_decay)

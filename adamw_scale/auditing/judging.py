@@ -5,8 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from adamw_scale.advisor import recommend
-from adamw_scale.auditing.checks import CHECKS, SEVERITIES
+from adamw_scale.auditing.checks import CHECKS, LORA, SEVERITIES
 from adamw_scale.auditing.facts import Facts, GroupTimescale, PartialTimescale, group_timescale
+from adamw_scale.auditing.provenance import Value
 from adamw_scale.errors import MissingInputError, SpecError
 from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.noun import Noun
@@ -22,7 +23,8 @@ class Audit(Noun):
     convention: str
     run: TrainingRun | None = None
     timescale: PartialTimescale | None = Field(None, description="of the hidden matrices")
-    groups: tuple[GroupTimescale, ...]
+    groups: tuple[GroupTimescale, ...] = Field(description="those whose tensors are trained")
+    values: tuple[Value, ...] = Field((), description="every value of the config, and where it comes from")
     recommendation: Recommendation | None = None
     findings: tuple[Finding, ...]
     asks: dict[str, str] = Field(default_factory=dict)
@@ -33,7 +35,13 @@ class Audit(Noun):
         return any(finding.severity == "error" for finding in self.findings)
 
 
-def judged(framework: str, config: Config, run: TrainingRun | None = None, asks: dict[str, str] | None = None) -> Audit:
+def judged(
+    framework: str,
+    config: Config,
+    run: TrainingRun | None = None,
+    asks: dict[str, str] | None = None,
+    values: tuple[Value, ...] = (),
+) -> Audit:
     """A config with what it does to each group, what would be recommended, and the findings.
 
     Args:
@@ -41,6 +49,7 @@ def judged(framework: str, config: Config, run: TrainingRun | None = None, asks:
         config: What was read, and is known.
         run: The run that the config and its user describe, where they describe one.
         asks: What is missing of it, for the answer.
+        values: Where its values come from.
     """
     advice, more = advice_for(run)
     groups = tuple(group_timescale(config, run, group) for group in config.groups)
@@ -51,7 +60,8 @@ def judged(framework: str, config: Config, run: TrainingRun | None = None, asks:
         convention=config.convention,
         run=run,
         timescale=groups[0].timescale,
-        groups=groups,
+        groups=groups[:1] if facts.task == LORA else groups,  # adapters are matrices; all else is frozen
+        values=values,
         recommendation=advice,
         findings=tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))),
         asks={**(asks or {}), **more},

@@ -1,15 +1,18 @@
 """An audit for people: counts of findings, what every group gets, what is wrong, what was not judged."""
 
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adamw_scale.cli.shared import describe_run, remark
-from adamw_scale.cli.text import columns, labelled, styled
+from adamw_scale.cli.text import columns, labelled, styled, width
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.rules.kept import STANCE
 from adamw_scale.units import format_count, format_percent, format_significant
 
 if TYPE_CHECKING:
     from adamw_scale.auditing import Audit, GroupTimescale, Watched
+    from adamw_scale.auditing.provenance import Value
 
 COLUMNS = ("group", "written", "λ", "peak lr", "tau, steps", "of the run", "init kept")
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -18,7 +21,9 @@ COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 def render(found: "Audit") -> str:
     """The audit for a person: what it is, what every group gets, what is wrong, what was not judged."""
     rows = {"config": f"{FRAMEWORKS[found.framework].title}, weight decay as in {found.convention}"}
-    return "\n\n".join([headline(found, rows), _groups(found), *remarks(found)])
+    if found.values:
+        rows["values"] = "; ".join(_value(value) for value in found.values)
+    return "\n\n".join([headline(found, rows, _unread(found)), _groups(found), *remarks(found)])
 
 
 def remarks(found: "Audit | Watched") -> list[str]:
@@ -30,10 +35,12 @@ def remarks(found: "Audit | Watched") -> list[str]:
     return parts
 
 
-def headline(found: "Audit | Watched", rows: dict[str, str]) -> str:
+def headline(found: "Audit | Watched", rows: dict[str, str], unread: Sequence[str] = ()) -> str:
     """Counts of findings, what was audited, and the recommendation beside it."""
     counts = {severity: sum(finding.severity == severity for finding in found.findings) for severity in COLORS}
     said = ", ".join(f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count)
+    if unread:
+        said = f"not readable: {', '.join(unread)}{'; ' if said else ''}{said}"
     if found.run is not None:
         rows["run"] = describe_run(found.run)
     if found.recommendation is not None:
@@ -49,8 +56,39 @@ def headline(found: "Audit | Watched", rows: dict[str, str]) -> str:
                 + ("" if advice.companions.in_domain else "; the run is OUTSIDE the rule's domain")
             )
         )
-    title = styled(said or "nothing found", bold=True)
+    title = "\n".join(styled(line, bold=True) for line in textwrap.wrap(said or "nothing found", width()))
     return title + "\n\n" + "\n".join(labelled(label, text) for label, text in rows.items())
+
+
+def _unread(found: "Audit") -> list[str]:
+    """What of the config is not known."""
+    unread = [value.name for value in found.values if value.origin == "unknown"]
+    if found.values and "weight decay" not in unread and any(group.written is None for group in found.groups):
+        unread.append("whether all groups decay")
+    return unread
+
+
+def _value(value: "Value") -> str:
+    """A value with where it comes from, unless it stands there as it is."""
+    if value.origin == "unknown":
+        return f"{value.name} unknown"
+    shown = value.value
+    text = (
+        shown
+        if isinstance(shown, str)
+        else ", ".join(f"{each:g}" for each in shown)
+        if isinstance(shown, tuple)
+        else f"{shown:.8g}"
+        if isinstance(shown, float)
+        else ""
+    )
+    where = {
+        "default": f" (default of {value.of})",
+        "overridable": " (default of the script, may be overridden)",
+        "computed": f" (computed, with a default of {value.of})" if value.of else " (computed)",
+        "said": " (as you say)",
+    }.get(value.origin, "")
+    return f"{value.name} {text}{where}"
 
 
 def _groups(found: "Audit") -> str:

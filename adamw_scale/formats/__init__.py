@@ -15,7 +15,7 @@ from typing import Any
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.data import json_of, toml_of, yaml_of
-from adamw_scale.formats.document import Document
+from adamw_scale.formats.document import Document, Unread
 from adamw_scale.formats.python import python_source
 from adamw_scale.formats.shell import shell_arguments
 
@@ -50,9 +50,23 @@ def _mapping(format_: str, read: Callable[[str], Any]) -> Callable[[str], Docume
         content = read(text)
         if not isinstance(content, dict):
             raise ValueError("no mapping of keys to values")
-        return Document(format_, content)
+        return Document(format_, content, lost=_included(content))
 
     return document
+
+
+def _included(content: dict[str, Any]) -> tuple[str, ...]:
+    """Other files that a text takes values from, which are not looked at."""
+    found = [f"{key}: {str(content[key])[:40]}" for key in _INCLUDES if isinstance(content.get(key), str | list)]
+    waiting, seen = list[Any]([content]), set[int]()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Unread) and "include" in item.split(" ")[0].lower():
+            found.append(str(item))
+        elif isinstance(item, dict | list) and id(item) not in seen:
+            seen.add(id(item))
+            waiting.extend(item.values() if isinstance(item, dict) else item)
+    return tuple(found)
 
 
 def _sniffed(text: str, among: Collection[str]) -> str:
@@ -76,6 +90,7 @@ def _sniffed(text: str, among: Collection[str]) -> str:
     return "Python" if "Python" in among else "shell arguments"
 
 
+_INCLUDES = ("defaults", "include", "includes", "extends", "_base_")  # keys at the top, of Hydra and its kin
 _BY_SUFFIX = {
     ".json": "JSON",
     ".toml": "TOML",

@@ -4,7 +4,11 @@ import json
 import tomllib
 from typing import Any
 
-from adamw_scale.formats.document import DEEPEST, refuse_deep, without_duplicates
+from adamw_scale.formats.document import DEEPEST, Unread, refuse_deep, without_duplicates
+
+MERGE = "<<"
+# Tags that say of plain data what it is; "!" is of a scalar in quotes.
+_PLAIN = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq", "merge"))
 
 
 def json_of(text: str) -> Any:
@@ -22,7 +26,10 @@ def toml_of(text: str) -> dict[str, Any]:
 
 
 def yaml_of(text: str) -> Any:
-    """YAML whose scalars stay text, as they are written: 0500 is no octal number. Tags and merge keys are refused."""
+    """YAML whose scalars stay text, as they are written: 0500 is no octal number.
+
+    Merge keys are resolved. What has a tag of its own ("!include base.yaml") is `Unread`; one of Python is refused.
+    """
     refuse_deep(text)
     import yaml  # 15 ms, that advice without a file does not pay
 
@@ -31,8 +38,8 @@ def yaml_of(text: str) -> Any:
         depth = 0
         for token in yaml.scan(text, Loader=loader):
             name = type(token).__name__
-            if name == "TagToken":
-                raise ValueError("tags are not read")
+            if name == "TagToken" and "python" in "".join(getattr(token, "value", ())):
+                raise ValueError("tags are not read that build objects of Python")
             depth += ("Start" in name and "Stream" not in name) - ("End" in name and name != "StreamEndToken")
             if depth > DEEPEST:
                 raise ValueError("nested too deeply")
@@ -42,8 +49,24 @@ def yaml_of(text: str) -> Any:
     return _yaml_value(node, {})
 
 
+def _merged(given: list[Any]) -> dict[Any, Any]:
+    """What merge keys bring; of several mappings the first goes before the others."""
+    merged: dict[Any, Any] = {}
+    for each in given:
+        for mapping in reversed(each if isinstance(each, list) else [each]):
+            if isinstance(mapping, Unread):
+                merged[MERGE] = mapping
+            elif not isinstance(mapping, dict):
+                raise ValueError("a merge key (<<) has no mapping")
+            else:
+                merged |= mapping
+    return merged
+
+
 def _yaml_value(node: Any, built: dict[int, Any]) -> Any:
     """A node's data; what an alias repeats is built once."""
+    if node is not None and not str(node.tag or "").startswith(_PLAIN):
+        return Unread(f"{node.tag} {node.value if isinstance(node.value, str) else '...'}"[:80])
     if node is None or isinstance(node.value, str):
         return None if node is None or (node.value in ("null", "~", "") and not node.style) else node.value
     if id(node) in built:
@@ -54,8 +77,8 @@ def _yaml_value(node: Any, built: dict[int, Any]) -> Any:
     if node.id == "sequence":
         value: Any = [_yaml_value(each, built) for each in node.value]
     else:
-        value = without_duplicates([(_yaml_value(key, built), _yaml_value(each, built)) for key, each in node.value])
-        if "<<" in value:
-            raise ValueError("merge keys (<<) are not read: write the values out")
+        pairs = [(_yaml_value(key, built), _yaml_value(each, built)) for key, each in node.value]
+        own = without_duplicates([(key, each) for key, each in pairs if key != MERGE])
+        value = {**_merged([each for key, each in pairs if key == MERGE]), **own}
     built[id(node)] = value
     return value

@@ -1,7 +1,7 @@
 """What a text says, whatever its format: a mapping, and the calls of a Python text."""
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
@@ -17,24 +17,35 @@ class Unread(str):
 
 
 class Call(NamedTuple):
-    """A call in Python text: its dotted name and its arguments; a {"key": value} is a call of dict."""
+    """A call in Python text: its dotted name as imported, and its arguments; a {"key": value} is a call of dict.
+
+    `place` is the function that it stands in; `spelled` are the names that arguments are in the text, by keyword or
+    place, where they are no more than that ("T_max": "args.epochs").
+    """
 
     name: str
     keywords: dict[str, Any]
     positional: tuple[Any, ...] = ()
+    line: int = 0
+    place: str = ""
+    spelled: Mapping[str, str] = {}
 
 
 class Document(NamedTuple):
     """What a text says: a mapping, and the calls of a Python text.
 
-    `content` of Python text holds its assignments ("lr", "cfg.optim.lr"), that of shell text its --flags without the
-    dashes. `text` is what was parsed.
+    `content` of Python text holds its assignments ("lr", "cfg.optim.lr") and the options of its command line, that of
+    shell text its --flags without the dashes. `text` is what was parsed. `overridable` names an argument of a call by
+    the call and its keyword or place ("torch.optim.AdamW.lr").
     """
 
     format: str
     content: dict[str, Any]
     calls: tuple[Call, ...] = ()
     text: str = ""
+    # keys whose value is a default that a command line or the environment may change
+    overridable: frozenset[str] = frozenset()
+    lost: tuple[str, ...] = ()  # what of the text could not be followed, such as "$EXTRA_ARGS"
 
     def keys(self) -> frozenset[str]:
         """Every key at any depth, alone and with the path to it, and the last part of every name that is called."""

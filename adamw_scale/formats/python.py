@@ -1,49 +1,50 @@
-"""Assignments and calls in Python text, none of which is run."""
+"""Assignments and calls in Python text, none of which is run.
+
+Names are resolved to what they are imported as, and values as far as text goes: literals, names that are given one
+value, arithmetic, and one hop away the defaults of argparse, of dataclasses and of parameters, which are marked as
+such. Everything else stays source.
+"""
 
 import ast
 import operator
 import warnings
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from adamw_scale.formats.document import ANY_MORE, Call, Document, Unread, refuse_deep, without_duplicates
+from adamw_scale.formats.python_names import MOST_GIVEN, PARSERS, Branch, Given, Names, Scope, dotted, survey
 
 LARGEST_POWER = 64  # exponent in arithmetic of a Python config
 LARGEST_INTEGER = 10**30
+# Names that people give to what holds their options, where nothing in the text says what it is.
+HOLDERS = frozenset(
+    {"args", "opt", "opts", "flags", "FLAGS", "hparams", "hps", "params", "config", "cfg", "conf", "Config", "CFG"}
+)
+ENVIRONMENT = ("os.environ.get", "os.getenv", "environ.get", "getenv")
 
 
 def python_source(text: str) -> Document:
-    """Assignments and calls whose values are literals, names assigned earlier, or arithmetic of them."""
+    """Assignments and calls; a value that is no plain data is `Unread`."""
     refuse_deep(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other people's code
         tree = ast.parse(text)
-    known: dict[str, Any] = {}
-    told: dict[str, set[str]] = {}
-    calls = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name | ast.Attribute):
-            _assign(known, ast.unparse(node.targets[0]), node.value, told)
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            _assign(known, node.target.id, node.value, told)
-    changed = {ast.unparse(node.target) for node in ast.walk(tree) if isinstance(node, ast.AugAssign | ast.For)}
-    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    known = {name: value for name, value in known.items() if name not in changed}
-    sure = {name: value for name, value in known.items() if len(told[name]) == 1 and name not in arguments}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            named = [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg is not None]
-            given = _plain_or_unread([(str(place), each) for place, each in enumerate(node.args)], sure)
-            more = [keyword.value for keyword in node.keywords if keyword.arg is None]
-            keywords = _spread(more, sure) | _plain_or_unread(named, sure)
-            calls.append(Call(ast.unparse(node.func)[:200], keywords, tuple(given.values())))
-        elif isinstance(node, ast.Dict):
-            pairs = zip(node.keys, node.values, strict=True)
-            named = [
-                (key.value, each) for key, each in pairs if isinstance(key, ast.Constant) and isinstance(key.value, str)
-            ]
-            calls.append(Call("dict", _plain_or_unread(named, sure)))
-    return Document("Python", known, tuple(calls))
+    names = survey(tree)
+    values = _Values(names)
+    content: dict[str, Any] = {}
+    overridable: set[str] = set()
+    for path, givens in (names.options | names.assigned).items():
+        content[path], changeable = values.told(path, givens)
+        overridable |= {path} if changeable else set()
+    calls = [values.call(each.node, each.scope, each.branch) for each in names.nodes]
+    calls += [values.settings(name) for name in names.classes]
+    for call, changeable_ones in calls:
+        overridable |= {f"{call.name}.{each}" for each in changeable_ones}
+    found = tuple(call for call, _ in calls if call.name)
+    if any(call.name == "exec" for call in found):
+        overridable |= set(content)  # nanoGPT's configurator
+    return Document("Python", content, found, overridable=frozenset(overridable))
 
 
 def arithmetic(text: str, known: dict[str, Any]) -> Any:
@@ -53,39 +54,408 @@ def arithmetic(text: str, known: dict[str, Any]) -> Any:
         ValueError: it is no such expression, or has no result.
         SyntaxError: it is no expression.
     """
-    return _plain(ast.parse(text, mode="eval").body, known)
+    node = ast.parse(text, mode="eval").body
+    scope = Scope(None)
+    for name, value in known.items():
+        scope.give(name, Given(ast.Constant(value), scope, ()))
+    return _Values(Names(scope)).plain(node, scope, ())
 
 
-def _assign(known: dict[str, Any], name: str, value: ast.expr, told: dict[str, set[str]]) -> None:
-    """Remember a plain value, and everything the name was ever given; one that gets code is unknown from then on."""
-    told.setdefault(name, set()).add(ast.unparse(value)[:200])
-    try:
-        known[name] = _plain(value, known)
-    except ValueError:
-        known.pop(name, None)
+class _Owner(NamedTuple):
+    """What an attribute is one of: options of the command line (no class), or a class, and the call that built it."""
+
+    name: str = ""
+    call: ast.Call | None = None
+    scope: Scope | None = None
 
 
-def _spread(values: list[ast.expr], known: dict[str, Any]) -> dict[str, Any]:
-    """What **mappings add to a call; one that is code may add anything."""
-    spread: dict[str, Any] = {}
-    for value in values:
+OPTIONS = _Owner()
+
+
+class _Values:
+    """Values of expressions as far as text goes; ValueError where it does not.
+
+    `changeable` tells whether the last one hangs on a default that may be changed.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._known: dict[int, tuple[Any, bool]] = {}
+        self._open: set[int] = set()
+        self.changeable = False
+        calls = [each for each in names.nodes if isinstance(each.node, ast.Call)]
+        named = [(each.node.func.id, each) for each in calls if isinstance(each.node.func, ast.Name)]  # type: ignore[union-attr]
+        self._callers = {(name, id(each.scope)) for name, each in named}
+        self._built_classes = {name for name, _ in named} & names.classes.keys()
+        self._settings = [name for name in names.classes if _is_settings(names, name)]
+
+    def told(self, path: str, givens: list[Given]) -> tuple[Any, bool]:
+        """What a name is in the end, and whether that may be changed; source where it is code or told in a branch."""
+        last = givens[-1]
+        source = Unread("code that changes it" if last.value is None else ast.unparse(last.value)[:80])
+        self.changeable = last.changeable
+        scopes = {id(each.scope): each for each in givens}
+        if len(scopes) > 1 or any(each.branch for each in givens):
+            roots = self._roots(list(scopes.values()))
+            try:
+                value = self._one(path, [each for each in givens if id(each.scope) in roots], ())
+            except ValueError:
+                where = " and ".join(dict.fromkeys(f"{each.scope.name or 'module'}()" for each in givens))
+                return Unread(f"{source} in a branch" if len(scopes) == 1 else f"told differently in {where}"), False
+            return value, self.changeable
         try:
-            mapping = _plain(value, known)
+            value = self.plain(last.value, last.scope, last.branch, last.at) if last.value is not None else source
         except ValueError:
-            mapping = None
-        spread |= mapping if isinstance(mapping, dict) else {ANY_MORE: Unread(f"**{ast.unparse(value)[:60]}")}
-    return spread
+            value = source
+        return value, self.changeable
+
+    def _roots(self, givens: list[Given]) -> set[int]:
+        """Scopes that no other of these calls: what a caller sets goes before what its helper did."""
+        called = self._callers
+        return {
+            id(one.scope)
+            for one in givens
+            if not any((one.scope.name, id(other.scope)) in called for other in givens if other.scope is not one.scope)
+        }
+
+    def call(self, node: ast.Call | ast.Dict, scope: Scope, branch: Branch) -> tuple[Call, set[str]]:
+        """A call, and those of its arguments that may be changed from outside."""
+        if isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            named = [
+                (key.value, each) for key, each in pairs if isinstance(key, ast.Constant) and isinstance(key.value, str)
+            ]
+            keywords, changeable = self._arguments(named, scope, branch)
+            return Call("dict", keywords, line=node.lineno), changeable
+        function, positional = node.func, list(node.args)
+        own: dict[str, Any] = {}
+        name, changeable = self._names.resolved(function, scope), set[str]()
+        if name in ("functools.partial", "partial") and positional:
+            function, positional = positional[0], positional[1:]
+            name = self._names.resolved(function, scope)
+        of_own = self._names.own_class(function)
+        if of_own and (base := self._names.foreign_base(of_own)):
+            name, (own, changeable) = base, self._fields(of_own)
+        named = [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg is not None]
+        keywords, changing = self._arguments(named, scope, branch)
+        placed, changing_places = self._arguments(
+            [(str(place), each) for place, each in enumerate(positional)], scope, branch
+        )
+        spread, changing_spread = self._spread(
+            [each.value for each in node.keywords if each.arg is None], scope, branch
+        )
+        spelled = {key: path for key, each in named if (path := dotted(each))}
+        spelled |= {str(place): path for place, each in enumerate(positional) if (path := dotted(each))}
+        call = Call(name, own | spread | keywords, tuple(placed.values()), node.lineno, scope.name, spelled)
+        return call, (changeable - keywords.keys()) | changing | changing_places | changing_spread
+
+    def settings(self, class_name: str) -> tuple[Call, set[str]]:
+        """A class of settings that the text never builds itself, as a call of what it extends; no name for others."""
+        base = self._names.foreign_base(class_name)
+        if base is None or class_name in self._built_classes:
+            return Call("", {}), set()
+        fields, changeable = self._fields(class_name)
+        return Call(base, fields, (), self._names.classes[class_name].node.lineno, ""), changeable
+
+    def _fields(self, class_name: str) -> tuple[dict[str, Any], set[str]]:
+        """Defaults of a class' fields, those of its bases in this text first; all of them may be changed."""
+        own = self._names.classes[class_name]
+        fields: dict[str, Any] = {}
+        for base in own.node.bases:
+            if (inner := self._names.own_class(base)) and inner != class_name:
+                fields |= self._fields(inner)[0]
+        for name, givens in own.scope.given.items():
+            if not name.startswith("self."):
+                value = givens[-1].value
+                try:
+                    fields[name] = self._of_class(class_name, name)
+                except ValueError:
+                    fields[name] = Unread(ast.unparse(value)[:80] if value is not None else name)
+        return fields, set(fields)
+
+    def _arguments(
+        self, named: list[tuple[str, ast.expr]], scope: Scope, branch: Branch
+    ) -> tuple[dict[str, Any], set[str]]:
+        """Values that are plain data as data, others as their source; and which of them may be changed."""
+        values: dict[str, Any] = {}
+        changeable = set()
+        for name, node in named:
+            self.changeable = False
+            try:
+                values[name] = self.plain(node, scope, branch)
+            except ValueError:
+                values[name] = Unread(ast.unparse(node)[:80])
+            if self.changeable:
+                changeable.add(name)
+        return values, changeable
+
+    def _spread(self, given: list[ast.expr], scope: Scope, branch: Branch) -> tuple[dict[str, Any], set[str]]:
+        """What **mappings add to a call; one that is code may add anything."""
+        spread: dict[str, Any] = {}
+        changeable: set[str] = set()
+        for node in given:
+            mapping = self._dict(node, scope)
+            if mapping is None:
+                spread[ANY_MORE] = Unread(f"**{ast.unparse(node)[:60]}")
+            else:
+                values, changing = self._arguments(list(mapping[0].items()), mapping[1], branch)
+                spread |= values
+                changeable |= changing
+        return spread, changeable
+
+    def plain(self, node: ast.expr, scope: Scope, branch: Branch, before: int = 0) -> Any:
+        """The value of a literal, a name or arithmetic; `before` is where in its scope, if order is to count.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | bool | None):
+            return node.value
+        if isinstance(node, ast.Name):
+            return self._name(node.id, scope, branch, before)
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node, scope, branch, before)
+        if isinstance(node, ast.List | ast.Tuple):
+            return [self.plain(each, scope, branch, before) for each in node.elts]
+        if isinstance(node, ast.Dict) and all(key is not None for key in node.keys):
+            keys = [self.plain(key, scope, branch, before) for key in node.keys if key is not None]
+            values = [self.plain(each, scope, branch, before) for each in node.values]
+            return without_duplicates(list(zip(keys, values, strict=True)))
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            return self._item(node.value, node.slice.value, scope, branch)
+        if isinstance(node, ast.Call):
+            return self._called(node, scope, branch, before)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            return -_number(self.plain(node.operand, scope, branch, before))
+        if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+            left = _number(self.plain(node.left, scope, branch, before))
+            return _computed(node.op, left, _number(self.plain(node.right, scope, branch, before)))
+        raise ValueError("not plain data")
+
+    def _called(self, node: ast.Call, scope: Scope, branch: Branch, before: int) -> Any:
+        """Calls that are as good as data: dict(), int(), float(), what an environment may set."""
+        name = self._names.resolved(node.func, scope)
+        if name == "dict" and not node.args:
+            return {each.arg: self.plain(each.value, scope, branch, before) for each in node.keywords if each.arg}
+        if name in ("int", "float") and len(node.args) == 1 and not node.keywords:
+            value = self.plain(node.args[0], scope, branch, before)
+            number = _number(float(value) if isinstance(value, str) else value)
+            return int(number) if name == "int" else float(number)
+        if name in ENVIRONMENT and len(node.args) == 2:
+            value = self.plain(node.args[1], scope, branch, before)
+            self.changeable = True
+            return value
+        function = node.func
+        gets = isinstance(function, ast.Attribute) and function.attr == "get" and len(node.args) == 2
+        if gets and isinstance(function, ast.Attribute) and isinstance(node.args[0], ast.Constant):
+            found = self._dict(function.value, scope)
+            if found is not None and node.args[0].value not in found[0]:
+                return self.plain(node.args[1], scope, branch, before)
+            return self._item(function.value, node.args[0].value, scope, branch)
+        if name.rpartition(".")[2] in ("Option", "Argument") and name.startswith("typer") and node.args:
+            return self.plain(node.args[0], scope, branch, before)
+        raise ValueError("a call")
+
+    def _name(self, name: str, scope: Scope, branch: Branch, before: int) -> Any:
+        found = scope.find(name)
+        if found is None:
+            raise ValueError("a name that is given nothing here")
+        holder, givens = found
+        if len(givens) > MOST_GIVEN:
+            raise ValueError("given too often")
+        if before and holder is scope and not any(each.branch for each in givens):
+            givens = [each for each in givens if each.at < before][-1:]
+        return self._one(name, givens, branch if holder is scope else ())
+
+    def _one(self, name: str, givens: list[Given], branch: Branch) -> Any:
+        """The value of a name that is given one, or several that are the same, in no other branch."""
+        if not givens or any(each.value is None for each in givens):
+            raise ValueError("code gives it")
+        if any(each.branch != branch[: len(each.branch)] for each in givens):
+            raise ValueError("given in a branch")
+        values = [self._given(each) for each in givens]
+        if any(repr(value) != repr(values[0]) for value in values[1:]):
+            raise ValueError(f"{name} is given several values")
+        return values[0]
+
+    def _given(self, given: Given) -> Any:
+        """The value of what is given, worked out once."""
+        node = given.value
+        if node is None or id(node) in self._open:
+            raise ValueError("code, or a value that holds itself")
+        if id(node) not in self._known:
+            before, self.changeable = self.changeable, given.changeable
+            self._open.add(id(node))
+            try:
+                value = self.plain(node, given.scope, given.branch, given.at)
+            finally:
+                self._open.discard(id(node))
+                changed, self.changeable = self.changeable, before
+            self._known[id(node)] = value, changed
+        value, changed = self._known[id(node)]
+        self.changeable = self.changeable or changed
+        return value
+
+    def _attribute(self, node: ast.Attribute, scope: Scope, branch: Branch, before: int) -> Any:
+        """args.lr, cfg.lr, self.lr: what is assigned to it, else the default of what it is one of."""
+        path = dotted(node)
+        holder = scope.enclosing("class") if path and path.startswith("self.") else scope
+        if path and holder is not None and (found := holder.find(path)) is not None:
+            givens = found[1]
+            if len(givens) > MOST_GIVEN:
+                raise ValueError("given too often")
+            if before and found[0] is scope and not any(each.branch for each in givens):
+                givens = [each for each in givens if each.at < before][-1:]
+            if givens:
+                return self._one(path, givens, branch if found[0] is scope else ())
+        owner = self._owner(node.value, scope)
+        if owner is None:
+            raise ValueError("an attribute of something unknown")
+        if not owner.name:
+            return self._one(node.attr, self._names.options.get(node.attr, []), ())
+        return self._of_class(owner.name, node.attr, owner)
+
+    def _of_class(self, class_name: str, attribute: str, owner: _Owner = OPTIONS) -> Any:
+        """A field: what the call that built the object gives it, else its default, which may be changed."""
+        own = self._names.classes[class_name]
+        if owner.call is not None and owner.scope is not None:
+            if any(each.arg is None for each in owner.call.keywords):
+                raise ValueError("built from a mapping")
+            for keyword in owner.call.keywords:
+                if keyword.arg == attribute:
+                    return self.plain(keyword.value, owner.scope, ())
+            fields = [name for name in own.scope.annotations if "." not in name]
+            if attribute in fields and fields.index(attribute) < len(owner.call.args) and "__init__" not in own.methods:
+                return self.plain(owner.call.args[fields.index(attribute)], owner.scope, ())
+        for path in (f"self.{attribute}", attribute):
+            if path in own.scope.given:
+                givens = own.scope.given[path]
+                value = givens[-1].value
+                default = _field_default(value) if path == attribute and value is not None else None
+                if default is not None:
+                    givens = [*givens[:-1], givens[-1]._replace(value=default)]
+                found = self._one(path, givens, ())
+                self.changeable = self.changeable or path == attribute
+                return found
+        for base in own.node.bases:
+            inner = self._names.own_class(base)
+            if inner and inner != class_name:
+                return self._of_class(inner, attribute, owner)
+        initial = self._names.functions.get(class_name)
+        if initial and attribute in initial[1].given:  # save_hyperparameters() and the like
+            return self._one(attribute, initial[1].given[attribute], ())
+        raise ValueError("no default of that name")
+
+    def _owner(self, node: ast.expr, scope: Scope, hops: int = 8) -> _Owner | None:
+        """What the object in front of a dot is."""
+        path = dotted(node)
+        if path is None or not hops:
+            return None
+        inside = scope.enclosing("class")
+        if path in ("self", "self.hparams", "cls") and inside is not None:
+            return _Owner(inside.name)
+        if path in self._names.classes:
+            return _Owner(path)
+        found = (inside if path.startswith("self.") and inside else scope).find(path)
+        if found is not None:
+            for kind in (found[0].annotations.get(path), found[1][-1].value if len(found[1]) == 1 else None):
+                if own := self._names.own_class(kind):
+                    return _Owner(own)
+            value = found[1][0].value if len(found[1]) == 1 else None
+            if value is not None:
+                return self._built(value, found[1][0].scope, hops)
+            if any(each.value is not None for each in found[1]):
+                return None
+        elif isinstance(node, ast.Attribute):
+            outer = self._owner(node.value, scope, hops - 1)
+            if outer is not None and outer.name:
+                kind = self._names.classes[outer.name].scope.annotations.get(node.attr)
+                if own := self._names.own_class(kind):
+                    return _Owner(own)
+        return self._by_habit(path.rpartition(".")[2])
+
+    def _built(self, value: ast.expr, scope: Scope, hops: int) -> _Owner | None:
+        """What an expression makes: an object of a class of this text, or options."""
+        if isinstance(value, ast.Name | ast.Attribute):
+            return self._owner(value, scope, hops - 1)
+        number = None
+        if isinstance(value, ast.Subscript):
+            number = value.slice.value if isinstance(value.slice, ast.Constant) else value.slice
+            value = value.value
+        if not isinstance(value, ast.Call):
+            return None
+        if number is None and (own := self._names.own_class(value.func)):
+            return _Owner(own, value, scope)
+        if (dotted(value.func) or "").rpartition(".")[2] == PARSERS[2]:
+            parsed = [own for name in self._parsed() if (own := self._names.own_class(name))]
+            index = 0 if number is None else number
+            return _Owner(parsed[index]) if isinstance(index, int) and 0 <= index < len(parsed) else None
+        if self._names.parses(value):
+            return OPTIONS if not number else None
+        classes = [own for each in value.args if (own := self._names.own_class(each))]
+        return _Owner(classes[0]) if len(classes) == 1 and number is None else None
+
+    def _parsed(self) -> list[ast.expr]:
+        """Classes that HfArgumentParser is asked to fill."""
+        for each in self._names.nodes:
+            if isinstance(each.node, ast.Call) and (dotted(each.node.func) or "").endswith("ArgumentParser"):
+                for argument in each.node.args[:1]:
+                    return list(argument.elts) if isinstance(argument, ast.Tuple | ast.List) else [argument]
+        return []
+
+    def _by_habit(self, name: str) -> _Owner | None:
+        """Options, where something of which nothing is known bears such a name and only one thing has options."""
+        if name not in HOLDERS:
+            return None
+        holders = [_Owner(each) for each in self._settings[:2]]
+        holders += [OPTIONS] if self._names.options else []
+        return holders[0] if len(holders) == 1 else None
+
+    def _dict(self, node: ast.expr, scope: Scope) -> tuple[dict[str, ast.expr], Scope] | None:
+        """The items of a dict that is written out, perhaps under a name that is given nothing else."""
+        path = dotted(node)
+        if path is not None and (found := scope.find(path)) is not None and len(found[1]) == 1:
+            given = found[1][0]
+            if given.value is None or given.branch:
+                return None
+            node, scope = given.value, given.scope
+        if isinstance(node, ast.Call) and dotted(node.func) == "dict" and not node.args:
+            return {each.arg: each.value for each in node.keywords if each.arg}, scope
+        if not isinstance(node, ast.Dict):
+            return None
+        items = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+                return None
+            items[key.value] = value
+        return items, scope
+
+    def _item(self, node: ast.expr, key: Any, scope: Scope, branch: Branch) -> Any:
+        """config["lr"], of a dict that is written out."""
+        found = self._dict(node, scope)
+        with suppress(TypeError):
+            if found is not None and key in found[0]:
+                return self.plain(found[0][key], found[1], branch)
+        raise ValueError("an item of something unknown")
 
 
-def _plain_or_unread(named: list[tuple[str, ast.expr]], known: dict[str, Any]) -> dict[str, Any]:
-    """Values that are plain data as data, others as their source."""
-    values: dict[str, Any] = {}
-    for name, node in named:
-        try:
-            values[name] = _plain(node, known)
-        except ValueError:
-            values[name] = Unread(ast.unparse(node)[:80])
-    return values
+def _is_settings(names: Names, class_name: str) -> bool:
+    """Whether a class of the text holds values: a dataclass, or one whose body is assignments."""
+    node = names.classes[class_name].node
+    return (
+        any("dataclass" in ast.unparse(each)[:60] for each in node.decorator_list)
+        or not names.classes[class_name].methods
+    )
+
+
+def _field_default(value: ast.expr) -> ast.expr | None:
+    """The default in a field(default=...) or Field(...); None for another value."""
+    if not isinstance(value, ast.Call) or (dotted(value.func) or "").rpartition(".")[2].lower() != "field":
+        return None
+    for keyword in value.keywords:
+        if keyword.arg == "default":
+            return keyword.value
+    return value.args[0] if value.args else None
 
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -98,37 +468,20 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
-def _plain(node: ast.expr, known: dict[str, Any]) -> Any:
-    """The value of a literal or of arithmetic; ValueError for everything else."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | bool | None):
-        return node.value
-    if isinstance(node, ast.Name) and node.id in known:
-        return known[node.id]
-    if isinstance(node, ast.List | ast.Tuple):
-        return [_plain(each, known) for each in node.elts]
-    if isinstance(node, ast.Dict) and all(key is not None for key in node.keys):
-        keys = [_plain(key, known) for key in node.keys if key is not None]
-        return without_duplicates(list(zip(keys, (_plain(each, known) for each in node.values), strict=True)))
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
-        return {keyword.arg: _plain(keyword.value, known) for keyword in node.keywords if keyword.arg}
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_number(node.operand, known)
-    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-        left, right = _number(node.left, known), _number(node.right, known)
-        if isinstance(node.op, ast.Pow) and abs(right) > LARGEST_POWER:
-            raise ValueError("a power beyond reason")
-        try:
-            result = _ARITHMETIC[type(node.op)](left, right)
-        except (ZeroDivisionError, OverflowError):
-            raise ValueError("arithmetic without a result") from None
-        if not isinstance(result, int | float) or abs(result) > LARGEST_INTEGER:
-            raise ValueError("a number beyond reason")
-        return result
-    raise ValueError("not plain data")
+def _computed(kind: ast.operator, left: Any, right: Any) -> Any:
+    """Arithmetic that stays small."""
+    if isinstance(kind, ast.Pow) and abs(right) > LARGEST_POWER:
+        raise ValueError("a power beyond reason")
+    try:
+        result = _ARITHMETIC[type(kind)](left, right)
+    except (ZeroDivisionError, OverflowError):
+        raise ValueError("arithmetic without a result") from None
+    if not isinstance(result, int | float) or not abs(result) <= LARGEST_INTEGER:
+        raise ValueError("a number beyond reason")
+    return result
 
 
-def _number(node: ast.expr, known: dict[str, Any]) -> Any:
-    value = _plain(node, known)
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST_INTEGER:
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_INTEGER:
         raise ValueError("not a number")
     return value

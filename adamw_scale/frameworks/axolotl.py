@@ -49,9 +49,10 @@ class Axolotl(Framework):
         {
             *("base_model", "sequence_len", "sample_packing", "val_set_size", "dataset_prepared_path", "num_epochs"),
             *("micro_batch_size", "lr_scheduler", "cosine_min_lr_ratio", "pad_to_sequence_len", "train_on_inputs"),
-            "gradient_accumulation_steps",
+            *("gradient_accumulation_steps", f"{ABOUT}.global_batch_size"),
         }
     )
+    scripts = r"\baxolotl\b"
     formats = frozenset({"YAML"})
     proven = "axolotl 0.19, on transformers 5.23"
 
@@ -87,15 +88,17 @@ class Axolotl(Framework):
     def read(self, document: Document) -> Config:
         """The keys, with what axolotl and the Trainer below it fill in."""
         keys = keys_of(document)
-        optimizer = keys.text("optimizer") or "adamw_torch_fused"
+        optimizer = keys.text_or("optimizer", "adamw_torch_fused", "optimizer")
         convention = chosen("optimizer", optimizer, OPTIMIZERS, None) or self.convention
         peak_lr = keys.number("learning_rate")
-        weight_decay = keys.number_or("weight_decay", 0.0, "weight_decay") or 0.0
+        weight_decay = keys.number_or("weight_decay", 0.0, "weight_decay")
         steps = keys.number("max_steps")
         micro = keys.number_or("per_device_batch_size", 1.0, "micro_batch_size")
         in_all, accumulation = keys.number("batch_size"), keys.number("gradient_accumulation_steps")
         if accumulation is None:
-            accumulation = max(1.0, in_all // micro) if in_all and micro else 1.0
+            accumulation = max(1.0, in_all // micro) if in_all and micro else None
+        if accumulation is None:
+            accumulation = keys.filled("accumulation", 1.0, "gradient_accumulation_steps")
         schedule = _read_schedule(keys, peak_lr, steps)
         full = "pretraining" if "pretraining_dataset" in keys else "finetuning"
         return Config(
@@ -105,7 +108,7 @@ class Axolotl(Framework):
             peak_lr=peak_lr,
             groups=_groups(keys, optimizer, weight_decay, peak_lr),
             betas=_betas(keys, optimizer),
-            eps=keys.number("adam_epsilon") or OWN_EPS.get(optimizer, 1e-8),
+            eps=keys.number_or("eps", OWN_EPS.get(optimizer, 1e-8), "adam_epsilon"),
             **schedule,
             total_steps=steps,
             epochs=None if steps else keys.number_or("epochs", 1.0, "num_epochs"),
@@ -125,7 +128,7 @@ def _batch_rows(batch: int) -> dict[str, str]:
     }
 
 
-def _groups(keys: Keys, optimizer: str, weight_decay: float, peak_lr: float | None) -> tuple[Group, ...]:
+def _groups(keys: Keys, optimizer: str, weight_decay: float | None, peak_lr: float | None) -> tuple[Group, ...]:
     """What decays, and the embeddings' learning rate."""
     why = [f"{key} is set" for key in OWN_GROUPING if keys.raw(key)]
     if optimizer in OWN_OPTIMIZERS:
@@ -151,7 +154,7 @@ def _groups(keys: Keys, optimizer: str, weight_decay: float, peak_lr: float | No
     )
 
 
-def _betas(keys: Keys, optimizer: str) -> tuple[float, float]:
+def _betas(keys: Keys, optimizer: str) -> tuple[float, float] | None:
     """Both betas; an optimizer of axolotl's own takes them only together."""
     given = [key for key in ("adam_beta1", "adam_beta2") if key in keys]
     if optimizer not in OWN_OPTIMIZERS or len(given) == 2:
@@ -160,14 +163,14 @@ def _betas(keys: Keys, optimizer: str) -> tuple[float, float]:
     if given:
         message = f"{given[0]} alone is not passed on to {optimizer}, which trains with betas {own[0]} and {own[1]}"
         keys.error("ignored-key", given[0], message, fix="write adam_beta1 and adam_beta2")
-    return own
+    return keys.filled("betas", own, "adam_beta1", "adam_beta2")
 
 
 def _read_schedule(keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
     """Schedule fields; names of axolotl's own beside the Trainer's."""
     _note_ignored(keys)
     warmup = _warmup(keys, steps)
-    name, ratio = keys.text("lr_scheduler") or "cosine", keys.number("cosine_min_lr_ratio") or 0.0
+    name, ratio = keys.text_or("schedule", "cosine", "lr_scheduler"), keys.number("cosine_min_lr_ratio") or 0.0
     if name == "one_cycle":
         fraction = warmup.get("warmup_fraction", (warmup.get("warmup_steps") or 0.0) / steps if steps else WARMUP)
         return {"schedule": "one-cycle", "warmup_fraction": fraction, "final_lr_fraction": ONE_CYCLE_FINAL}
@@ -182,6 +185,8 @@ def _read_schedule(keys: Keys, peak_lr: float | None, steps: float | None) -> di
         )
         return {"schedule": "table", "schedule_table": tuple(_table(warmup.get("warmup_fraction", start), ratio, fall))}
     fields: dict[str, Any] = read_scheduler(keys, peak_lr) if "lr_scheduler" in keys else {"schedule": "cosine"}
+    if name == "cosine" and not ratio:
+        keys.filled("final_lr_fraction", 0.0, "cosine_min_lr_ratio")
     if name == "cosine" and ratio and not keys.yes("lr_quadratic_warmup"):
         fields["final_lr_fraction"] = ratio
     return {**fields, **({} if name == "constant" else warmup)}
@@ -208,8 +213,9 @@ def _warmup(keys: Keys, total: float | None) -> dict[str, float]:
         message = "warmup_steps and warmup_ratio are both given, which axolotl refuses"
         keys.error("refused-value", "warmup_ratio", message, fix="keep one of them")
     if steps is None:
-        if ratio is None:
-            keys.defaults.append("warmup_steps" if total else "warmup_fraction")
+        field = "warmup_steps" if total else "warmup_fraction"
+        if ratio is None and keys.filled(field, WARMUP, "warmup_steps", "warmup_ratio") is None:
+            return {}
         if total is None:
             return {"warmup_fraction": WARMUP if ratio is None else ratio}
         steps = min(int(WARMUP * total), MOST_WARMUP) if ratio is None else int(ratio * total)

@@ -12,7 +12,8 @@ from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source, read_groups
+from adamw_scale.frameworks.optimizer_calls import read_groups
+from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source
 from adamw_scale.frameworks.reading import Keys, keys_of, sane
 from adamw_scale.frameworks.spelling import betas_of, eps_of, exact, lr_of, one_for_all, value, whole
 from adamw_scale.theory.schedules import SCHEDULES
@@ -40,6 +41,7 @@ class Composer(Framework):
     schedules = tuple(SCHEDULES)
     reads = "Python source with a call of DecoupledAdamW"
     signs = frozenset({"DecoupledAdamW", "t_warmup", "alpha_f", *_SCHEDULES})
+    packages = frozenset({"composer"})
     formats = frozenset({"Python"})
     proven = "mosaicml 0.32"
 
@@ -88,7 +90,7 @@ def build_optimizer({signature}) -> DecoupledAdamW:
         keys = keys_of(document, ("DecoupledAdamW",))
         assigned = Keys(document.content)
         peak_lr = keys.number_or("peak_lr", LR, "lr")
-        eps = keys.number("eps") or EPS
+        eps = keys.number_or("eps", EPS, "eps")
         weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "weight_decay")
         total = Duration.of(_argument(document, "max_duration"))
         steps = assigned.number("TOTAL_STEPS")
@@ -96,7 +98,7 @@ def build_optimizer({signature}) -> DecoupledAdamW:
             convention=self.convention,
             peak_lr=peak_lr,
             **read_groups(document, keys, peak_lr, weight_decay, eps),
-            betas=keys.pair("betas") or BETAS,
+            betas=keys.pair_or("betas", BETAS, "betas"),
             eps=eps,
             **_read_scheduler(document, total),
             **({"total_steps": steps} if steps else run_length(total)),

@@ -40,6 +40,7 @@ class Group(Noun):
     lr_factor: Annotated[Number, Field(gt=0, le=1e12)] = 1.0
     weight_decay: Amount = 0.0
     eps_factor: Annotated[Number, Field(gt=0, le=1e12)] = 1.0
+    known: bool = Field(True, description="false where whether it decays is told by code")
 
 
 class Config(Noun):
@@ -87,6 +88,10 @@ class Config(Noun):
     defaults: tuple[str, ...] = Field(
         (), description="fields above that the config does not say and the framework fills in"
     )
+    unknown: tuple[str, ...] = Field((), description="fields above that the text leaves to what could not be followed")
+    overridable: tuple[str, ...] = Field(
+        (), description="fields above whose value is a default of the script, which a command line may change"
+    )
     findings: tuple[Finding, ...] = Field((), description="traps of the framework itself, seen while reading")
 
     def group(self, name: str) -> Group:
@@ -129,9 +134,13 @@ class Config(Noun):
         return Schedule(self.schedule or "constant", **given)
 
 
-def same_decay(weight_decay: float, undecayed: frozenset[str] = frozenset()) -> tuple[Group, ...]:
-    """Every group at the config's learning rate and one weight decay, but for those left undecayed."""
-    return tuple(Group(group=name, weight_decay=0.0 if name in undecayed else weight_decay) for name in GROUPS)
+def same_decay(weight_decay: float | None, undecayed: frozenset[str] = frozenset()) -> tuple[Group, ...]:
+    """Every group at the config's learning rate and one weight decay, but for those left undecayed.
+
+    1 stands for a decay that is not known, which `Config.unknown` says.
+    """
+    decay = 1.0 if weight_decay is None else weight_decay
+    return tuple(Group(group=name, weight_decay=0.0 if name in undecayed else decay) for name in GROUPS)
 
 
 def hidden_only(wanted: tuple[Group, ...], undecayed: frozenset[str], lr_factor: float = 1.0) -> tuple[Group, ...]:

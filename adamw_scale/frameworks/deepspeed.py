@@ -51,7 +51,7 @@ class DeepSpeed(Framework):
         {
             *("train_micro_batch_size_per_gpu", "train_batch_size", "zero_optimization", "gradient_clipping"),
             *("warmup_num_steps", "warmup_max_lr", "total_num_steps", "cos_min_ratio", "torch_adam"),
-            "gradient_accumulation_steps",
+            *("gradient_accumulation_steps", "optimizer.params", "scheduler.params"),
         }
     )
     formats = frozenset({"JSON", "YAML", "Python"})

@@ -57,6 +57,7 @@ class Fairseq(Framework):
             *("max_tokens", "lr_period_updates", "end_learning_rate", "optimization", "warmup_init_lr", "arch"),
         }
     )
+    scripts = r"\bfairseq-(hydra-)?train\b"
     formats = frozenset({"shell arguments", "YAML"})
     proven = "fairseq 0.12.2"
 
@@ -95,7 +96,7 @@ class Fairseq(Framework):
         """The arguments, with fairseq's defaults where they say nothing."""
         keys = keys_of(document)
         if document.format != "shell arguments":
-            keys = Keys(_flat(document.content))
+            keys = keys.within(_flat(document.content))
         optimizer = keys.text("optimizer")
         peak_lr = _peak(keys)
         length, tokens = keys.number("tokens_per_sample"), keys.number("max_tokens")
@@ -106,11 +107,11 @@ class Fairseq(Framework):
         batch = re.search(r"^GLOBAL_BATCH_SIZE=(\d{1,12})\b", document.text, re.MULTILINE)
         return Config(
             convention=chosen("optimizer", optimizer, {"adam": self.convention}, None) or self.convention,
-            optimizer=optimizer or "adam",
+            optimizer=optimizer or keys.text_or("optimizer", "adam", "optimizer"),
             peak_lr=peak_lr,
-            groups=same_decay(keys.number_or("weight_decay", 0.0, "weight_decay") or 0.0),
-            betas=keys.pair("adam_betas") or (0.9, 0.999),
-            eps=keys.number("adam_eps") or 1e-8,
+            groups=same_decay(keys.number_or("weight_decay", 0.0, "weight_decay")),
+            betas=keys.pair_or("betas", (0.9, 0.999), "adam_betas"),
+            eps=keys.number_or("eps", 1e-8, "adam_eps"),
             **_read_schedule(keys, peak_lr, total),
             total_steps=total,
             epochs=None if total else keys.number("max_epoch") or None,
@@ -179,7 +180,7 @@ def _peak(keys: Keys) -> float:
         keys.warning("lr-by-epoch", "lr", message, fix="write one lr and a scheduler")
     found = _first(keys, "lr")
     if found is None:
-        keys.defaults.append("peak_lr")
+        keys.filled("peak_lr", 0.25, "lr")
     elif found <= 0:
         raise SpecError(f"lr = {found:g}: a learning rate above 0 is needed")
     return 0.25 if found is None else found
@@ -187,8 +188,9 @@ def _peak(keys: Keys) -> float:
 
 def _read_schedule(keys: Keys, peak: float, total: float | None) -> dict[str, Any]:
     """Fields of a `Config` that say its schedule."""
-    name = chosen("lr_scheduler", keys.text("lr_scheduler"), _READ, "constant") or "constant"
-    warmup = keys.number("warmup_updates") or 0.0
+    spelled = keys.text_or("schedule", "fixed", "lr_scheduler")
+    name = chosen("lr_scheduler", spelled, _READ, None) or "constant"
+    warmup = keys.number_or("warmup_steps", 0.0, "warmup_updates") or 0.0
     fields: dict[str, Any] = {"schedule": name, "warmup_steps": warmup}
     if name == "constant":
         if keys.number("force_anneal") is not None:
@@ -198,7 +200,8 @@ def _read_schedule(keys: Keys, peak: float, total: float | None) -> dict[str, An
     elif name == "polynomial":
         power = keys.number("power")
         fields |= {"schedule": "linear"} if power in (None, 1.0) else {"schedule_power": power}
-        fields["final_lr_fraction"] = (keys.number("end_learning_rate") or 0.0) / peak
+        low = keys.number_or("final_lr_fraction", 0.0, "end_learning_rate")
+        fields["final_lr_fraction"] = low / peak if low is not None else None
         length = keys.number("total_num_update")
         if length and total and length != total:
             _note_other_length(keys, length, total)
@@ -213,7 +216,7 @@ def _read_schedule(keys: Keys, peak: float, total: float | None) -> dict[str, An
 
 def _read_cosine(keys: Keys, peak: float, warmup: float, total: float | None) -> dict[str, Any]:
     """Fields of a cosine, which restarts where its period ends before the run."""
-    floor, start = keys.number("min_lr") or 0.0, keys.signed("warmup_init_lr")
+    floor, start = keys.number_or("final_lr_fraction", 0.0, "min_lr") or 0.0, keys.signed("warmup_init_lr")
     if warmup and (floor if start is None or start < 0 else start):
         message = (
             f"the warm-up starts at {floor if start is None or start < 0 else start:g}, which is min_lr if "

@@ -55,7 +55,10 @@ class Framework(ABC):
         only_to_zero: Those of them that cannot end above zero.
         weight_decay_schedules: Names of `weight_decay_schedules.SHAPES` that it can say.
         reads: What `read` takes, for people; empty where its configs are code.
-        signs: Keys that tell this framework's configs from others'.
+        signs: Keys that tell this framework's configs from others', and names that are called in its Python.
+        packages: What its Python imports come from; a call of a sign in one is certain.
+        scripts: A pattern of its commands and scripts, which are certain too.
+        by_optimizer: Whether its Python is a script of one's own that builds an optimizer, rather than a config.
         formats: Formats of `formats.parse` that its configs come in.
         proven: Release that the tests build the snippet in; or why none.
     """
@@ -73,6 +76,9 @@ class Framework(ABC):
     weight_decay_schedules: ClassVar[tuple[str, ...]] = ("constant",)
     reads: ClassVar[str] = ""
     signs: ClassVar[frozenset[str]] = frozenset()
+    packages: ClassVar[frozenset[str]] = frozenset()
+    scripts: ClassVar[str] = ""
+    by_optimizer: ClassVar[bool] = False
     formats: ClassVar[frozenset[str]] = frozenset(FORMATS)
     proven: ClassVar[str]
 
@@ -87,6 +93,11 @@ class Framework(ABC):
             SpecError: the document is not such a config, or a value in it cannot be.
         """
         raise SpecError(f"{self.title} is configured in code, which is not read: write its values in a --run file")
+
+    @classmethod
+    def shown(cls, document: Document) -> frozenset[str]:
+        """Its signs that a document shows."""
+        return cls.signs & document.keys()
 
     def has(self, schedule: Schedule) -> bool:
         """Whether a schedule can be said exactly."""

@@ -5,13 +5,16 @@ since transformers 5.3, so warm-up is written in steps, which 4.x reads too. "li
 a linear schedule that ends above zero is written as a polynomial of power 1.
 """
 
-from typing import Any
+import re
+from typing import Any, ClassVar
 
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.pytorch import adamw_source, param_groups_source, read_groups
+from adamw_scale.frameworks.optimizer_calls import keys_of_optimizer, read_groups, read_optimizer, the_optimizer
+from adamw_scale.frameworks.pytorch import adamw_source, param_groups_source
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
+from adamw_scale.frameworks.schedule_calls import read_schedule
 from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
 from adamw_scale.theory.schedules import Schedule
@@ -71,15 +74,17 @@ class HuggingFace(Framework):
     signs = frozenset(
         {
             *("per_device_train_batch_size", "lr_scheduler_type", "num_train_epochs", "adam_epsilon", "output_dir"),
-            *("TrainingArguments", "gradient_accumulation_steps", "warmup_ratio"),
+            *("TrainingArguments", "Seq2SeqTrainingArguments", "gradient_accumulation_steps", "warmup_ratio"),
+            "SentenceTransformerTrainingArguments",
         }
     )
+    packages = frozenset({"transformers", "sentence_transformers"})
     formats = frozenset({"Python", "JSON", "YAML", "shell arguments"})
     proven = "transformers 5.23 and 4.57"
 
     arguments_class = "TrainingArguments"
     package = "transformers"
-    default_lr = 5e-5
+    default_lr: ClassVar[float | None] = 5e-5
     always = None  # the task that its users have
 
     def has(self, schedule: Schedule) -> bool:
@@ -121,15 +126,16 @@ class HuggingFace(Framework):
 
     def read(self, document: Document) -> Config:
         """The arguments, with the Trainer's defaults where they say nothing."""
-        keys = keys_of(document, (self.arguments_class,))
-        optimizer = keys.text("optim") or "adamw_torch"
+        keys = keys_of(document, self._classes(document), ("output_dir",))
+        optimizer = keys.text_or("optimizer", "adamw_torch", "optim")
         peak_lr = keys.number_or("peak_lr", self.default_lr, "learning_rate")
         weight_decay = keys.number_or("weight_decay", 0.0, "weight_decay")
-        eps = keys.number("adam_epsilon") or 1e-8
-        steps, epochs = keys.signed("max_steps"), keys.number("num_train_epochs")
+        eps = keys.number_or("eps", 1e-8, "adam_epsilon")
+        steps = keys.signed("max_steps")
         fixed = steps is not None and steps > 0
         accumulation = keys.number_or("accumulation", 1.0, "gradient_accumulation_steps", "gradient_accumulation")
-        return Config(
+        own = _own_optimizer(document)
+        config = Config(
             convention=chosen("optim", optimizer, OPTIMIZERS, None) or "pytorch",
             optimizer=optimizer,
             peak_lr=peak_lr,
@@ -139,17 +145,73 @@ class HuggingFace(Framework):
             **read_scheduler(keys, peak_lr),
             **_read_warmup(keys),
             total_steps=steps if fixed else None,
-            epochs=None if fixed else epochs or 3.0,
+            epochs=None if fixed else keys.number_or("epochs", 3.0, "num_train_epochs"),
             batch_size=Keys(document.content).number("GLOBAL_BATCH_SIZE"),
             per_device_batch_size=None
             if accumulation is None
             else keys.number_or("per_device_batch_size", 8.0, "per_device_train_batch_size"),
             accumulation=accumulation,
             devices=_launched(keys),
-            sequence_length=keys.number("max_length", "max_seq_length", "block_size"),
+            sequence_length=keys.number("max_length", "max_seq_length", "block_size", "cutoff_len"),
             task=_task(keys) or self.always,
             **keys.noted(),
         )
+        return config if own is None else _replaced(document, config, own)
+
+    def _classes(self, document: Document) -> frozenset[str]:
+        """Classes of arguments: its own, and those that are named after TrainingArguments."""
+        called = {call.name.rpartition(".")[2] for call in document.calls}
+        return frozenset(name for name in called if name.endswith("TrainingArguments")) | {self.arguments_class}
+
+
+_REPLACED = re.compile(r"\bdef create_optimizer\b")
+
+
+def _own_optimizer(document: Document) -> str | None:
+    """What is passed to a Trainer as optimizers=(...), or that one makes its own; None where the arguments hold."""
+    for call in document.calls:
+        given = call.keywords.get("optimizers", call.keywords.get("optimizer_cls_and_kwargs"))
+        if call.name.rpartition(".")[2].endswith("Trainer") and given is not None and given != [None, None]:
+            return str(given)
+    if document.format == "Python" and _REPLACED.search(document.text):
+        return "create_optimizer"
+    return None
+
+
+def _replaced(document: Document, arguments: Config, given: str) -> Config:
+    """The config whose optimizer is not that of its arguments, and what of them is void."""
+    call, made = the_optimizer(document, "torch")
+    keys = keys_of_optimizer(document, call, made)
+    fields = read_optimizer(document, keys, call, made)
+    how = "optimizers=(...) is passed to the Trainer" if given != "create_optimizer" else "the Trainer makes its own"
+    acting = {"weight_decay": max(group.weight_decay for group in fields["groups"]), "peak_lr": fields["peak_lr"]}
+    for field, name, code in (
+        ("weight_decay", "weight_decay", "decay-overridden"),
+        ("peak_lr", "learning_rate", "lr-overridden"),
+    ):
+        said, acts = getattr(arguments, field), acting[field]
+        if field in (*arguments.defaults, *arguments.unknown) or said is None or said == acts:
+            continue
+        shown = "is not known" if field in keys.unknown or acts is None else f"is {acts:g}"
+        message = f"{name} {said:g} is never used: {how}, and that of its {call.name.rpartition('.')[2]} {shown}"
+        keys.error(code, name, message, fix=f"write {name} into the optimizer, and drop it here")
+    theirs: tuple[str, ...] = ("weight_decay", "peak_lr", "betas", "eps", "optimizer")
+    if not given.endswith("None)") and given != "create_optimizer":
+        schedule, _ = read_schedule(document)
+        end, _ = schedule.pop("end_lr", None), schedule.pop("overridable", None)
+        keys.defaults.extend(schedule.pop("filled", ()))
+        for name in ("replaces", "peak_lr", "total_steps", "epochs"):  # how long the run is, the arguments say
+            schedule.pop(name, None)
+        if end is not None and fields["peak_lr"]:
+            schedule["final_lr_fraction"] = end / fields["peak_lr"]
+        cleared = ("schedule", "warmup_steps", "warmup_fraction", "final_lr_fraction", "decay_steps")
+        fields = {**dict.fromkeys(cleared), **fields, **schedule}
+        theirs = (*theirs, *cleared)
+    noted = keys.noted()
+    for name in ("defaults", "unknown", "overridable"):
+        noted[name] = (*(each for each in getattr(arguments, name) if each not in theirs), *noted[name])
+    noted["findings"] = (*arguments.findings, *noted["findings"])
+    return arguments.model_copy(update={**fields, **noted})
 
 
 def _task(keys: Keys) -> str | None:
@@ -160,7 +222,9 @@ def _task(keys: Keys) -> str | None:
             "and a scheduler block there takes the place of this schedule"
         )
         keys.note("deepspeed-config", "deepspeed", message, fix="audit that file too")
-    if any(key in keys for key in ("lora_r", "lora_alpha", "lora_target_modules")) or keys.yes("use_peft"):
+    lora = ("lora_r", "lora_alpha", "lora_target_modules", "lora_rank", "lora_target")
+    kind = keys.text("finetuning_type")
+    if kind in (None, "lora") and (kind or any(key in keys for key in lora) or keys.yes("use_peft")):
         return "lora"
     return "finetuning" if "model_name_or_path" in keys else None
 
@@ -168,6 +232,9 @@ def _task(keys: Keys) -> str | None:
 def read_scheduler(keys: Keys, peak_lr: float | None, kwargs_key: str = "lr_scheduler_kwargs") -> dict[str, Any]:
     """Schedule fields from the Trainer's names, which axolotl and TRL share."""
     spelled = keys.text("lr_scheduler_type", "lr_scheduler")
+    if spelled is None:
+        keys.filled("schedule", "linear", "lr_scheduler_type", "lr_scheduler")
+    spelled = spelled if spelled is None else spelled.rpartition(".")[2]
     if spelled is not None and spelled.lower() not in SCHEDULERS:
         message = f"the schedule {spelled[:60]!r} is not known here"
         keys.note("schedule-unread", "lr_scheduler_type", message, fix="pass --schedule with the nearest")
@@ -175,8 +242,8 @@ def read_scheduler(keys: Keys, peak_lr: float | None, kwargs_key: str = "lr_sche
     name = chosen("lr_scheduler_type", spelled, SCHEDULERS, "linear") or "linear"
     kwargs = keys.mapping(kwargs_key)
     ratio, absolute = kwargs.number("min_lr_rate", "min_lr_ratio"), kwargs.number("min_lr", "lr_end")
-    if spelled == "polynomial" and absolute is None:
-        absolute = POLYNOMIAL_END
+    if spelled == "polynomial" and absolute is None and not kwargs.unread("lr_end"):
+        absolute = keys.filled("final_lr_fraction", POLYNOMIAL_END)
     floor = ratio if ratio is not None else absolute / peak_lr if absolute is not None and peak_lr else None
     fields: dict[str, Any] = {"schedule": name}
     if name == "wsd-cosine":

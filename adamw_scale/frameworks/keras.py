@@ -6,9 +6,11 @@ so variables themselves are passed. One optimizer has one lr and one λ. Schedul
 a warm-up, so all others are written as a class.
 """
 
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.phase import MOST_PHASES, Phase, phases
+from adamw_scale.frameworks.scripts import read_script
 from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, spared, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, NORM_AND_BIAS, OUTPUT
 from adamw_scale.theory.schedules import SCHEDULES, Schedule
@@ -31,6 +33,11 @@ class Keras(Framework):
     grouping = "decay"
     how_to_group = "give each group an optimizer of its own, in a train_step that applies them all"
     schedules = tuple(SCHEDULES)
+    reads = "Python source with a call of keras.optimizers.AdamW or tfa.optimizers.AdamW"
+    signs = frozenset({"exclude_from_weight_decay", "CosineDecay"})
+    packages = frozenset({"keras", "tensorflow_addons"})
+    by_optimizer = True
+    formats = frozenset({"Python"})
     proven = "keras 3.15"
 
     def has(self, schedule: Schedule) -> bool:
@@ -58,6 +65,10 @@ def build_optimizer(model: keras.Model) -> keras.optimizers.AdamW:
     )
 {exclusion}    return optimizer
 '''
+
+    def read(self, document: Document) -> Config:
+        """Arguments of the one optimizer and of its schedule."""
+        return read_script(document, "keras")
 
 
 def _learning_rate(config: Config) -> tuple[str, str]:

@@ -68,10 +68,11 @@ class Levanter(Framework):
     signs = frozenset(
         {
             *("num_train_steps", "min_lr_ratio", "adamc_weight_decay", "weight_decay_modules", "rewarmup"),
-            *("default_weight_decay_mask", "optimizer.learning_rate", "optimizer.weight_decay"),
+            *("default_weight_decay_mask", "optimizer.learning_rate"),
             *("trainer.num_train_steps", "trainer.train_batch_size"),
         }
     )
+    scripts = r"\blevanter[./]main[./]\w+"
     formats = frozenset({"YAML", "shell arguments"})
     proven = "levanter 1.2.dev1644"
 
@@ -112,12 +113,12 @@ class Levanter(Framework):
     def read(self, document: Document) -> Config:
         """The sections, with Levanter's defaults where they say nothing."""
         keys = keys_of(document)
-        kind = keys.text("optimizer.type") or "adam"
+        kind = keys.text_or("optimizer", "adam", "optimizer.type")
         given = document.content.get("optimizer")
         _note_strangers(keys, given if isinstance(given, dict) else {})
         steps = keys.number_or("total_steps", 400_000.0, "trainer.num_train_steps")
         betas = keys.betas((0.9, 0.95), "optimizer.beta1", "optimizer.beta2")
-        weight_decay = keys.number_or("weight_decay", 0.1, "optimizer.weight_decay") or 0.0
+        weight_decay = keys.number_or("weight_decay", 0.1, "optimizer.weight_decay")
         decaying = _decaying(keys)
         return Config(
             convention=chosen("optimizer.type", kind, {"adam": self.convention}, None) or self.convention,
@@ -125,7 +126,7 @@ class Levanter(Framework):
             peak_lr=keys.number_or("peak_lr", 6e-4, "optimizer.learning_rate"),
             groups=same_decay(weight_decay, frozenset(GROUPS) - decaying),
             betas=betas,
-            eps=keys.number("optimizer.epsilon") or 1e-8,
+            eps=keys.number_or("eps", 1e-8, "optimizer.epsilon"),
             **_read_schedule(keys, steps or 0.0),
             weight_decay_schedule="follows-lr" if keys.yes("optimizer.adamc_weight_decay") else "constant",
             total_steps=steps,
@@ -205,7 +206,11 @@ def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
             keys.error("fraction-of-one", f"optimizer.{key}", message, fix)
     shaped = isinstance(keys.raw("optimizer.lr_schedule"), dict)
     name = keys.text("optimizer.lr_schedule.type") if shaped else keys.text("optimizer.lr_schedule")
+    if name is None:
+        keys.filled("schedule", "cosine", "optimizer.lr_schedule")
     kind = chosen("optimizer.lr_schedule", name, _READ, "cosine")
+    if "optimizer.warmup" not in keys:
+        keys.filled("warmup_steps", 0.01, "optimizer.warmup")
     warmup, falling = _part(keys, "warmup", total, 0.01) or 0.0, _part(keys, "decay", total, None)
     floor = keys.number_or("final_lr_fraction", 0.1, "optimizer.min_lr_ratio")
     fields: dict[str, Any] = {"schedule": kind, "warmup_steps": min(warmup, max(total - 1, 0.0))}

@@ -43,7 +43,7 @@ class LitGPT(Framework):
     signs = frozenset(
         {
             *("lr_warmup_steps", "lr_warmup_fraction", "max_tokens", "min_lr", "max_norm", "tie_embeddings"),
-            *("global_batch_size", "micro_batch_size", "class_path", "init_args", "max_seq_length", "logger_name"),
+            *("global_batch_size", "micro_batch_size", "max_seq_length", "logger_name"),
         }
     )
     formats = frozenset({"YAML"})
@@ -95,7 +95,7 @@ class LitGPT(Framework):
             peak_lr=peak_lr,
             groups=same_decay(weight_decay or 0.0),
             betas=arguments.pair("betas") or train.betas((0.9, 0.999), "beta1", "beta2"),
-            eps=arguments.number("eps") or 1e-8,
+            eps=arguments.number_or("eps", 1e-8, "eps"),
             schedule="cosine",
             **_warmup(train, default["warmup"]),
             final_lr_fraction=(floor or 0.0) / peak_lr if peak_lr else None,

@@ -91,10 +91,10 @@ class LLMFoundry(Framework):
     def read(self, document: Document) -> Config:
         """The keys, with the defaults of DecoupledAdamW and of the schedulers where they say nothing."""
         keys = keys_of(document)
-        optimizer = keys.text("optimizer.name") or "decoupled_adamw"
+        optimizer = keys.text_or("optimizer", "decoupled_adamw", "optimizer.name")
         peak_lr = keys.number_or("peak_lr", LR, "optimizer.lr")
-        weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "optimizer.weight_decay") or 0.0
-        eps = keys.number("optimizer.eps") or EPS
+        weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "optimizer.weight_decay")
+        eps = keys.number_or("eps", EPS, "optimizer.eps")
         total = Duration.of(keys.text("max_duration"))
         fields = _read_scheduler(keys, total)
         return Config(
@@ -102,7 +102,7 @@ class LLMFoundry(Framework):
             optimizer=optimizer,
             peak_lr=peak_lr,
             groups=_read_groups(keys, Keys({"lr": peak_lr, "weight_decay": weight_decay, "eps": eps})),
-            betas=keys.pair("optimizer.betas") or BETAS,
+            betas=keys.pair_or("betas", BETAS, "optimizer.betas"),
             eps=eps,
             **fields,
             **run_length(total),
@@ -215,7 +215,7 @@ def _read_groups(keys: Keys, own: Keys) -> tuple[Group, ...]:
                 group=name,
                 weight_decay=weight_decay if decay is None else decay,
                 lr_factor=(row.number("lr") or lr) / lr if lr else 1.0,
-                eps_factor=(row.number("eps") or eps) / eps,
+                eps_factor=(row.number("eps") or eps) / eps if eps else 1.0,
             )
         )
     return tuple(groups)

@@ -51,6 +51,7 @@ class MaxText(Framework):
             *("learning_rate_schedule_steps", "opt_type"),
         }
     )
+    scripts = r"(?i)\bmaxtext\b"
     formats = frozenset({"YAML", "shell arguments"})
     proven = "source only: not on PyPI"
 
@@ -85,8 +86,8 @@ class MaxText(Framework):
     def read(self, document: Document) -> Config:
         """The keys, with those of base.yml where they say nothing."""
         keys = keys_of(_with_launch(document))
-        optimizer = keys.text("opt_type") or "adamw"
-        weight_decay = keys.number_or("weight_decay", 0.1, "adam_weight_decay") or 0.0
+        optimizer = keys.text_or("optimizer", "adamw", "opt_type")
+        weight_decay = keys.number_or("weight_decay", 0.1, "adam_weight_decay")
         steps = keys.signed("steps")
         steps = keys.number_or("total_steps", STEPS, "steps") if steps is None else steps
         scheduled = keys.signed("learning_rate_schedule_steps")
@@ -102,7 +103,7 @@ class MaxText(Framework):
             peak_lr=keys.number_or("peak_lr", 3e-5, "learning_rate"),
             groups=same_decay(weight_decay, _undecayed(keys)),
             betas=keys.betas((0.9, 0.95), "adam_b1", "adam_b2"),
-            eps=keys.number("adam_eps") or 1e-8,
+            eps=keys.number_or("eps", 1e-8, "adam_eps"),
             **_read_schedule(keys, length or 0.0),
             total_steps=length,
             unit="tokens",
@@ -149,7 +150,8 @@ def _names(mask: str, path: str) -> bool:
 
 def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
     """Schedule fields; durations are rounded down to steps."""
-    kind = chosen("lr_schedule_type", keys.text("lr_schedule_type"), {"cosine": "cosine", "wsd": "wsd"}, "cosine")
+    kind = keys.text_or("schedule", "cosine", "lr_schedule_type")
+    kind = chosen("lr_schedule_type", kind, {"cosine": "cosine", "wsd": "wsd"}, None) or kind
     style = chosen("wsd_decay_style", keys.text("wsd_decay_style"), {"linear": "wsd", "cosine": "wsd-cosine"}, "wsd")
     if "cosine_learning_rate_final_fraction" in keys:
         message = (
@@ -160,11 +162,11 @@ def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
     final = keys.number_or(
         "final_lr_fraction", FINAL, "learning_rate_final_fraction", "cosine_learning_rate_final_fraction"
     )
-    warmup = float(int(_part(keys, "warmup_steps_fraction") * total))
+    warmup = float(int(_part(keys, "warmup_steps_fraction", "warmup_steps") * total))
     fields: dict[str, Any] = {"schedule": kind, "warmup_steps": warmup, "final_lr_fraction": final}
     if kind == "cosine":
         return fields
-    falling = float(int(_part(keys, "wsd_decay_steps_fraction") * total))
+    falling = float(int(_part(keys, "wsd_decay_steps_fraction", "decay_steps") * total))
     if not falling:
         return {"schedule": "constant", "warmup_steps": warmup}
     if warmup + falling == total:
@@ -172,9 +174,10 @@ def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
     return {**fields, "schedule": style, "decay_steps": falling}
 
 
-def _part(keys: Keys, key: str) -> float:
-    found = keys.number(key)
-    return 0.1 if found is None else found
+def _part(keys: Keys, key: str, field: str) -> float:
+    """A part of the run, 0.1 by default, in which the field that it makes is remembered as such."""
+    found = keys.number_or(field, 0.1, key)
+    return 0.0 if found is None else found
 
 
 def _note_other_length(keys: Keys, steps: float, length: float) -> None:

@@ -43,6 +43,7 @@ class Megatron(Framework):
             *("lr_decay_iters", "train_iters", "micro_batch_size", "adam_beta1"),
         }
     )
+    scripts = r"\bpretrain_(gpt|bert|t5|mamba|vlm|retro|ict|vision\w*)\.py\b"
     formats = frozenset({"shell arguments", "YAML"})
     proven = "megatron-core 0.16"
 
@@ -88,23 +89,24 @@ def read_arguments(keys: Keys, title: str) -> Config:
         total = samples / batch
     schedule = chosen(
         "lr_decay_style",
-        keys.text("lr_decay_style"),
+        keys.text_or("schedule", "linear", "lr_decay_style"),
         {**{style: name for name, style in STYLES.items()}, "WSD": "WSD"},
-        "linear",
+        None,
     )
     if schedule == "WSD":
         schedule = chosen(
             "lr_wsd_decay_style", keys.text("lr_wsd_decay_style"), _READ_WSD | {"exponential": "wsd"}, "wsd"
         )
     scheduled = schedule or "linear"
-    min_lr = keys.number("min_lr") or 0.0
+    falls = scheduled not in ("constant", "inverse-sqrt")
+    min_lr = keys.number_or("final_lr_fraction", 0.0, "min_lr") if falls else keys.number("min_lr")
     weight_decay, shape = read_decay(keys, title)
     warmup, fraction = _steps(keys, "lr_warmup", batch), keys.number("lr_warmup_fraction")
     decaying = _steps(keys, "lr_decay", batch) or total
     hidden = _mup_factor(keys)
     decoupled = keys.number("decoupled_lr")
     ends = decoupled / peak_lr if decoupled and peak_lr else 1.0
-    if decaying and total and not 0.99 < decaying / total < 1.01 and scheduled not in ("constant", "inverse-sqrt"):
+    if decaying and total and not 0.99 < decaying / total < 1.01 and falls:
         message = (
             f"the learning rate falls over {decaying:g} steps and the run has {total:g}; it is judged as if it fell "
             "over the run"
@@ -113,7 +115,7 @@ def read_arguments(keys: Keys, title: str) -> Config:
         (keys.note if decaying < total else keys.warning)("other-end", "lr_decay_iters", message, fix)
     return Config(
         convention="megatron",
-        optimizer=keys.text("optimizer") or "adam",
+        optimizer=keys.text_or("optimizer", "adam", "optimizer"),
         peak_lr=peak_lr,
         groups=tuple(
             Group(
@@ -124,10 +126,10 @@ def read_arguments(keys: Keys, title: str) -> Config:
             for group in same_decay(weight_decay, frozenset({NORM_AND_BIAS}))
         ),
         betas=keys.betas((0.9, 0.999), "adam_beta1", "adam_beta2"),
-        eps=keys.number("adam_eps") or 1e-8,
+        eps=keys.number_or("eps", 1e-8, "adam_eps"),
         schedule=scheduled,
         warmup_steps=warmup if fraction is None else None if decaying is None else fraction * decaying,
-        final_lr_fraction=min_lr / peak_lr if peak_lr and scheduled not in ("constant", "inverse-sqrt") else None,
+        final_lr_fraction=min_lr / peak_lr if peak_lr and min_lr is not None and falls else None,
         decay_steps=_steps(keys, "lr_wsd_decay", batch) if scheduled in WSD_STYLES else None,
         weight_decay_schedule=shape[0],
         final_weight_decay_fraction=shape[1],
@@ -147,12 +149,12 @@ def _steps(keys: Keys, name: str, batch: float | None) -> float | None:
     return keys.number(f"{name}_iters") if samples is None or not batch else samples / batch
 
 
-def read_decay(keys: Keys, title: str) -> tuple[float, tuple[str, float | None]]:
+def read_decay(keys: Keys, title: str) -> tuple[float | None, tuple[str, float | None]]:
     """The decay that really acts, and its schedule; start and end override the plain value."""
     plain = keys.number("weight_decay")
     start, end = keys.number("start_weight_decay"), keys.number("end_weight_decay")
     if start is None and end is None:
-        return keys.number_or("weight_decay", 0.01, "weight_decay") or 0.0, ("constant", None)
+        return keys.number_or("weight_decay", 0.01, "weight_decay"), ("constant", None)
     start, end = (start if start is not None else end) or 0.0, (end if end is not None else start) or 0.0
     if plain is not None and (start, end) != (plain, plain):
         message = (

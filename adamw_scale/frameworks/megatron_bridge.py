@@ -8,7 +8,7 @@ OptimizerConfig.weight_decay alone does nothing. The functions that recipes take
 from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats.document import Document
+from adamw_scale.formats.document import Document, Unread
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.megatron import STYLES, WSD_STYLES, Megatron, read_arguments
@@ -81,9 +81,10 @@ class MegatronBridge(Framework):
             *CONFIGS,
             *RECIPES,
             *("ConfigContainer", "GPTDatasetConfig", "CheckpointConfig", "LoggerConfig", "TokenizerConfig"),
-            *("RNGConfig", "_pretrain_common"),
+            *("RNGConfig", "_pretrain_common", "_sft_common", "_peft_common"),
         }
     )
+    packages = frozenset({"megatron"})
     formats = frozenset({"Python", "YAML"})
     proven = "megatron-bridge 0.3 on megatron-core 0.16"
 
@@ -134,8 +135,10 @@ class MegatronBridge(Framework):
     def read(self, document: Document) -> Config:
         """Calls of the configs and of the functions that make them, then what is assigned to their fields."""
         given, filled = _python(document) if document.format == "Python" else (_fields(document.content), {})
+        if document.lost:
+            filled = {}
         values = filled | given
-        keys = Keys(values)
+        keys = Keys(values, lost=(*document.lost, *_unseen_base(document, filled)))
         _note_fixed(keys, document)
         _note_missing(keys)
         _note_disagreeing(keys, given, filled)
@@ -194,6 +197,15 @@ def _python(document: Document) -> tuple[dict[str, Any], dict[str, Any]]:
     if "SEQ_LENGTH" in document.content:
         assigned["seq_length"] = document.content["SEQ_LENGTH"]
     return {key: each for key, each in (given | assigned).items() if key in FIELDS}, filled
+
+
+def _unseen_base(document: Document, filled: dict[str, Any]) -> tuple[str, ...]:
+    """The function that makes what is then changed, where it is not in the text, nor a recipe's that is known."""
+    if filled or any(call.name.rpartition(".")[2] in CONFIGS for call in document.calls):
+        return ()
+    changed = {path.partition(".")[0] for path in document.content if "." in path}
+    sources = [str(document.content[name]) for name in changed if isinstance(document.content.get(name), Unread)]
+    return tuple(source for source in sources if source.endswith(")"))
 
 
 def _note_fixed(keys: Keys, document: Document) -> None:

@@ -47,6 +47,11 @@ class NanoGPT(Framework):
     formats = frozenset({"Python", "shell arguments"})
     proven = "source only: train.py is a script of a repository, not a library"
 
+    @classmethod
+    def shown(cls, document: Document) -> frozenset[str]:
+        """Its signs among plain names, as its files have them: cfg.optimizer.min_lr is of something else."""
+        return cls.signs & document.content.keys()
+
     def write(self, config: Config) -> str:
         """A file for `python train.py FILE`."""
         (beta1, beta2), eps, steps = betas_of(config), config.eps or EPS, whole(config.total_steps)
@@ -83,13 +88,13 @@ class NanoGPT(Framework):
             fix = "to warm up and stay, set decay_lr = True and min_lr to learning_rate"
             keys.error("warmup-ignored", "warmup_iters", message, fix)
         micro, passes = keys.number("batch_size"), keys.number("gradient_accumulation_steps")
-        batch = None if micro is None and passes is None else (micro or 12.0) * (passes or 40.0)
+        batch = None if micro is None and passes is None else _both(keys, micro, passes)
         return Config(
             convention=self.convention,
             peak_lr=peak_lr,
             groups=same_decay(keys.number_or("weight_decay", 0.1, "weight_decay") or 0.0, self.undecayed),
             betas=keys.betas((0.9, 0.95), "beta1", "beta2"),
-            eps=EPS,
+            eps=keys.filled("eps", EPS, "eps"),
             schedule="constant" if flat else "cosine",
             warmup_steps=keys.number_or("warmup_steps", 2000.0, "warmup_iters") if falling else None,
             final_lr_fraction=None if flat else fraction,
@@ -109,6 +114,15 @@ def _batch(batch: int) -> list[str]:
         f"batch_size = {micro}",
         f"gradient_accumulation_steps = {batch // micro}  # over all devices, times batch_size {batch} sequences",
     ]
+
+
+def _both(keys: Keys, micro: float | None, passes: float | None) -> float | None:
+    """Sequences a step of which one part is written; the other is train.py's own."""
+    if micro is None or passes is None:
+        if keys.filled("batch_size", 12.0) is None:
+            return None
+        return (micro or 12.0) * (passes or 40.0)
+    return micro * passes
 
 
 def _note_strangers(keys: Keys) -> None:

@@ -14,7 +14,7 @@ from adamw_scale.frameworks.config import Config, Group, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.group_names import kinds_named, own_groups
 from adamw_scale.frameworks.megatron import read_decay
-from adamw_scale.frameworks.reading import Keys, Optimizer, chosen
+from adamw_scale.frameworks.reading import Keys, Optimizer, chosen, keys_of
 from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, value, whole, yaml_number
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
 
@@ -49,10 +49,13 @@ class NemoAutomodel(Framework):
     reads = "a recipe in YAML"
     signs = frozenset(
         {
-            *("_target_", "step_scheduler", "param_group_overrides", "lr_warmup_steps", "wd_mult", "init_lr"),
+            *("step_scheduler", "packed_sequence", "param_group_overrides", "lr_warmup_steps", "wd_mult", "init_lr"),
             *("ckpt_every_steps", "val_every_steps", "lr_decay_style"),
+            *("step_scheduler.num_epochs", "step_scheduler.max_steps", "step_scheduler.grad_acc_steps"),
+            *("step_scheduler.global_batch_size", "step_scheduler.local_batch_size"),
         }
     )
+    packages = frozenset({"nemo_automodel"})
     formats = frozenset({"YAML"})
     proven = "nemo-automodel 0.7"
 
@@ -92,8 +95,8 @@ class NemoAutomodel(Framework):
 
     def read(self, document: Document) -> Config:
         """The sections, with what Automodel fills in where they say nothing."""
-        keys = Keys(document.content)
-        target = keys.text("optimizer._target_") or "torch.optim.AdamW"
+        keys = keys_of(document)
+        target = keys.text_or("optimizer", "torch.optim.AdamW", "optimizer._target_")
         known = chosen("optimizer._target_", target.rpartition(".")[2], TARGETS, None) or TARGETS["AdamW"]
         said = keys.number_or("peak_lr", known.lr, "optimizer.lr")
         scheduled = isinstance(keys.raw(SECTION), dict)
@@ -108,20 +111,27 @@ class NemoAutomodel(Framework):
             optimizer=target,
             peak_lr=base * factor if base else None,
             groups=groups,
-            betas=keys.pair("optimizer.betas") or (0.9, 0.999),
-            eps=keys.number("optimizer.eps") or 1e-8,
-            **(_read_schedule(keys, base, total) if scheduled else {"schedule": "constant"}),
+            betas=keys.pair_or("betas", (0.9, 0.999), "optimizer.betas"),
+            eps=keys.number_or("eps", 1e-8, "optimizer.eps"),
+            **(_read_schedule(keys, base, total) if scheduled else _without_scheduler(keys)),
             weight_decay_schedule=shape[0],
             final_weight_decay_fraction=shape[1],
             total_steps=total,
             epochs=None if total else keys.number_or("epochs", 10.0, "step_scheduler.num_epochs"),
             batch_size=_batch(keys),
             per_device_batch_size=keys.number("step_scheduler.local_batch_size"),
-            sequence_length=keys.number(
-                "packed_sequence.packed_sequence_size", "dataset.seq_length", "dataset.seq_len"
-            ),
+            sequence_length=keys.number("packed_sequence.packed_sequence_size")  # 0 is no packing
+            or keys.number("dataset.seq_length", "dataset.seq_len"),
+            task=_task(keys),
             **keys.noted(),
         )
+
+
+def _task(keys: Keys) -> str | None:
+    """LoRA by its section; the finetuning of a model by the recipe's name."""
+    if isinstance(keys.raw("peft"), dict):
+        return "lora"
+    return "finetuning" if "Finetune" in str(keys.raw("recipe")) else None
 
 
 def _section(name: str, rows: dict[str, Any]) -> str:
@@ -149,7 +159,7 @@ def _scheduler(config: Config, hidden: Group) -> dict[str, Any]:
     }
 
 
-def _read_decay(keys: Keys, known: Optimizer) -> tuple[float, tuple[str, float | None]]:
+def _read_decay(keys: Keys, known: Optimizer) -> tuple[float | None, tuple[str, float | None]]:
     """The decay that acts: the scheduler's start and end, which are the optimizer's if they are not given."""
     given = {
         "weight_decay": keys.number_or("weight_decay", known.weight_decay, "optimizer.weight_decay"),
@@ -172,7 +182,7 @@ def _read_decay(keys: Keys, known: Optimizer) -> tuple[float, tuple[str, float |
     return result
 
 
-def _read_groups(keys: Keys, weight_decay: float) -> tuple[tuple[Group, ...], float]:
+def _read_groups(keys: Keys, weight_decay: float | None) -> tuple[tuple[Group, ...], float]:
     """Groups, and the factor on the learning rate of gains and biases, which the others are multiples of."""
     overrides = keys.raw("optimizer.param_group_overrides")
     owners: dict[str, Keys] = {}
@@ -183,7 +193,11 @@ def _read_groups(keys: Keys, weight_decay: float) -> tuple[tuple[Group, ...], fl
     lr = {kind: _multiplier(owners, kind, "lr_mult") for kind in GROUPS}
     base = lr[NORM_AND_BIAS] or 1.0
     groups = tuple(
-        Group(group=kind, weight_decay=weight_decay * _multiplier(owners, kind, "wd_mult"), lr_factor=lr[kind] / base)
+        Group(
+            group=kind,
+            weight_decay=(1.0 if weight_decay is None else weight_decay) * _multiplier(owners, kind, "wd_mult"),
+            lr_factor=lr[kind] / base,
+        )
         for kind in GROUPS
     )
     return groups, base
@@ -203,10 +217,8 @@ def _multiplier(owners: dict[str, Keys], kind: str, name: str) -> float:
 
 def _read_schedule(keys: Keys, peak: float | None, total: float | None) -> dict[str, Any]:
     """Schedule fields; lengths that are not given follow from the run's."""
-    style = keys.text(f"{SECTION}.lr_decay_style")
-    schedule = chosen(
-        "lr_decay_style", style, {each: name for name, each in _STYLES.items()} | {"WSD": "WSD"}, "cosine"
-    )
+    style = keys.text_or("schedule", "cosine", f"{SECTION}.lr_decay_style")
+    schedule = chosen("lr_decay_style", style, {each: name for name, each in _STYLES.items()} | {"WSD": "WSD"}, None)
     if schedule == "WSD":
         wsd = keys.text(f"{SECTION}.lr_wsd_decay_style")
         known = {each: name for name, each in _WSD.items()} | {"exponential": "wsd"}
@@ -214,8 +226,9 @@ def _read_schedule(keys: Keys, peak: float | None, total: float | None) -> dict[
     warmup = keys.number(f"{SECTION}.lr_warmup_steps")
     fields: dict[str, Any] = {"schedule": schedule}
     if warmup is None:
-        keys.defaults.append("warmup_steps")
-        fields |= {"warmup_fraction": 0.1} if total is None else {"warmup_steps": min(1000, total // 10)}
+        field = "warmup_fraction" if total is None else "warmup_steps"
+        if keys.filled(field, 0.1, f"{SECTION}.lr_warmup_steps") is not None:
+            fields |= {"warmup_fraction": 0.1} if total is None else {"warmup_steps": min(1000, total // 10)}
     elif not 0 < warmup < 1:
         fields["warmup_steps"] = warmup
     if schedule in _WSD:
@@ -223,9 +236,15 @@ def _read_schedule(keys: Keys, peak: float | None, total: float | None) -> dict[
     if schedule not in ("constant", "inverse-sqrt"):
         floor = keys.number(f"{SECTION}.min_lr")
         if floor is None:
-            keys.defaults.append("final_lr_fraction")
-        fields["final_lr_fraction"] = 0.01 if floor is None or not peak else floor / peak
+            fields["final_lr_fraction"] = keys.filled("final_lr_fraction", 0.01, f"{SECTION}.min_lr")
+        else:
+            fields["final_lr_fraction"] = floor / peak if peak else None
     return fields
+
+
+def _without_scheduler(keys: Keys) -> dict[str, Any]:
+    """The learning rate stays where it is."""
+    return {"schedule": keys.filled("schedule", "constant", SECTION)}
 
 
 def _note_traps(keys: Keys, said: float | None, top: float | None, total: float | None) -> None:

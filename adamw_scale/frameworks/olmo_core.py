@@ -63,11 +63,19 @@ class OLMoCore(Framework):
     reads = "a training script in Python, or the config.json that a run saves"
     signs = frozenset(
         {
-            *("OptimGroupOverride", "SkipStepAdamWConfig", "CosWithWarmup", "LinearWithWarmup", "ConstantWithWarmup"),
+            *(
+                "AdamWConfig",
+                "OptimGroupOverride",
+                "SkipStepAdamWConfig",
+                "CosWithWarmup",
+                "LinearWithWarmup",
+                "ConstantWithWarmup",
+            ),
             *("InvSqrtWithWarmup", "WSD", "ComposableScheduler", "TransformerTrainModuleConfig", "train_module"),
             *("rank_microbatch_size", "group_overrides"),
         }
     )
+    packages = frozenset({"olmo_core"})
     formats = frozenset({"Python", "JSON"})
     proven = "ai2-olmo-core 3.0"
 
@@ -101,7 +109,7 @@ class OLMoCore(Framework):
     def read(self, document: Document) -> Config:
         """Calls of the optimizer's and the scheduler's configs, or the same as JSON."""
         content = _sections(document) if document.format == "Python" else document.content
-        keys = Keys(content)
+        keys = Keys(content, document.overridable, document.lost)
         optim = _section(keys, "train_module.optim", "optim")
         name = _class(optim) or "AdamWConfig"
         peak_lr, eps, groups = _read_groups(keys, optim)
@@ -111,7 +119,7 @@ class OLMoCore(Framework):
             optimizer=name,
             peak_lr=peak_lr,
             groups=groups,
-            betas=optim.pair("betas") or (0.9, 0.999),
+            betas=optim.pair_or("betas", (0.9, 0.999), "betas"),
             eps=eps,
             **_read_schedule(keys, peak_lr, lengths),
             **lengths,
@@ -207,7 +215,7 @@ def _sections(document: Document) -> dict[str, Any]:
 
 
 def _section(keys: Keys, *paths: str) -> Keys:
-    return next((keys.mapping(path) for path in paths if isinstance(keys.raw(path), dict)), Keys({}))
+    return next((keys.mapping(path) for path in paths if isinstance(keys.raw(path), dict)), keys.within({}))
 
 
 def _class(section: Keys) -> str | None:
@@ -220,7 +228,7 @@ def _read_groups(keys: Keys, optim: Keys) -> tuple[float | None, float | None, t
     own: dict[str, float | None] = {
         "lr": optim.number_or("peak_lr", LR, "lr"),
         "weight_decay": optim.number_or("weight_decay", WEIGHT_DECAY, "weight_decay"),
-        "eps": optim.number("eps") or EPS,
+        "eps": optim.number_or("eps", EPS, "eps"),
     }
     values = dict.fromkeys(GROUPS, own)
     overrides = optim.raw("group_overrides")
@@ -285,7 +293,7 @@ def _read_schedule(keys: Keys, peak_lr: float | None, lengths: dict[str, Any]) -
     given = _section(keys, "train_module.scheduler", "scheduler", "trainer.callbacks.lr_scheduler.scheduler")
     name = _class(given)
     if name is None:
-        return {"schedule": "constant"}
+        return {"schedule": keys.filled("schedule", "constant", "scheduler", "train_module.scheduler")}
     if name in _OTHERS:
         message = f"the schedule {name} has no counterpart here, so it is not judged"
         keys.note("schedule-unread", "scheduler", message, fix="pass its learning rates as a --schedule-file")

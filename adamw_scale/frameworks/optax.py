@@ -5,9 +5,11 @@ are stacked for a scan give two. A schedule is a function of the count of update
 be one too. Other optimizers for other groups are put together by multi_transform.
 """
 
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.phase import MOST_PHASES, Phase, phases
+from adamw_scale.frameworks.scripts import read_script
 from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.theory.schedules import SCHEDULES, Schedule
@@ -25,6 +27,11 @@ class Optax(Framework):
     grouping = "all"
     schedules = tuple(SCHEDULES)
     weight_decay_schedules = tuple(DECAY_SHAPES)
+    reads = "Python source with a call of optax.adamw or optax.lion"
+    signs = frozenset({"warmup_cosine_decay_schedule", "cosine_decay_schedule", "join_schedules", "adamw"})
+    packages = frozenset({"optax"})
+    by_optimizer = True
+    formats = frozenset({"Python"})
     proven = "optax 0.2.8"
 
     def has(self, schedule: Schedule) -> bool:
@@ -43,6 +50,10 @@ class Optax(Framework):
             "    build_optimizer().init(params)\n"
             f"    print(jax.tree.leaves_with_path({'decays' if one_for_all(config) else 'labels'}(params)))\n"
         )
+
+    def read(self, document: Document) -> Config:
+        """Arguments of the one optimizer and of its schedule."""
+        return read_script(document, "optax")
 
 
 def _schedule_source(config: Config) -> str:

@@ -5,9 +5,11 @@ scales their decay too. Its own schedulers take the lr at the start of each step
 function for LambdaDecay, which takes the middle.
 """
 
+from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.pytorch import multiplier_source
+from adamw_scale.frameworks.scripts import read_script
 from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, one_for_all, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.theory.schedules import SCHEDULES
@@ -23,6 +25,11 @@ class Paddle(Framework):
     undecayed_by_default = "nothing: every parameter decays"
     grouping = "all"
     schedules = tuple(SCHEDULES)
+    reads = "Python source with a call of paddle.optimizer.AdamW"
+    signs = frozenset({"apply_decay_param_fun", "LinearWarmup", "LinearDecayWithWarmup"})
+    packages = frozenset({"paddle"})
+    by_optimizer = True
+    formats = frozenset({"Python"})
     proven = "paddlepaddle 3.3"
 
     def write(self, config: Config) -> str:
@@ -51,6 +58,10 @@ def build_optimizer({signature}) -> tuple[AdamW, lr.LRScheduler]:
     )
     return optimizer, scheduler
 '''
+
+    def read(self, document: Document) -> Config:
+        """Arguments of the one optimizer and of its schedule."""
+        return read_script(document, "paddle")
 
 
 def _scheduler(config: Config) -> str:

@@ -1,18 +1,17 @@
 """PyTorch: torch.optim.AdamW, `param.mul_(1 - lr * weight_decay)` with the scheduled lr (torch/optim/adam.py).
 
-`read` finds the optimizer's arguments in Python source; the schedule there is code, so it has to be said.
+`read` takes the optimizers of other libraries in the same unit too, each with its own defaults: transformers',
+bitsandbytes', Lion.
 """
 
 import re
-from typing import Any
 
-from adamw_scale.errors import SpecError
-from adamw_scale.formats.document import Call, Document
-from adamw_scale.frameworks.config import Config, Group, same_decay
+from adamw_scale.formats.document import Document
+from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.reading import Keys, keys_of
+from adamw_scale.frameworks.scripts import read_script
 from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, one_for_all, value, whole
-from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
+from adamw_scale.theory.parametrizations import EMBEDDING, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.theory.schedules import SCHEDULES, Piece, Schedule
 
 
@@ -26,8 +25,12 @@ class PyTorch(Framework):
     undecayed_by_default = "nothing: every parameter of a group decays"
     grouping = "all"
     schedules = tuple(SCHEDULES)
-    reads = "Python source with a call of AdamW or Adam"
+    reads = "Python source with a call of AdamW, Adam or Lion (torch, transformers, bitsandbytes, ...)"
     signs = frozenset({"AdamW", "Adam"})
+    packages = frozenset(
+        {"torch", "transformers", "bitsandbytes", "lion_pytorch", "apex", "deepspeed", "torchao", "optimi"}
+    )
+    by_optimizer = True
     formats = frozenset({"Python"})
     proven = "torch 2.13"
 
@@ -61,75 +64,8 @@ if __name__ == "__main__":
 '''
 
     def read(self, document: Document) -> Config:
-        """Arguments of torch.optim.AdamW, and {"params": ..., "weight_decay": ...} groups beside it.
-
-        Without such groups everything decays. The schedule is code, and so not known.
-        """
-        keys = keys_of(document, ("AdamW", "Adam"), ("params", "lr", "betas", "eps", "weight_decay"))
-        built = {repr((call.keywords, call.positional[1:])) for call in document.calls if _names(call, "AdamW", "Adam")}
-        if len(built) > 1:
-            raise SpecError(
-                f"{len(built)} different optimizers are built in this file: pass one with a single call of AdamW"
-            )
-        decoupled = any(_names(call, "AdamW") for call in document.calls) or keys.yes("decoupled_weight_decay")
-        weight_decay = keys.number_or("weight_decay", 0.01 if decoupled else 0.0, "weight_decay")
-        peak_lr, eps = keys.number_or("peak_lr", 1e-3, "lr"), keys.number("eps") or 1e-8
-        return Config(
-            convention=self.convention if decoupled else "torch-adam",
-            optimizer="torch.optim.AdamW" if decoupled else "torch.optim.Adam",
-            peak_lr=peak_lr,
-            **read_groups(document, keys, peak_lr, weight_decay, eps),
-            betas=keys.pair("betas") or (0.9, 0.999),
-            eps=eps,
-            total_steps=Keys(document.content).number("TOTAL_STEPS", "total_steps", "max_steps"),
-            **keys.noted(),
-        )
-
-
-def _names(call: Call, *names: str) -> bool:
-    return call.name.rpartition(".")[2] in names
-
-
-def read_groups(
-    document: Document,
-    keys: Keys,
-    peak_lr: float | None,
-    weight_decay: float | None,
-    eps: float | None,
-    undecayed: frozenset[str] = frozenset(),
-) -> dict[str, Any]:
-    """Fields of a `Config`: groups of {"params": ..., "weight_decay": ...}, and whether all their decays are known.
-
-    They are told by name where they are named as here; among others the largest decay is taken for the matrices', the
-    smallest for that of the norms. A group that says nothing has the optimizer's `weight_decay`. Where no group says
-    anything all have that, or without any groups all but the `undecayed`. Code counts as an unknown decay above 0.
-    """
-    rows = [Keys(call.keywords) for call in document.calls if call.name == "dict" and "params" in call.keywords]
-    if not any("weight_decay" in row or row.unread("weight_decay") for row in rows):
-        groups = same_decay(1.0 if weight_decay is None else weight_decay, frozenset() if rows else undecayed)
-        return {"groups": groups, "weight_decay_known": weight_decay is not None}
-    decays = [row.number_or("", weight_decay, "weight_decay") for row in rows]
-    known = [each for each in decays if each is not None]
-    if len(known) == len(decays):
-        keys.settle("weight_decay")
-    most = max(known, default=0.0) if len(known) == len(decays) else 1.0
-    groups = tuple(
-        Group(group=name, weight_decay=min(known, default=most) if name == NORM_AND_BIAS else most) for name in GROUPS
-    )
-    named = {row.text("name"): (row, decay) for row, decay in zip(rows, decays, strict=True)}
-    if set(named) == set(GROUPS):
-        groups = tuple(_read_group(name, *named[name], peak_lr or 1e-3, eps or 1e-8) for name in GROUPS)
-    return {"groups": groups, "weight_decay_known": len(known) == len(decays)}
-
-
-def _read_group(name: str, row: Keys, weight_decay: float | None, lr: float, eps: float) -> Group:
-    """A group that is named as here; 1 stands for a decay that is not known."""
-    return Group(
-        group=name,
-        weight_decay=1.0 if weight_decay is None else weight_decay,
-        lr_factor=(row.number("lr") or lr) / lr,
-        eps_factor=(row.number("eps") or eps) / eps,
-    )
+        """Arguments of the one optimizer, {"params": ..., "weight_decay": ...} groups beside it, and its scheduler."""
+        return read_script(document, "torch")
 
 
 def multiplier_source(schedule: Schedule) -> str:

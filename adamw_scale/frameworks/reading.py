@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import parse
-from adamw_scale.formats.document import ANY_MORE, Document, Unread
+from adamw_scale.formats.document import ANY_MORE, Call, Document, Unread
 from adamw_scale.frameworks.config import Finding, finding
 
 T = TypeVar("T")
@@ -22,6 +22,27 @@ LR_KEYS = frozenset({"lr", "learning_rate", "max_lr", "warmup_max_lr", "blr"})
 SCHEDULE_KEYS = frozenset(
     {"lr_scheduler_type", "lr_scheduler", "lr_decay_style", "sched", "lr_schedule", "lr_schedule_type", "decay_type"}
 )
+STEPS_KEYS = frozenset(
+    {
+        *("max_steps", "total_steps", "steps", "train_iters", "max_iters", "max_update", "num_train_steps"),
+        *("num_training_steps", "TOTAL_STEPS", "T_max", "decay_steps"),
+    }
+)
+EPOCHS_KEYS = frozenset({"epochs", "num_epochs", "num_train_epochs", "max_epochs", "max_epoch", "n_epochs"})
+BATCH_KEYS = frozenset(
+    {
+        *("batch_size", "train_batch_size", "global_batch_size", "micro_batch_size", "local_batch_size"),
+        *("per_device_train_batch_size", "global_train_batch_size"),
+    }
+)
+FIELD_OF_KEY = {
+    **dict.fromkeys(DECAY_KEYS, "weight_decay"),
+    **dict.fromkeys(LR_KEYS, "peak_lr"),
+    **dict.fromkeys(SCHEDULE_KEYS, "schedule"),
+    **dict.fromkeys(STEPS_KEYS, "total_steps"),
+    **dict.fromkeys(EPOCHS_KEYS, "epochs"),
+    **dict.fromkeys(BATCH_KEYS, "batch_size"),
+}
 LEFT_OPEN = ("auto", "none", "null", "")  # spellings of "somebody else fills this in"
 
 
@@ -38,15 +59,23 @@ class Keys:
 
     Args:
         content: Nested mappings, as `formats.parse` gives them.
+        overridable: Paths whose value is a default that a command line or the environment may change.
+        lost: What of the text could not be followed. Where there is any, nothing is filled in by default.
 
     Attributes:
         defaults: Fields that were asked for with a default and not found.
+        unknown: Fields that were not found where no default may be said.
+        changeable: Fields that were found with an overridable value.
         findings: What a reader noted on the way.
     """
 
-    def __init__(self, content: dict[str, Any]) -> None:
-        self._content = content
+    def __init__(
+        self, content: dict[str, Any], overridable: frozenset[str] = frozenset(), lost: tuple[str, ...] = ()
+    ) -> None:
+        self._content, self._overridable, self.lost = content, overridable, lost
         self.defaults: list[str] = []
+        self.unknown: list[str] = []
+        self.changeable: list[str] = []
         self.findings: list[Finding] = []
 
     def raw(self, *paths: str) -> Any:
@@ -59,6 +88,9 @@ class Keys:
             if open_:
                 self._note_unread(path, str(value))
             elif value is not None and not (isinstance(value, str) and value.lower() in LEFT_OPEN):
+                field = FIELD_OF_KEY.get(path.rpartition(".")[2])
+                if field is not None and path in self._overridable:
+                    self.changeable.append(field)
                 return value
         return None
 
@@ -71,6 +103,10 @@ class Keys:
 
     def __contains__(self, path: str) -> bool:
         return self.raw(path) is not None
+
+    def source(self, path: str) -> Any:
+        """What stands there, code included."""
+        return self._at(path)
 
     def unread(self, path: str) -> bool:
         """Whether there is something that is no plain data: code, or left to somebody else."""
@@ -98,10 +134,20 @@ class Keys:
         None where the config leaves it to code or to somebody else ("auto").
         """
         found = self.number(*paths)
-        if found is None and default is not None and not any(self.unread(path) for path in paths):
-            self.defaults.append(field)
-            return default
-        return found
+        return self.filled(field, default, *paths) if found is None else found
+
+    def filled(self, field: str, default: T, *paths: str) -> T | None:
+        """The framework's default of a field that none of these paths says, which is then remembered.
+
+        None where code or somebody else says it, or text that could not be followed may.
+        """
+        if default is None:
+            return None
+        if self.lost or any(self.unread(path) for path in paths):
+            self.unknown.append(field)
+            return None
+        self.defaults.append(field)
+        return default
 
     def text(self, *paths: str) -> str | None:
         """A word; SpecError for lists and mappings."""
@@ -132,23 +178,46 @@ class Keys:
             raise SpecError(f"{paths[0]} = {_shown(value)}: two numbers are needed, such as 0.9, 0.95")
         return sane(paths[0], parts[0]), sane(paths[0], parts[1])
 
-    def betas(self, default: tuple[float, float], first: str, second: str) -> tuple[float, float]:
+    def pair_or(self, field: str, default: tuple[float, float], *paths: str) -> tuple[float, float] | None:
+        """Two numbers, or the framework's default, as `number_or`."""
+        return self.pair(*paths) or self.filled(field, default, *paths)
+
+    def text_or(self, field: str, default: str, *paths: str) -> str:
+        """A word, or the framework's default; where that may not be said, the field is remembered as unknown."""
+        found = self.text(*paths)
+        if found is None:
+            self.filled(field, default, *paths)
+        return default if found is None else found
+
+    def betas(self, default: tuple[float, float], first: str, second: str) -> tuple[float, float] | None:
         """Two betas with keys of their own."""
         one, two = self.number(first), self.number(second)
+        if one is not None and two is not None:
+            return one, two
+        if self.filled("betas", default, first, second) is None:
+            return None
         return (default[0] if one is None else one, default[1] if two is None else two)
 
     def mapping(self, path: str) -> "Keys":
         """A mapping inside; text that is JSON is one too. Empty where there is none."""
         value = self.raw(path)
         if isinstance(value, str):
-            value = parse(value, ".json").content
-        inner = Keys(value if isinstance(value, dict) else {})
-        inner.defaults, inner.findings = self.defaults, self.findings
+            if not value.lstrip().startswith("{"):
+                raise SpecError(f"{path} = {_shown(value)}: a mapping of keys is needed")
+            value = parse(value, among=("JSON", "YAML")).content
+        return self.within(value if isinstance(value, dict) else {})
+
+    def within(self, content: dict[str, Any], overridable: frozenset[str] = frozenset()) -> "Keys":
+        """Other values of the same text, whose looking up is remembered here."""
+        inner = Keys(content, overridable, self.lost)
+        inner.defaults, inner.unknown, inner.changeable = self.defaults, self.unknown, self.changeable
+        inner.findings = self.findings
         return inner
 
     def settle(self, field: str) -> None:
         """Forget that a field was left out or not read, as it is said elsewhere."""
-        self.defaults[:] = [each for each in self.defaults if each != field]
+        for fields in (self.defaults, self.unknown, self.changeable):
+            fields[:] = [each for each in fields if each != field]
         self.findings[:] = [each for each in self.findings if each.code != UNREAD or each.key != field]
 
     def error(self, code: str, key: str | None, message: str, fix: str) -> None:
@@ -165,7 +234,12 @@ class Keys:
 
     def noted(self) -> dict[str, Any]:
         """What was remembered on the way, as fields of a `Config`."""
-        return {"defaults": tuple(self.defaults), "findings": tuple(self.findings)}
+        return {
+            "defaults": tuple(dict.fromkeys(self.defaults)),
+            "unknown": tuple(dict.fromkeys(self.unknown)),
+            "overridable": tuple(dict.fromkeys(self.changeable)),
+            "findings": tuple(self.findings),
+        }
 
     def _at(self, path: str, missing: Any = None) -> Any:
         if path in self._content:
@@ -183,24 +257,60 @@ def keys_of(document: Document, calls: Iterable[str] = (), order: Iterable[str] 
 
     `order` names what is passed by position.
     """
-    wanted = set(calls)
+    wanted, names = set(calls), tuple(order)
     if document.format != "Python" or not wanted:
-        return Keys(document.content)
-    merged: dict[str, Any] = {}
-    found = [
-        (call.name.rpartition(".")[2], dict(zip(order, call.positional, strict=False)) | call.keywords)
-        for call in document.calls
-        if call.name.rpartition(".")[2] in wanted or call.name in wanted
-    ]
-    if not found:
+        return Keys(document.content, document.overridable, document.lost)
+    called = [call for call in document.calls if call.name.rpartition(".")[2] in wanted or call.name in wanted]
+    if not called:
         raise SpecError(f"no call of {' or '.join(sorted(wanted))} is in this Python file: pass the file that has it")
+    found = [(call.name.rpartition(".")[2], _arguments(call, names)) for call in called]
+    merged: dict[str, Any] = {}
     for number, (name, keywords) in enumerate(found):
         for other, before in found[:number]:
             _refuse_disagreement(name, before if name == other != "dict" else {}, keywords)
         merged |= keywords
+    return _with_overridable(document, called, names, merged)
+
+
+def keys_of_call(document: Document, call: Call, order: Iterable[str] = ()) -> Keys:
+    """The arguments of one call; `order` names what is passed by position."""
+    names = tuple(order)
+    return _with_overridable(document, [call], names, _arguments(call, names))
+
+
+def _arguments(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
+    return dict(zip(names, call.positional, strict=False)) | call.keywords
+
+
+def _with_overridable(document: Document, calls: list[Call], names: tuple[str, ...], merged: dict[str, Any]) -> Keys:
+    """Keys of calls; where one takes more from code, what that says is not known, and nothing is by default."""
+    lost = document.lost
     if ANY_MORE in merged:
+        lost = (*lost, str(merged[ANY_MORE]))
         merged = dict.fromkeys((*sorted(DECAY_KEYS), *sorted(LR_KEYS)), merged[ANY_MORE]) | merged
-    return Keys(merged)
+    overridable = {
+        key
+        for call in calls
+        for place, key in (*enumerate(names), *((key, key) for key in call.keywords))
+        if f"{call.name}.{place}" in document.overridable
+    }
+    return Keys(merged, frozenset(overridable), lost)
+
+
+def refuse_several(document: Document) -> None:
+    """SpecError for a text with several functions that each make a config, and calls of them that differ."""
+    made: dict[str, dict[str, tuple[Call, Any]]] = {}
+    for call in document.calls:
+        for key in call.keywords.keys() & (DECAY_KEYS | LR_KEYS | STEPS_KEYS):
+            if call.place and call.name != "dict" and not isinstance(call.keywords[key], Unread):
+                made.setdefault(f"{call.name.rpartition('.')[2]}.{key}", {})[call.place] = (call, call.keywords[key])
+    for path, places in made.items():
+        if len({repr(value) for _, value in places.values()}) > 1:
+            listed = "; ".join(
+                f"{place}() in line {call.line}: {path.rpartition('.')[2]} {value}"
+                for place, (call, value) in list(places.items())[:8]
+            )
+            raise SpecError(f"{len(places)} configs are in this file, {listed}: pass a file with one of them")
 
 
 def _refuse_disagreement(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:

@@ -1,31 +1,222 @@
-"""Whose config a text is, by keys that few frameworks share."""
+"""Whose config a text is, by what is distinctive of a framework; what could be of several is asked about.
 
+What is certain goes first: a call that is imported from the framework's package, a path in it ("_target_"), the name of
+its command or script. Then keys, of which it takes several that few frameworks share. Families that are not read here
+and use the same keys are known by theirs, so that they are not taken for another.
+"""
+
+import re
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks import FRAMEWORKS
+from adamw_scale.frameworks.framework import Framework
+from adamw_scale.frameworks.optimizer_calls import is_optimizer, library_of
+from adamw_scale.frameworks.reading import refuse_several
+
+ENOUGH = 2.0  # keys that no other framework has, from which they tell whose they are
+CLOSE = 0.75  # of the best score, from which a second framework is as likely
+PATH_KEYS = frozenset({"_target_", "_component_", "_CLASS_", "class_path", "recipe"})  # whose values are places in code
+
+
+class Stranger(NamedTuple):
+    """A family that is not read here: its keys, how many of them tell, and words of its text."""
+
+    title: str
+    keys: frozenset[str] = frozenset()
+    enough: int = 1
+    words: str = r"(?!)"
+    like: tuple[str, ...] = ()
+
+
+def _keys(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+STRANGERS = (
+    Stranger(
+        "ms-swift",
+        _keys("train_type tuner_type split_dataset_ratio target_modules torch_dtype"),
+        3,
+        r"(?m)(^|\s)(swift|megatron)\s+(sft|pt|rlhf)\b|\b(from|import) swift\b|\bswift[./]cli\b",
+        ("huggingface", "megatron"),
+    ),
+    Stranger("OpenRLHF", _keys("micro_train_batch_size micro_rollout_batch_size"), 1, r"openrlhf", ("deepspeed",)),
+    Stranger("Ultralytics' YOLO", _keys("lr0 lrf warmup_bias_lr hsv_h fliplr"), 2, r"\bultralytics\b", ("timm",)),
+    Stranger(
+        "minGPT",
+        _keys("warmup_tokens final_tokens grad_norm_clip lr_decay"),
+        2,
+        r"(?m)^\s*(from|import)\s+mingpt\b",
+        ("nanogpt",),
+    ),
+    Stranger(
+        "torchvision's references",
+        _keys(
+            "norm_weight_decay lr_warmup_epochs lr_warmup_method lr_warmup_decay lr_step_size lr_gamma auto_augment "
+            "mixup_alpha cutmix_alpha model_ema_steps train_crop_size val_resize_size bias_weight_decay label_smoothing"
+        ),
+        2,
+        like=("timm",),
+    ),
+    Stranger(
+        "LightningCLI",
+        _keys(
+            "seed_everything trainer.max_epochs trainer.accelerator trainer.strategy trainer.precision trainer.logger "
+            "trainer.callbacks trainer.max_steps"
+        ),
+        1,
+        like=("litgpt", "lightning"),
+    ),
+    Stranger(
+        "Mosaic's GLUE finetuning",
+        _keys("base_run_name default_seed local_pretrain_checkpoint_folder starting_checkpoint_load_path tasks.mnli"),
+        1,
+        like=("llm-foundry", "composer"),
+    ),
+    Stranger("Mosaic's diffusion", words=r"_target_:\s*(diffusion|composer)\b", like=("llm-foundry",)),
+    Stranger("GPT-NeoX", _keys("pipe-parallel-size pipe_parallel_size model-parallel-size"), 1, like=("deepspeed",)),
+    Stranger("verl", _keys("actor_rollout_ref actor_rollout_ref.actor"), 1, r"\bverl\.trainer\b"),
+    Stranger(
+        "nanotron", _keys("tokens.micro_batch_size optimizer.learning_rate_scheduler optimizer.optimizer_factory")
+    ),
+    Stranger(
+        "scripts of diffusers",
+        _keys("max_train_steps adam_weight_decay checkpointing_steps pretrained_model_name_or_path train_batch_size"),
+        2,
+        r"(?m)^\s*(from|import)\s+diffusers\b",
+        ("huggingface",),
+    ),
+    Stranger("a script without the Trainer", words=r"\w+_no_trainer\.py", like=("huggingface",)),
+    Stranger(
+        "DeepSpeed-Chat",
+        _keys("zero_stage actor_zero_stage num_warmup_steps actor_learning_rate disable_actor_dropout"),
+        2,
+        like=("huggingface",),
+    ),
+    Stranger("OpenCLIP", words=r"\bopen_clip(_train)?\b|-m\s+training\.main\b", like=("timm",)),
+    Stranger("MMEngine", _keys("optim_wrapper param_scheduler train_cfg default_hooks"), 2, like=("pytorch",)),
+)
 
 
 def recognized(document: Document) -> str:
-    """The framework whose signs the document shows most of; a sign of several counts less.
+    """The framework whose config a document certainly is, by its code, or by keys of which it shows enough.
 
     Raises:
-        SpecError: it shows none, or as many of two.
+        SpecError: it shows too little, it could be of several, or it is of a family that is not read here.
     """
-    keys = document.keys()
-    known = dict(FRAMEWORKS.items())
-    parts = {name: part for name, part in known.items() if document.format in part.formats}
+    refuse_several(document)
+    parts = {name: part for name, part in FRAMEWORKS.items() if document.format in part.formats and part.reads}
+    certain = [name for name, part in parts.items() if _is_certain(part, document)]
+    own = [name for name in certain if not parts[name].by_optimizer] or certain
+    names = [name for name in own if not any(parts[name] in parts[other].__mro__[1:] for other in own)]
+    if len(names) == 1 and not parts[names[0]].by_optimizer:
+        return names[0]
+    if stranger := next((each for each in STRANGERS if _is_of(each, document)), None):
+        like = " or ".join(name for name in stranger.like if name in FRAMEWORKS)
+        raise SpecError(
+            f"this looks like {stranger.title}, which is not read here"
+            + (f", though it shares keys with {like}: pass --framework to read it as such" if like else "")
+            + "; or look at the training itself: adamw-scale audit -- COMMAND"
+        )
+    if len(names) == 1:
+        return names[0]
+    if names:
+        raise SpecError(f"this could be of {' or '.join(names)}: pass --framework with one of them")
+    return _by_keys(document, parts)
+
+
+def _by_keys(document: Document, parts: dict[str, type[Framework]]) -> str:
+    """The framework of which a document shows enough keys that few share."""
+    readable = ", ".join(name for name, part in FRAMEWORKS.items() if part.reads)
+    bare = next((call for call in document.calls if is_optimizer(call.name)), None)
     inherited = {
         name: {sign for base in part.__bases__ for sign in getattr(base, "signs", ())} for name, part in parts.items()
     }
-    shared = Counter(sign for name, part in parts.items() for sign in part.signs - inherited[name])
-    scores = {name: sum(1 / shared[sign] for sign in part.signs & keys) for name, part in parts.items()}
-    best = max(scores.values())
-    tied = [name for name, score in scores.items() if score > best * (1 - 1e-9)]
-    names = [name for name in tied if not any(parts[name] in parts[other].__subclasses__() for other in tied)]
-    if best and len(names) == 1:
+    by_keys = {name: part for name, part in parts.items() if not part.by_optimizer}
+    shared = Counter(sign for name, part in by_keys.items() for sign in part.signs - inherited[name])
+    scores = {name: _score(part, document, shared) for name, part in by_keys.items()}
+    best = max(scores.values(), default=0.0)
+    likely = [name for name, score in scores.items() if best and score >= best * CLOSE]
+    names = [  # one that extends another has to show more than that
+        name
+        for name in likely
+        if not any(
+            (parts[other] in parts[name].__mro__[1:] and scores[other] >= scores[name])
+            or (parts[name] in parts[other].__mro__[1:] and scores[other] > scores[name])
+            for other in likely
+        )
+    ]
+    if bare is not None and (best < ENOUGH or document.format == "Python"):
+        raise SpecError(
+            f"{bare.name.rpartition('.')[2]} in line {bare.line} is of an import that is not known, and so are its "
+            "defaults: pass --framework pytorch if it is torch's, or whose it is"
+        )
+    if best >= ENOUGH and len(names) == 1:
         return names[0]
-    which = f"it could be of {' or '.join(names)}" if best else "it shows the keys of none that is read"
-    readable = ", ".join(name for name, part in known.items() if part.reads)
+    which = (
+        f"it could be of {' or '.join(names)}"
+        if len(names) > 1
+        else f"it shows too few keys of {names[0]}"
+        if names
+        else "it shows the keys of none that is read"
+    )
     raise SpecError(f"whose config this is cannot be told, {which}: pass --framework with one of {readable}")
+
+
+def _score(part: type[Framework], document: Document, shared: Counter[str]) -> float:
+    """How much of a framework a document shows; a function of its own, not imported from elsewhere, counts double."""
+    called: dict[str, list[str]] = {}
+    for call in document.calls:
+        called.setdefault(call.name.rpartition(".")[2], []).append(call.name)
+    score = 0.0
+    for sign in part.shown(document):
+        elsewhere = sign in called and all(not _may_be_of(part, name) for name in called[sign])
+        score += 0.0 if elsewhere else (2.0 if sign in called else 1.0) / shared[sign]
+    return score
+
+
+def _may_be_of(part: type[Framework], name: str) -> bool:
+    """Whether a call may be of a framework: by its bare or relative name, or its package."""
+    root = name.partition(".")[0]
+    return "." not in name or root in ("", "self", "cls") or root[:1].isupper() or root in part.packages
+
+
+def _is_certain(part: type[Framework], document: Document) -> bool:
+    """Whether a call or a path of a document is in the framework's package, or its script is run."""
+    for call in document.calls:
+        last, root = call.name.rpartition(".")[2], call.name.partition(".")[0]
+        if "." in call.name and root in part.packages and last in part.signs:
+            return True
+        if part.by_optimizer and library_of(call.name) in part.packages and is_optimizer(call.name):
+            return True
+    if any(value.partition(".")[0] in part.packages for value in _paths_in_code(document.content)):
+        return not part.by_optimizer
+    return document.format == "shell arguments" and bool(part.scripts and re.search(part.scripts, _code(document.text)))
+
+
+def _code(text: str) -> str:
+    """Shell text without the lines that are comments."""
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+
+
+def _paths_in_code(content: Any) -> Iterator[str]:
+    """Dotted values of keys that name places in code."""
+    waiting = [content]
+    while waiting:
+        item = waiting.pop()
+        for key, value in item.items() if isinstance(item, dict) else ((None, each) for each in item):
+            if isinstance(value, dict | list):
+                waiting.append(value)
+            elif key in PATH_KEYS and isinstance(value, str):
+                yield value
+
+
+def _is_of(stranger: Stranger, document: Document) -> bool:
+    text = _code(document.text) if document.format == "shell arguments" else document.text
+    return (len(stranger.keys & document.keys()) >= stranger.enough > 0 and bool(stranger.keys)) or bool(
+        re.search(stranger.words, text)
+    )

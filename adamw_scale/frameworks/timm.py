@@ -142,9 +142,9 @@ class Timm(Framework):
             convention = "timm-corrected"
         batch = _read_batch(keys)
         peak_lr = _read_lr(keys, batch)
-        decay = keys.number_or("weight_decay", 0.05 if sibling else 2e-5, "weight_decay") or 0.0
+        decay = keys.number_or("weight_decay", 0.05 if sibling else 2e-5, "weight_decay")
         end = keys.number("weight_decay_end")
-        moves = end is not None and decay > 0 and end != decay
+        moves = end is not None and bool(decay) and end != decay
         if "layer_decay" in keys and keys.number("layer_decay") != 1.0:
             message = (
                 f"layer_decay = {keys.number('layer_decay'):g} lowers lr, and so lr*λ, from layer to layer; the "
@@ -156,11 +156,11 @@ class Timm(Framework):
             optimizer=optimizer,
             peak_lr=peak_lr,
             groups=same_decay(decay, self.undecayed),
-            betas=keys.pair("opt_betas") or ((0.9, 0.95) if "mask_ratio" in keys else (0.9, 0.999)),
-            eps=keys.number("opt_eps") or 1e-8,
+            betas=keys.pair_or("betas", ((0.9, 0.95) if "mask_ratio" in keys else (0.9, 0.999)), "opt_betas"),
+            eps=keys.number_or("eps", 1e-8, "opt_eps"),
             **_read_scheduler(keys, peak_lr, sibling=sibling),
             weight_decay_schedule="cosine" if moves else "constant",
-            final_weight_decay_fraction=end / decay if moves and end is not None else None,
+            final_weight_decay_fraction=end / decay if moves and decay and end is not None else None,
             unit="samples",
             **batch,
             **keys.noted(),
@@ -181,6 +181,8 @@ def _read_optimizer(keys: Keys, *, sibling: bool) -> str:
             "such as ConvNeXt's"
         )
         keys.warning("optimizer-default", "opt", message, fix="write --opt adamw")
+    if optimizer is None:
+        keys.filled("optimizer", "adamw", "opt")
     return (optimizer or "adamw").lower()
 
 
@@ -191,7 +193,7 @@ def _read_batch(keys: Keys) -> dict[str, float | None]:
     devices = math.prod(int(count) for count in counts) if counts and all(c.isdecimal() for c in counts) else None
     return {
         "per_device_batch_size": keys.number("batch_size", "b"),
-        "accumulation": keys.number("grad_accum_steps", "accum_iter", "update_freq") or 1.0,
+        "accumulation": keys.number_or("accumulation", 1.0, "grad_accum_steps", "accum_iter", "update_freq"),
         "devices": float(devices) if devices else None,
     }
 
@@ -206,7 +208,9 @@ def _read_lr(keys: Keys, batch: dict[str, float | None]) -> float | None:
     base, reference = keys.number("blr"), 256.0
     scale = "linear"
     if base is None:
-        base = keys.number_or("lr_base", 0.1, "lr_base") or 0.0
+        base = keys.number_or("peak_lr", 0.1, "lr_base")
+        if base is None:
+            return None
         reference = keys.number("lr_base_size") or 256.0
         own = "sqrt" if re.search("ada|lamb", (keys.text("opt") or "").lower()) else "linear"
         scale = keys.text("lr_base_scale") or own
@@ -224,8 +228,8 @@ def _read_lr(keys: Keys, batch: dict[str, float | None]) -> float | None:
 def _read_scheduler(keys: Keys, peak_lr: float | None, *, sibling: bool) -> dict[str, Any]:
     """Schedule and duration; a script that is not timm's shifts its curve past the warm-up and has no default here."""
     epochs = keys.number("epochs") if sibling else keys.number_or("epochs", 300.0, "epochs")
-    warmup = keys.number("warmup_epochs") if sibling else keys.number_or("warmup_epochs", 5.0, "warmup_epochs")
-    spelled = (keys.text("sched") or "cosine").lower()
+    warmup = keys.number("warmup_epochs") if sibling else keys.number_or("warmup_fraction", 5.0, "warmup_epochs")
+    spelled = keys.text_or("schedule", "cosine", "sched").lower()
     name = chosen("sched", spelled, _READ_SCHED, None)
     prefix = keys.yes("warmup_prefix") is True
     if not epochs:
@@ -238,15 +242,15 @@ def _read_scheduler(keys: Keys, peak_lr: float | None, *, sibling: bool) -> dict
         fields["warmup_fraction"] = _warmup(keys, warmup or 0.0, total)
     if not sibling:
         _note_counting(keys, spelled, prefix=prefix)
-    floor = (keys.number("min_lr") or 0.0) / peak_lr if peak_lr else None
     if name in ("cosine", "polynomial", "wsd"):
-        fields["final_lr_fraction"] = floor
+        low = keys.number_or("final_lr_fraction", 0.0, "min_lr")
+        fields["final_lr_fraction"] = low / peak_lr if peak_lr and low is not None else None
     if name == "polynomial":
         power = _read_power(keys)
         fields |= {"schedule": "linear"} if power == 1.0 else {"schedule_power": power}
     if spelled in ("wsd", "rsqrt"):
         warm = fields["warmup_fraction"]
-        length = keys.number_or("decay_epochs", 0.2, "decay_epochs") or 0.2
+        length = keys.number_or("decay_fraction", 0.2, "decay_epochs") or 0.2
         fall = length * (1 - warm) if length < 1 else length / total
         if spelled == "rsqrt":
             return fields if fall < _NEARLY_NONE and warm else {"schedule": None, "epochs": total}
@@ -281,7 +285,7 @@ def _note_counting(keys: Keys, spelled: str, *, prefix: bool) -> None:
 def _read_power(keys: Keys) -> float:
     """--decay-rate is the power of `poly`, and its default a bad one."""
     power = keys.number("decay_rate", "dr")
-    if power is None:
+    if power is None and keys.filled("schedule_power", 0.1, "decay_rate", "dr") is not None:
         message = (
             "--sched poly takes its power from --decay-rate, 0.1 by default: the lr stays near its peak and falls at "
             "the very end"

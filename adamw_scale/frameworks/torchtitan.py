@@ -67,6 +67,8 @@ class TorchTitan(Framework):
             *("hf_assets_path", "dump_folder", "flavor", "data_parallel_shard_degree", "local_batch_size"),
         }
     )
+    packages = frozenset({"torchtitan"})
+    scripts = r"\btorchtitan\b"
     formats = frozenset({"Python", "TOML", "shell arguments"})
     proven = "torchtitan 0.3"
 
@@ -95,7 +97,8 @@ class TorchTitan(Framework):
 
     def read(self, document: Document) -> Config:
         """Calls of default_adamw and of the Config classes; or the sections of a TOML file."""
-        keys = Keys(_sections(document) if document.format == "Python" else document.content)
+        content = _sections(document) if document.format == "Python" else document.content
+        keys = Keys(content, document.overridable, document.lost)
         optimizer = _read_optimizer(document, keys)
         steps = keys.number_or("total_steps", 10000.0, "training.steps")
         batch = keys.signed("training.global_batch_size")
@@ -171,11 +174,11 @@ def _read_optimizer(document: Document, keys: Keys) -> dict[str, Any]:
     for row in rows:
         for kind in kinds_named(row.pattern):
             owners.setdefault(kind, row)
-    values = {kind: _values(owners.setdefault(kind, rows[-1])) for kind in GROUPS}
+    values = {kind: _values(owners.setdefault(kind, rows[-1]), keys.lost) for kind in GROUPS}
     base, owner = values[NORM_AND_BIAS], owners[HIDDEN]  # muP scales neither lr nor eps of gains and biases
     for name, field in (("lr", "peak_lr"), ("weight_decay", "weight_decay")):
         if name not in owner.given:
-            keys.defaults.append(field)
+            keys.filled(field, _TITAN[name])
     for row in rows:
         _note_row(keys, row)
     return {
@@ -196,13 +199,13 @@ def _read_optimizer(document: Document, keys: Keys) -> dict[str, Any]:
     }
 
 
-def _values(row: _Row) -> dict[str, Any]:
+def _values(row: _Row, lost: tuple[str, ...]) -> dict[str, Any]:
     """Learning rate, decay, eps and betas of a row; None where code fills them in."""
-    given = Keys(row.given)
+    given = Keys(row.given, lost=lost)
     values: dict[str, Any] = {
         name: given.number_or(name, row.otherwise[name], name) for name in ("lr", "weight_decay", "eps")
     }
-    return {**values, "betas": given.pair("betas") or row.otherwise["betas"]}
+    return {**values, "betas": given.pair("betas") or (None if lost else row.otherwise["betas"])}
 
 
 def _rows(document: Document, keys: Keys) -> list[_Row]:
@@ -228,7 +231,7 @@ def _rows(document: Document, keys: Keys) -> list[_Row]:
         for call in document.calls
     )
     if old:
-        betas = Keys(given).betas((0.9, 0.95), "beta1", "beta2")
+        betas = Keys(given).betas((0.9, 0.95), "beta1", "beta2") or (0.9, 0.95)
         given = {"betas": list(betas)} | {key: each for key, each in given.items() if key in _KNOWN}
         message = (
             "torchtitan 0.3 refuses an optimizer with fields of its own, such as optimizer.lr: it has groups instead"

@@ -11,7 +11,7 @@ from typing import Any
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.reading import Keys, Optimizer, chosen
+from adamw_scale.frameworks.reading import Keys, Optimizer, chosen, keys_of
 from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, value, whole, yaml_number
 
 COSINE = "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"
@@ -53,6 +53,7 @@ class TorchTune(Framework):
             *("metric_logger", "enable_activation_checkpointing", "log_peak_memory_stats"),
         }
     )
+    packages = frozenset({"torchtune"})
     formats = frozenset({"YAML"})
     proven = "torchtune 0.6"
 
@@ -85,8 +86,8 @@ class TorchTune(Framework):
 
     def read(self, document: Document) -> Config:
         """The keys; how many steps an epoch has is known if it is limited."""
-        keys = Keys(document.content)
-        name = keys.text("optimizer._component_") or "torch.optim.AdamW"
+        keys = keys_of(document)
+        name = keys.text_or("optimizer", "torch.optim.AdamW", "optimizer._component_")
         known = chosen("optimizer._component_", name, COMPONENTS, None) or COMPONENTS["torch.optim.AdamW"]
         epochs, each = keys.number("epochs"), keys.number("max_steps_per_epoch")
         limited = each is not None and each > 0
@@ -96,9 +97,9 @@ class TorchTune(Framework):
             convention=known.convention,
             optimizer=name,
             peak_lr=keys.number_or("peak_lr", known.lr, "optimizer.lr"),
-            groups=same_decay(keys.number_or("weight_decay", known.weight_decay, "optimizer.weight_decay") or 0.0),
-            betas=keys.pair("optimizer.betas") or (0.9, 0.999),
-            eps=keys.number("optimizer.eps") or 1e-8,
+            groups=same_decay(keys.number_or("weight_decay", known.weight_decay, "optimizer.weight_decay")),
+            betas=keys.pair_or("betas", (0.9, 0.999), "optimizer.betas"),
+            eps=keys.number_or("eps", 1e-8, "optimizer.eps"),
             **_read_schedule(keys),
             total_steps=(epochs or 1.0) * each if limited and each else None,
             epochs=None if limited else epochs,
@@ -114,7 +115,7 @@ def _read_schedule(keys: Keys) -> dict[str, Any]:
     """Schedule fields; nothing of a scheduler that is not known."""
     name, waves = keys.text("lr_scheduler._component_"), keys.number("lr_scheduler.num_cycles")
     if name is None:
-        return {"schedule": "constant"}
+        return {"schedule": keys.filled("schedule", "constant", "lr_scheduler._component_", "lr_scheduler")}
     if name not in (COSINE, OLD_COSINE):
         return {}
     return {

@@ -23,6 +23,9 @@ CONFIGS = {
 }
 
 
+_OF_SFT = frozenset({"completion_only_loss", "assistant_only_loss", "dataset_text_field", "packing", "eos_token"})
+
+
 class TRL(HuggingFace):
     """SFTConfig, and a ready-made optimizer where one λ does not serve all groups."""
 
@@ -37,6 +40,8 @@ class TRL(HuggingFace):
             *("beta", "loss_type", "packing", "eos_token"),
         }
     )
+    packages = frozenset({"trl"})
+    scripts = r"\btrl +(sft|dpo|kto|grpo|rloo|reward)\b|\btrl/scripts/"
     formats = frozenset({"Python", "YAML", "JSON", "shell arguments"})
     proven = "trl 1.16, on transformers 5.23"
 
@@ -51,8 +56,9 @@ class TRL(HuggingFace):
         return super().write(config).replace(row, row + length, 1)
 
     def read(self, document: Document) -> Config:
-        """The arguments of whichever of TRL's configs it is, SFTConfig if that cannot be told."""
-        arguments_class, default_lr = CONFIGS[_command(document)]
+        """The arguments of whichever of TRL's configs it is; if that cannot be told no learning rate is by default."""
+        command = _command(document)
+        arguments_class, default_lr = CONFIGS[command] if command else ("SFTConfig", None)
         kind = type(
             arguments_class,
             (HuggingFace,),
@@ -71,7 +77,7 @@ class TRL(HuggingFace):
         return config.model_copy(update={"findings": (*config.findings, renamed)})
 
 
-def _command(document: Document) -> str:
+def _command(document: Document) -> str | None:
     """Which trainer the document is for: by the config it calls, or the command or script it runs."""
     called = {call.name.rpartition(".")[2] for call in document.calls}
     for command, (arguments_class, _) in CONFIGS.items():
@@ -80,4 +86,5 @@ def _command(document: Document) -> str:
         )
         if arguments_class in called or run:
             return command
-    return "sft"
+    keys = document.keys()
+    return "grpo" if "num_generations" in keys else "sft" if keys & _OF_SFT else None

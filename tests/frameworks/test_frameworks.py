@@ -30,21 +30,30 @@ from adamw_scale.theory.schedules import SCHEDULES
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_RUNS = ("cosine-to-10-percent", "wsd", "mup", "samples")
 # What a reader cannot find in its own snippet: code that a schedule or groups are written as.
-UNREADABLE: dict[str, set[str]] = {"pytorch": {"schedule", "batch"}, "composer": {"schedule"}}
+UNREADABLE: dict[str, set[str]] = {
+    "pytorch": {"schedule", "batch"},
+    "composer": {"schedule"},
+    **{key: {"schedule", "batch", "length", "groups", "peak"} for key in ("keras", "optax")},
+    "paddle": {"schedule", "batch", "length", "peak"},
+}
+APART = {("optax", "mup")}  # an optimizer for each group, of which a reader asks for one
 
 
 def assert_same(written: Config, back: Config, unreadable: set[str]) -> None:
     """Two configs say the same, as far as a config of this framework can."""
     assert back.convention == written.convention
-    assert back.peak_lr == pytest.approx(written.peak_lr, rel=1e-7)
+    if "peak" not in unreadable or back.peak_lr is not None:
+        assert back.peak_lr == pytest.approx(written.peak_lr, rel=1e-7)
     assert back.betas == written.betas
     assert back.eps == written.eps
-    if "groups" not in unreadable:
+    if "groups" not in unreadable and "peak_lr" not in back.unknown:
         for one, other in zip(written.groups, back.groups, strict=True):
             assert other.group == one.group
             assert other.weight_decay == pytest.approx(one.weight_decay, rel=1e-6), one.group
             assert other.lr_factor == pytest.approx(one.lr_factor, rel=1e-6), one.group
-    if back.total_steps is not None:
+    if "length" in unreadable:
+        pass
+    elif back.total_steps is not None:
         assert back.total_steps == pytest.approx(written.total_steps, abs=0.5)
     else:
         assert back.epochs == pytest.approx(written.epochs)
@@ -132,8 +141,8 @@ class TestEveryFramework:
         part = FRAMEWORKS[framework]()
         recommendation = advice(run)
         text = emit(part.name, recommendation).text
-        if not part.reads:
-            with pytest.raises(SpecError, match="code"):
+        if not part.reads or (framework, run) in APART:
+            with pytest.raises(SpecError, match="code" if not part.reads else "different optimizers"):
                 read(part, text)
             return
         assert_same(translated(recommendation, part).config, read(part, text), UNREADABLE.get(framework, set()))
@@ -146,7 +155,9 @@ class TestEveryFramework:
         if part.reads:
             assert recognized(parse(snippet.text, SUFFIX[snippet.language])) == framework
             assert recognized(parse(snippet.text)) == framework
-            assert not [finding for finding in read(part, snippet.text).findings if finding.severity == "error"]
+            if (framework, run) not in APART:
+                findings = read(part, snippet.text).findings
+                assert not [finding for finding in findings if finding.severity == "error"]
 
     @pytest.mark.parametrize("run", RUNS)
     def test_decay_is_written_in_the_frameworks_own_unit(self, framework: str, run: str) -> None:

@@ -140,7 +140,7 @@ def test_defaults_are_the_libraries(real: SimpleNamespace) -> None:
     for name in ("cosine_with_warmup", "linear_decay_with_warmup"):
         alpha = inspect.signature(real.schedulers[name].__init__).parameters["alpha_f"].default
         assert config.final_lr_fraction == alpha
-    assert config.defaults == ("peak_lr", "weight_decay", "final_lr_fraction")
+    assert set(config.defaults) == {"peak_lr", "weight_decay", "eps", "final_lr_fraction", "betas"}
     assert [group.weight_decay for group in config.groups] == [1e-5] * 4
 
 

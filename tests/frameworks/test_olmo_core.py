@@ -106,7 +106,7 @@ def test_defaults_are_olmo_cores() -> None:
         assert (config.betas, config.eps) == (real.betas, real.eps)
     assert [group.weight_decay for group in config.groups] == [0.01] * 4
     assert config.final_lr_fraction == optim.CosWithWarmup(warmup=10).alpha_f
-    assert set(config.defaults) == {"peak_lr", "weight_decay", "final_lr_fraction"}
+    assert set(config.defaults) == {"peak_lr", "weight_decay", "final_lr_fraction", "betas", "eps"}
     wsd = read(FRAMEWORKS["olmo-core"](), "AdamWConfig(); WSD(warmup=10)")
     assert (wsd.decay_fraction, wsd.final_lr_fraction) == (optim.WSD(warmup=10).decay_fraction, 0.0)
 

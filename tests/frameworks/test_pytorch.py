@@ -49,9 +49,9 @@ def test_reads_a_call_and_its_groups() -> None:
         "opt = torch.optim.AdamW(groups, lr=6e-4, betas=(0.9, 0.95), fused=True)",
     )
     assert [group.weight_decay for group in groups.groups] == [0.1, 0.1, 0.1, 0.0]
-    assert (groups.betas, groups.defaults) == ((0.9, 0.95), ())
+    assert (groups.betas, groups.defaults) == ((0.9, 0.95), ("eps",))
     assert read(part, "optim.AdamW(params, 3e-4, (0.9, 0.95), weight_decay=0.1)").peak_lr == 3e-4
-    assert read(part, "AdamW(params)").defaults == ("weight_decay", "peak_lr")
+    assert read(part, "AdamW(params)").defaults == ("weight_decay", "peak_lr", "eps", "betas")
 
 
 def test_what_code_says_is_unknown_and_not_zero() -> None:

@@ -130,7 +130,7 @@ def test_defaults_are_the_librarys(real: SimpleNamespace) -> None:
     assert config.warmup_fraction == kwargs["warmup_epochs"] / 300
     assert (config.weight_decay, config.epochs) == (2e-5, 300)
     assert config.group("norm-and-bias").weight_decay == 0
-    assert {"weight_decay", "epochs", "warmup_epochs"} <= set(config.defaults)
+    assert {"weight_decay", "epochs", "warmup_fraction"} <= set(config.defaults)
 
 
 SHELL = """

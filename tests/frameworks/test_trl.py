@@ -92,7 +92,8 @@ def test_reads_its_yaml() -> None:
     assert (config.schedule, config.final_lr_fraction, config.warmup_steps) == ("cosine", 0.1, 10)
     assert (config.per_device_batch_size, config.accumulation) == (4, 8)
     assert config.findings == ()
-    assert read(FRAMEWORKS["trl"](), "weight_decay: 0.1\n").peak_lr == 2e-5
+    assert read(FRAMEWORKS["trl"](), "weight_decay: 0.1\npacking: true\n").peak_lr == 2e-5
+    assert read(FRAMEWORKS["trl"](), "weight_decay: 0.1\n").peak_lr is None  # of SFT, or of DPO
 
 
 @pytest.mark.parametrize("key", ["max_seq_length", "warmup_ratio"])

@@ -1,0 +1,414 @@
+"""What the names of a Python text are given, and where: scopes, imports, classes, options of a command line."""
+
+import ast
+from collections.abc import Iterator
+from typing import NamedTuple
+
+Branch = tuple[tuple[int, int], ...]  # the ifs, loops and handlers around a node, and which arm of each it is in
+PARSERS = ("parse_args", "parse_known_args", "parse_args_into_dataclasses")
+MOST_GIVEN = 64  # values of a name that are looked at; one that is given more is code's
+DATA_BASES = ("Arguments", "Config", "Args")  # ends of the names of classes whose fields are settings
+
+
+class Given(NamedTuple):
+    """Something that a name is given: an expression and where its own names are looked up; None for code.
+
+    `changeable` is a default that a command line, an environment or a caller may change.
+    """
+
+    value: ast.expr | None
+    scope: "Scope"
+    branch: Branch
+    changeable: bool = False
+    at: int = 0
+
+
+class Scope:
+    """A module, class or function and what its names are given, in the order of the text."""
+
+    def __init__(self, parent: "Scope | None", kind: str = "module", name: str = "") -> None:
+        self.parent, self.kind, self.name = parent, kind, name
+        self.given: dict[str, list[Given]] = {}
+        self.annotations: dict[str, ast.expr] = {}
+
+    def give(self, path: str, given: Given) -> None:
+        """Remember one more value of a name."""
+        self.given.setdefault(path, []).append(given)
+
+    def find(self, path: str) -> tuple["Scope", list[Given]] | None:
+        """The innermost scope that gives a name something; methods do not see their class' names."""
+        scope: Scope | None = self
+        while scope is not None:
+            if path in scope.given and (scope is self or scope.kind != "class"):
+                return scope, scope.given[path]
+            scope = scope.parent
+        return None
+
+    def enclosing(self, kind: str) -> "Scope | None":
+        """This scope or the nearest around it of a kind."""
+        scope: Scope | None = self
+        while scope is not None and scope.kind != kind:
+            scope = scope.parent
+        return scope
+
+
+class Class(NamedTuple):
+    """A class of the text: its body's scope, its bases, its fields in order."""
+
+    node: ast.ClassDef
+    scope: Scope
+    outer: Scope
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """Names of its methods."""
+        return frozenset(each.name for each in self.node.body if isinstance(each, ast.FunctionDef))
+
+
+class Node(NamedTuple):
+    """A call, or a dict that is written out, and where it stands."""
+
+    node: ast.Call | ast.Dict
+    scope: Scope
+    branch: Branch
+
+
+class Names:
+    """A text's names: what its module, classes and functions give them."""
+
+    def __init__(self, module: Scope) -> None:
+        self.module = module
+        self.imports: dict[str, str | None] = {}  # None where two imports give one name two meanings
+        self.classes: dict[str, Class] = {}
+        self.functions: dict[str, tuple[ast.FunctionDef | ast.AsyncFunctionDef, Scope]] = {}
+        self.options: dict[str, list[Given]] = {}
+        self.nodes: list[Node] = []
+        self.assigned: dict[str, list[Given]] = {}
+        self._parsing: dict[str, bool] = {}
+
+    def resolved(self, node: ast.expr, scope: Scope, hops: int = 8) -> str:
+        """A name with what it is imported as; a file's own alias of one is followed."""
+        path = dotted(node)
+        if path is None:
+            return ast.unparse(node)[:200]
+        root, _, rest = path.partition(".")
+        found = scope.find(root)
+        if found is not None and hops:
+            values = found[1]
+            value = values[0].value
+            if len(values) == 1 and value is not None and dotted(value) and dotted(value) != root:
+                whole = self.resolved(value, values[0].scope, hops - 1)
+                return f"{whole}.{rest}" if rest else whole
+            return path
+        imported = self.imports.get(root)
+        if imported is None or root in self.classes or root in self.functions:
+            return path
+        return f"{imported}.{rest}" if rest else imported
+
+    def own_class(self, node: ast.expr | None) -> str | None:
+        """The name of a class of this text, where that is what an expression names."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node.value if node.value in self.classes else None
+        return node.id if isinstance(node, ast.Name) and node.id in self.classes else None
+
+    def foreign_base(self, name: str, hops: int = 8) -> str | None:
+        """The imported class of settings that a class of this text extends, through others of this text."""
+        own = self.classes[name]
+        if {"__init__", "step"} & own.methods:
+            return None
+        for base in own.node.bases:
+            inner = self.own_class(base)
+            found = self.foreign_base(inner, hops - 1) if inner and hops else None
+            if inner is None and self.resolved(base, own.outer).endswith(DATA_BASES):
+                found = self.resolved(base, own.outer)
+            if found:
+                return found
+        return None
+
+    def parses(self, node: ast.expr) -> bool:
+        """Whether a call gives the options of the command line, itself or in a function of this text."""
+        if not isinstance(node, ast.Call):
+            return False
+        name = (dotted(node.func) or "").rpartition(".")[2]
+        if name not in self._parsing:
+            inner = ast.walk(self.functions[name][0]) if name in self.functions else iter(())
+            self._parsing[name] = name in PARSERS[:2] or any(
+                isinstance(each, ast.Call) and (dotted(each.func) or "").rpartition(".")[2] in PARSERS[:2]
+                for each in inner
+            )
+        return self._parsing[name]
+
+
+def dotted(node: ast.AST | None) -> str | None:
+    """The path that a chain of names is; None for anything else."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None
+    return ".".join([node.id, *reversed(parts)])
+
+
+def survey(tree: ast.Module) -> Names:
+    """All names of a text."""
+    names = Names(Scope(None))
+    walker = _Walker(names)
+    for statement in tree.body:
+        walker.walk(statement, names.module, ())
+    _pass_on(names)
+    return names
+
+
+class _Walker:
+    """Goes through a text in its order."""
+
+    def __init__(self, names: Names) -> None:
+        self._names, self._at = names, 0
+
+    def walk(self, node: ast.AST, scope: Scope, branch: Branch) -> None:
+        """Remember what a node gives to names, and what is in it."""
+        method = getattr(self, f"_on_{type(node).__name__.lower()}", None)
+        if method is not None:
+            method(node, scope, branch)
+        else:
+            self._inside(node, scope, branch)
+
+    def _inside(self, node: ast.AST, scope: Scope, branch: Branch) -> None:
+        for child in ast.iter_child_nodes(node):
+            self.walk(child, scope, branch)
+
+    def _each(self, nodes: list[ast.stmt], scope: Scope, branch: Branch) -> None:
+        for node in nodes:
+            self.walk(node, scope, branch)
+
+    def _on_import(self, node: ast.Import, _scope: Scope, _branch: Branch) -> None:
+        for alias in node.names:
+            self._imported(alias.asname or alias.name.partition(".")[0], alias.name if alias.asname else None)
+
+    def _on_importfrom(self, node: ast.ImportFrom, _scope: Scope, _branch: Branch) -> None:
+        for alias in node.names:
+            if alias.name != "*":
+                module = "." * node.level + (node.module or "")
+                self._imported(alias.asname or alias.name, f"{module}.{alias.name}")
+
+    def _imported(self, name: str, whole: str | None) -> None:
+        imports, whole = self._names.imports, whole or name
+        imports[name] = whole if imports.get(name, whole) == whole else None
+
+    def _on_functiondef(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope, branch: Branch) -> None:
+        inner = Scope(scope, "function", node.name)
+        for decorator in node.decorator_list:
+            self.walk(decorator, scope, branch)
+        options = {name: given for each in node.decorator_list for name, given in _click_option(each, scope, branch)}
+        for argument, default in _parameters(node.args):
+            given = options.get(argument.arg) or Given(default, scope, branch, default is not None)
+            inner.give(argument.arg, given._replace(branch=()))
+            if argument.annotation is not None:
+                inner.annotations[argument.arg] = argument.annotation
+            if default is not None:
+                self.walk(default, scope, branch)
+        if scope.kind != "class":
+            self._names.functions[node.name] = (node, inner)
+        elif node.name == "__init__":
+            self._names.functions[scope.name] = (node, inner)
+        self._each(node.body, inner, ())
+
+    _on_asyncfunctiondef = _on_functiondef
+
+    def _on_lambda(self, node: ast.Lambda, scope: Scope, branch: Branch) -> None:
+        inner = Scope(scope, "function")
+        for argument, _ in _parameters(node.args):
+            inner.give(argument.arg, Given(None, scope, ()))
+        self.walk(node.body, inner, branch)
+
+    def _comprehension(self, node: ast.AST, scope: Scope, branch: Branch) -> None:
+        inner = Scope(scope, "function")
+        for each in ast.walk(node):
+            if isinstance(each, ast.comprehension):
+                for target in ast.walk(each.target):
+                    if isinstance(target, ast.Name):
+                        inner.give(target.id, Given(None, scope, ()))
+        self._inside(node, inner, branch)
+
+    _on_listcomp = _on_setcomp = _on_dictcomp = _on_generatorexp = _comprehension
+
+    def _on_classdef(self, node: ast.ClassDef, scope: Scope, branch: Branch) -> None:
+        inner = Scope(scope, "class", node.name)
+        self._names.classes[node.name] = Class(node, inner, scope)
+        self._each(node.body, inner, ())
+        for decorator in node.decorator_list:
+            self.walk(decorator, scope, branch)
+
+    def _on_if(self, node: ast.If, scope: Scope, branch: Branch) -> None:
+        self.walk(node.test, scope, branch)
+        if "__name__" in ast.unparse(node.test)[:40]:
+            self._each([*node.body, *node.orelse], scope, branch)
+            return
+        self._each(node.body, scope, (*branch, (id(node), 0)))
+        self._each(node.orelse, scope, (*branch, (id(node), 1)))
+
+    def _loop(self, node: ast.For | ast.While | ast.AsyncFor, scope: Scope, branch: Branch) -> None:
+        if not isinstance(node, ast.While):
+            self._changed(node.target, scope, branch)
+        self.walk(node.test if isinstance(node, ast.While) else node.iter, scope, branch)
+        self._each([*node.body, *node.orelse], scope, (*branch, (id(node), 0)))
+
+    _on_for = _on_while = _on_asyncfor = _loop
+
+    def _on_try(self, node: ast.Try, scope: Scope, branch: Branch) -> None:
+        self._each([*node.body, *node.orelse, *node.finalbody], scope, branch)
+        for number, handler in enumerate(node.handlers):
+            self._each(handler.body, scope, (*branch, (id(node), number)))
+
+    def _on_match_case(self, node: ast.match_case, scope: Scope, branch: Branch) -> None:
+        self._each(node.body, scope, (*branch, (id(node), 0)))
+
+    def _on_assign(self, node: ast.Assign, scope: Scope, branch: Branch) -> None:
+        for target in node.targets:
+            self._give(target, node.value, scope, branch)
+        self.walk(node.value, scope, branch)
+
+    def _on_annassign(self, node: ast.AnnAssign, scope: Scope, branch: Branch) -> None:
+        path = dotted(node.target)
+        if path:
+            scope.annotations[path] = node.annotation
+        if node.value is not None:
+            self._give(node.target, node.value, scope, branch)
+            self.walk(node.value, scope, branch)
+
+    def _on_augassign(self, node: ast.AugAssign, scope: Scope, branch: Branch) -> None:
+        self._changed(node.target, scope, branch)
+        self.walk(node.value, scope, branch)
+
+    def _on_namedexpr(self, node: ast.NamedExpr, scope: Scope, branch: Branch) -> None:
+        self._changed(node.target, scope, branch)
+        self.walk(node.value, scope, branch)
+
+    def _on_withitem(self, node: ast.withitem, scope: Scope, branch: Branch) -> None:
+        self.walk(node.context_expr, scope, branch)
+        if node.optional_vars is not None:
+            self._changed(node.optional_vars, scope, branch)
+
+    def _on_call(self, node: ast.Call, scope: Scope, branch: Branch) -> None:
+        self._names.nodes.append(Node(node, scope, branch))
+        name = (dotted(node.func) or "").rpartition(".")[2]
+        if name in ("add_argument", "add_arg") or name.startswith("DEFINE_"):
+            for option, default in _argparse_option(node, flags=name.startswith("DEFINE_")):
+                self._names.options.setdefault(option, []).append(Given(default, scope, branch, changeable=True))
+        elif name == "set_defaults":
+            for keyword in node.keywords:
+                if keyword.arg:
+                    given = Given(keyword.value, scope, branch, changeable=True)
+                    self._names.options[keyword.arg] = [given]
+        self._inside(node, scope, branch)
+
+    def _on_dict(self, node: ast.Dict, scope: Scope, branch: Branch) -> None:
+        self._names.nodes.append(Node(node, scope, branch))
+        self._inside(node, scope, branch)
+
+    def _give(self, target: ast.expr, value: ast.expr | None, scope: Scope, branch: Branch) -> None:
+        if isinstance(target, ast.Tuple | ast.List):
+            for number, each in enumerate(target.elts):
+                inner = value.elts if isinstance(value, ast.Tuple | ast.List) else None
+                if inner is not None and len(inner) == len(target.elts):
+                    self._give(each, inner[number], scope, branch)
+                else:
+                    item = ast.Subscript(value, ast.Constant(number)) if value is not None else None
+                    self._give(each, item, scope, branch)
+            return
+        if isinstance(target, ast.Subscript):
+            self._changed(target, scope, branch)
+            return
+        path = dotted(target)
+        if path is None:
+            return
+        self._at += 1
+        given = Given(value, scope, branch, at=self._at)
+        owner = scope.enclosing("class") if path.startswith("self.") else None
+        (owner or scope).give(path, given)
+        if owner is None and scope.kind != "class":
+            self._names.assigned.setdefault(path, []).append(given)
+
+    def _changed(self, target: ast.expr, scope: Scope, branch: Branch) -> None:
+        """A name that code changes."""
+        while isinstance(target, ast.Subscript | ast.Starred):
+            target = target.value
+        self._give(target, None, scope, branch)
+
+
+def _parameters(arguments: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | None]]:
+    """Parameters of a function with their defaults."""
+    ordered = [*arguments.posonlyargs, *arguments.args]
+    missing: list[ast.expr | None] = [None] * (len(ordered) - len(arguments.defaults))
+    yield from zip(ordered, [*missing, *arguments.defaults], strict=True)
+    yield from zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    for each in (arguments.vararg, arguments.kwarg):
+        if each is not None:
+            yield each, None
+
+
+def _argparse_option(node: ast.Call, *, flags: bool) -> Iterator[tuple[str, ast.expr | None]]:
+    """An option of argparse, or of absl's flags, with its default."""
+    texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+    if flags:
+        if texts:
+            yield texts[0], keywords.get("default") or (node.args[1] if len(node.args) > 1 else None)
+        return
+    dest = keywords.get("dest")
+    named = next((text for text in texts if text.startswith("--")), texts[0] if texts else None)
+    name = dest.value if isinstance(dest, ast.Constant) and isinstance(dest.value, str) else named
+    if name:
+        action = keywords.get("action")
+        off = isinstance(action, ast.Constant) and action.value == "store_true"
+        yield (
+            name.lstrip("-").replace("-", "_"),
+            keywords.get("default") or (ast.Constant(value=False) if off else None),
+        )
+
+
+def _click_option(node: ast.expr, scope: Scope, branch: Branch) -> Iterator[tuple[str, Given]]:
+    """An option that a decorator of click's gives to a parameter."""
+    if isinstance(node, ast.Call) and (dotted(node.func) or "").rpartition(".")[2] == "option":
+        for name, default in _argparse_option(node, flags=False):
+            yield name, Given(default, scope, branch, changeable=True)
+
+
+def _pass_on(names: Names) -> None:
+    """What the calls of a text's own functions give to their parameters."""
+    passed: dict[str, list[Node]] = {}
+    for each in names.nodes:
+        if isinstance(each.node, ast.Call) and isinstance(each.node.func, ast.Name):
+            passed.setdefault(each.node.func.id, []).append(each)
+    for name, (function, inner) in names.functions.items():
+        calls = passed.get(name, [])
+        if len(calls) > MOST_GIVEN:
+            for argument, _ in _parameters(function.args):
+                inner.give(argument.arg, Given(None, inner, ()))
+            continue
+        skipped = 1 if name in names.classes else 0
+        ordered = [each.arg for each in (*function.args.posonlyargs, *function.args.args)][skipped:]
+        for argument, _ in _parameters(function.args):
+            given = [_argument(each, argument.arg, ordered) for each in calls]
+            values = [each for each in given if each is not None]
+            if values:
+                defaults = inner.given[argument.arg][:1] if len(values) < len(calls) else []
+                inner.given[argument.arg] = [*defaults, *values, *inner.given[argument.arg][1:]]
+
+
+def _argument(call: Node, name: str, ordered: list[str]) -> Given | None:
+    """What a call gives to a parameter; None where it leaves that to the default."""
+    node = call.node
+    if isinstance(node, ast.Dict):
+        return None
+    for keyword in node.keywords:
+        if keyword.arg == name:
+            return Given(keyword.value, call.scope, ())
+    if any(keyword.arg is None for keyword in node.keywords) or any(
+        isinstance(each, ast.Starred) for each in node.args
+    ):
+        return Given(None, call.scope, ())
+    if name in ordered and ordered.index(name) < len(node.args):
+        return Given(node.args[ordered.index(name)], call.scope, ())
+    return None

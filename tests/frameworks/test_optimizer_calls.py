@@ -1,0 +1,223 @@
+"""Python text: whose optimizer it is, its defaults as its library has them, what is asked about."""
+
+import importlib
+import inspect
+from typing import Any
+
+import pytest
+
+from adamw_scale import audit
+from adamw_scale.auditing import Audit
+from adamw_scale.errors import SpecError
+from adamw_scale.frameworks.optimizer_calls import CONSTRUCTORS, Constructor
+
+PLACES = {
+    "torch": "torch.optim",
+    "bitsandbytes": "bitsandbytes.optim",
+    "lion_pytorch": "lion_pytorch",
+    "torchao": "torchao.optim",
+    "optimi": "optimi",
+    "keras": "keras.optimizers",
+    "optax": "optax",
+    "deepspeed": "deepspeed.ops.adam",
+}
+SPELLED = {"lr": ("lr", "learning_rate"), "weight_decay": ("weight_decay",), "eps": ("eps", "epsilon")}
+
+
+@pytest.mark.parametrize(("library", "name"), [key for key in CONSTRUCTORS if key[0] in PLACES])
+def test_defaults_are_the_librarys(monkeypatch: pytest.MonkeyPatch, library: str, name: str) -> None:
+    """By the signature of the class itself, and the order of its arguments."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    module = pytest.importorskip(PLACES[library])
+    real = getattr(module, name, None)
+    if real is None:
+        pytest.skip(f"{library} of this release has no {name}")
+    made = CONSTRUCTORS[library, name]
+    signature = inspect.signature(real).parameters
+    for field, spellings in SPELLED.items():
+        spelled = next((each for each in spellings if each in signature), None)
+        if spelled is None or (field == "eps" and not set(spellings) & set(made.order)):
+            continue
+        default = signature[spelled].default
+        ours = getattr(made, field)
+        assert ours == (None if default is inspect.Parameter.empty else 0.0 if default is None else default), field
+    placed = [each for each in signature if each != "self"]
+    assert [each for each in made.order if each in placed] == [each for each in placed if each in made.order]
+
+
+def found(text: str, **said: Any) -> Audit:
+    """The audit of Python text."""
+    return audit(text, suffix=".py", **said)
+
+
+def told(text: str, field: str) -> tuple[Any, str]:
+    """A value of Python text, and where it comes from."""
+    (value,) = [each for each in found(text).values if each.field == field]
+    return value.value, value.origin
+
+
+MODEL = "model.parameters()"
+BY_IMPORT = {
+    f"from transformers import AdamW\nAdamW({MODEL}, lr=1e-4)": 0.0,
+    f"from transformers.optimization import AdamW as A\nA({MODEL}, lr=1e-4)": 0.0,
+    f"from torch import optim\noptim.AdamW({MODEL}, lr=1e-4)": 0.01,
+    f"import torch.optim as o\no.AdamW({MODEL}, lr=1e-4)": 0.01,
+    f"import torch\ncls = torch.optim.AdamW\ncls({MODEL}, lr=1e-4)": 0.01,
+    "import torch\nfrom functools import partial\nopt = partial(torch.optim.AdamW, lr=1e-4)": 0.01,
+    f"import bitsandbytes as bnb\nbnb.optim.AdamW8bit({MODEL}, lr=1e-4)": 0.01,
+    f"from lion_pytorch import Lion\nLion({MODEL}, lr=1e-4)": 0.0,
+    "import keras\nkeras.optimizers.AdamW(learning_rate=1e-4)": 0.004,
+    "import tensorflow as tf\ntf.keras.optimizers.AdamW(1e-4)": 0.004,
+    "import optax\noptax.adamw(1e-4)": 1e-4,
+    "import optax\noptax.adamw(learning_rate=1e-4)": 1e-4,
+    "import paddle\npaddle.optimizer.AdamW(1e-4, parameters=m.parameters())": 0.01,
+}
+
+
+@pytest.mark.parametrize("text", BY_IMPORT)
+def test_the_import_says_whose_default_acts(text: str) -> None:
+    """The same name has many."""
+    assert told(text, "weight_decay") == (BY_IMPORT[text], "default")
+    assert told(text, "peak_lr") == (1e-4, "read")
+
+
+ASKED = {
+    f"AdamW({MODEL}, lr=1e-4)": "import that is not known",
+    f"from mylib.optim import AdamW\nAdamW({MODEL}, lr=1e-4)": "import that is not known",
+    f"from .optimizers import AdamW\nAdamW({MODEL}, lr=1e-4)": "import that is not known",
+    f"try:\n    from apex import AdamW\nexcept ImportError:\n    from torch.optim import AdamW\nAdamW({MODEL}, lr=1)": (
+        "import that is not known"
+    ),
+    f"import torch\na = torch.optim.AdamW({MODEL}, lr=1e-4)\nb = torch.optim.AdamW(d.parameters(), lr=2e-4)": (
+        "2 different optimizers"
+    ),
+    f"import torch\nif x:\n    o = torch.optim.AdamW({MODEL}, lr=1e-4)\nelse:\n    o = torch.optim.SGD({MODEL})": (
+        "2 different optimizers"
+    ),
+    f"import torch\ntorch.optim.RMSprop({MODEL}, lr=1e-4)": "not known here",
+}
+
+
+CONFIGS = (
+    "def small():\n    return Trainer.Config(optimizer=default_adamw(lr=3e-4), training=TrainingConfig(steps=10))\n"
+    "def large():\n    return Trainer.Config(optimizer=default_adamw(lr=1e-4), training=TrainingConfig(steps=10))\n"
+)
+ASKED[CONFIGS] = "2 configs are in this file, small"
+
+
+@pytest.mark.parametrize("text", ASKED)
+def test_what_cannot_be_told_is_asked(text: str) -> None:
+    """Never torch's by default; several are listed with their lines."""
+    with pytest.raises(SpecError, match=ASKED[text]):
+        found(text)
+
+
+ONE_HOP = {
+    "import torch\ndef train(lr=3e-4):\n    torch.optim.AdamW(m.parameters(), lr=lr)\n": (3e-4, "overridable"),
+    "import torch\ndef train(lr):\n    torch.optim.AdamW(m.parameters(), lr=lr)\ntrain(3e-4)\n": (3e-4, "read"),
+    "import torch\ndef train(lr):\n    torch.optim.AdamW(m.parameters(), lr=lr)\n": (None, "unknown"),
+    "import torch\nlr = 3e-4\nif big:\n    lr = 1e-4\ntorch.optim.AdamW(m.parameters(), lr=lr)\n": (None, "unknown"),
+    "import torch\nc = {'lr': 3e-4, 'm': f()}\ntorch.optim.AdamW(m.parameters(), lr=c['lr'])\n": (3e-4, "read"),
+    "import os, torch\ntorch.optim.AdamW(m.parameters(), lr=float(os.environ.get('LR', '3e-4')))\n": (
+        3e-4,
+        "overridable",
+    ),
+    "import torch\nclass M:\n    def __init__(self, lr=3e-4):\n        self.lr = lr\n"
+    "    def configure_optimizers(self):\n        return torch.optim.AdamW(self.parameters(), lr=self.lr)\n": (
+        3e-4,
+        "overridable",
+    ),
+    "import torch\nclass C:\n    lr = 3e-4\ntorch.optim.AdamW(m.parameters(), lr=C.lr)\n": (3e-4, "overridable"),
+    "import torch\nfrom dataclasses import dataclass, field\n@dataclass\nclass C:\n"
+    "    lr: float = field(default=3e-4)\ndef main(cfg: C):\n    torch.optim.AdamW(m.parameters(), lr=cfg.lr)\n": (
+        3e-4,
+        "overridable",
+    ),
+    "import torch\nfrom dataclasses import dataclass\n@dataclass\nclass C:\n    lr: float = 1\n"
+    "cfg = C(lr=3e-4)\ntorch.optim.AdamW(m.parameters(), lr=cfg.lr)\n": (3e-4, "read"),
+    "import torch, click\n@click.command()\n@click.option('--lr', default=3e-4)\n"
+    "def main(lr):\n    torch.optim.AdamW(m.parameters(), lr=lr)\n": (3e-4, "overridable"),
+    "import torch\nargs = p.parse_args()\np.add_argument('--lr', default=1)\nargs.lr = args.lr * 8\n"
+    "torch.optim.AdamW(m.parameters(), lr=args.lr)\n": (8.0, "overridable"),
+    "import torch\ntorch.optim.AdamW(m.parameters(), **settings)\n": (None, "unknown"),
+    "import torch\no = torch.optim.AdamW(m.parameters(), lr=1e-5)\n"
+    "s = torch.optim.lr_scheduler.OneCycleLR(o, max_lr=3e-4, total_steps=1000)\n": (3e-4, "read"),
+    "import torch\no = torch.optim.AdamW([{'params': a, 'lr': 1e-5}, {'params': b}], lr=1e-4)\n": (None, "unknown"),
+}
+
+
+@pytest.mark.parametrize("text", ONE_HOP)
+def test_a_learning_rate_is_followed_one_hop_or_unknown(text: str) -> None:
+    """A default is marked, and what may be anything is never filled in."""
+    assert told(text, "peak_lr") == ONE_HOP[text]
+
+
+def test_groups_that_code_makes_are_not_known() -> None:
+    """Their own weight decay goes before the optimizer's, so the default is not said to act."""
+    text = "import torch\ntorch.optim.AdamW(param_groups(model), lr=1e-4"
+    assert told(f"{text})", "weight_decay") == (None, "unknown")
+    rows = {group.group: group.written for group in found(f"{text}, weight_decay=0.1)").groups}
+    assert (rows["hidden"], rows["norm-and-bias"]) == (0.1, None)
+
+
+def test_masks_and_exclusions_leave_only_the_matrices_known() -> None:
+    """What code spares is not told to decay."""
+    for text in (
+        "import optax\noptax.adamw(1e-4, weight_decay=0.1, mask=decays)\n",
+        "import keras\no = keras.optimizers.AdamW(1e-4, 0.1)\no.exclude_from_weight_decay(var_names=['b'])\n",
+    ):
+        rows = {group.group: group.written for group in found(text).groups}
+        assert (rows["hidden"], rows["norm-and-bias"]) == (0.1, None)
+
+
+def test_a_subclass_of_training_arguments() -> None:
+    """Its fields are defaults of the script."""
+    text = (
+        "from dataclasses import dataclass, field\nfrom transformers import HfArgumentParser, TrainingArguments\n"
+        "@dataclass\nclass Mine(TrainingArguments):\n    learning_rate: float = field(default=3e-4)\n"
+        "    weight_decay: float = 0.1\nparser = HfArgumentParser(Mine)\n"
+    )
+    assert found(text).framework == "huggingface"
+    assert told(text, "peak_lr") == (3e-4, "overridable")
+    assert told(text, "weight_decay") == (0.1, "overridable")
+
+
+FRIENDS = {
+    "ms-swift.sh": "swift sft --model Qwen/Qwen2.5-7B --train_type lora --learning_rate 1e-4 "
+    "--per_device_train_batch_size 1 --num_train_epochs 1 --output_dir out\n",
+    "openrlhf.sh": "deepspeed --module openrlhf.cli.train_sft --train_batch_size 256 --micro_train_batch_size 2 "
+    "--learning_rate 5e-6 --gradient_checkpointing --zero_stage 3\n",
+    "yolo.yaml": "lr0: 0.01\nlrf: 0.01\nmomentum: 0.937\nweight_decay: 0.0005\nwarmup_epochs: 3.0\nmixup: 0.0\n"
+    "cutmix: 0.0\n",
+    "mingpt.py": "from mingpt.trainer import TrainerConfig\ntconf = TrainerConfig(max_epochs=2, batch_size=128, "
+    "learning_rate=6e-4, lr_decay=True, warmup_tokens=512*20, final_tokens=2*10)\nblock_size = 128\nmax_iters = 5\n",
+    "torchvision.sh": "torchrun --nproc_per_node=8 train.py --model resnet50 --batch-size 128 --lr 0.5 --opt adamw "
+    "--lr-scheduler cosineannealinglr --lr-warmup-epochs 5 --norm-weight-decay 0.0 --mixup-alpha 0.2 --model-ema\n",
+    "lightning.yaml": "seed_everything: 1\ntrainer:\n  max_epochs: 10\n  accelerator: gpu\nmodel:\n  class_path: m.M\n"
+    "optimizer:\n  class_path: torch.optim.AdamW\n  init_args:\n    lr: 1e-3\n    weight_decay: 0.1\n",
+    "glue.yaml": "base_run_name: x\ndefault_seed: 1\nmax_seq_len: 256\nscheduler:\n  name: linear_decay_with_warmup\n"
+    "  t_warmup: 0.06dur\ntasks:\n  mnli: {seeds: [1]}\n",
+    "diffusion.yaml": "optimizer:\n  _target_: torch.optim.AdamW\n  lr: 1.0e-4\n  weight_decay: 0.01\ntrainer:\n"
+    "  _target_: composer.Trainer\n  max_duration: 850000ba\nscheduler:\n  _target_: composer.optim.MultiStep\n"
+    "  t_warmup: 10000ba\n",
+    "neox.yaml": '{"pipe-parallel-size": 1, "optimizer": {"type": "Adam", "params": {"lr": 6e-4}}, '
+    '"train_micro_batch_size_per_gpu": 4, "weight-decay": 0.1}\n',
+    "hydra.yaml": "optimizer:\n  _target_: torch.optim.AdamW\n  lr: 1e-3\n",
+    "few.yaml": "learning_rate: 1e-3\nweight_decay: 0.1\noutput_dir: out\n",
+}
+
+
+@pytest.mark.parametrize("name", FRIENDS)
+def test_a_look_alike_is_asked_about(name: str) -> None:
+    """It shares a key or two with a framework, and is not taken for its."""
+    with pytest.raises(SpecError, match=r"--framework|audit -- COMMAND"):
+        audit(FRIENDS[name], suffix=f".{name.rpartition('.')[2]}")
+
+
+def test_constructors_are_told_by_library() -> None:
+    """The table's own kinds are known conventions."""
+    from adamw_scale.theory.conventions import CONVENTIONS
+
+    assert {made.convention for made in CONSTRUCTORS.values()} <= CONVENTIONS.keys()
+    assert all(isinstance(made, Constructor) for made in CONSTRUCTORS.values())
+    assert importlib.import_module("adamw_scale.frameworks.optimizer_calls").WATCH.startswith("adamw-scale audit --")
