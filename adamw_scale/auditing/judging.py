@@ -26,6 +26,7 @@ class Audit(Noun):
     groups: tuple[GroupTimescale, ...] = Field(description="those whose tensors are trained")
     values: tuple[Value, ...] = Field((), description="every value of the config, and where it comes from")
     recommendation: Recommendation | None = None
+    recommended: float | None = Field(None, description="its weight decay, in the config's own convention")
     findings: tuple[Finding, ...]
     asks: dict[str, str] = Field(default_factory=dict)
 
@@ -63,6 +64,7 @@ def judged(
         groups=groups[:1] if facts.task == LORA else groups,  # adapters are matrices; all else is frozen
         values=values,
         recommendation=advice,
+        recommended=None if advice is None or not advice.weight_decay else facts.written(advice.weight_decay),
         findings=tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))),
         asks={**(asks or {}), **more},
     )

@@ -2,8 +2,11 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +14,7 @@ from adamw_scale.cli.audit_text import render
 from adamw_scale.cli.run_flags import Given, run_options, words_from
 from adamw_scale.cli.text import say
 from adamw_scale.errors import SpecError, UnknownNameError
-from adamw_scale.files import read_text
+from adamw_scale.files import read_plain, read_text
 from adamw_scale.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_CONFIG_BYTES = 1 << 18
 FORMATS = ("text", "json", "sarif", "github")
+MARK = "\ufeff"  # that some editors put first
 STEPS = "20"  # that a command is watched for
 MOST_STEPS = 10**9
 
@@ -58,6 +62,17 @@ def command(
             metavar="N",
         ),
     ] = None,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Print what --fix would change in the FILE, and change nothing.")
+    ] = False,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="Change what is certain in the FILE, byte for byte nothing else; a backup is kept."),
+    ] = False,
+    to_recommendation: Annotated[
+        bool,
+        typer.Option("--to-recommendation", help="With --diff or --fix: write the recommended weight decay, too."),
+    ] = False,
     output: Annotated[
         str,
         typer.Option("--format", help=f"one of {', '.join(FORMATS)}; sarif and github are for CI", metavar="FORMAT"),
@@ -73,6 +88,8 @@ def command(
     adamw-scale audit train.yaml --tokens 26B --params 1.3B --devices 64
 
     adamw-scale audit launch.sh --format github
+
+    adamw-scale audit train.yaml --tokens 26B --params 1.3B --devices 64 --fix --to-recommendation
 
     A COMMAND after -- is run as it is, in your environment. Its optimizers are looked at from inside: groups, learning
     rate and weight decay of each step, what a step really takes from the weights, the rest of the schedule. Nothing of
@@ -91,7 +108,14 @@ def command(
     if not arguments:
         if whole or steps_total is not None:
             raise SpecError("--whole and --steps-total are for a command: put it last, after --")
-        _audit_file(words or [], {**given, **({"steps": steps} if steps else {})}, framework, devices, output)
+        said = {**given, **({"steps": steps} if steps else {})}
+        read = {"framework": framework, "devices": devices}
+        if diff or fix:
+            _mend_file(words or [], said, read, output, to_recommendation=to_recommendation, write=fix)
+        elif to_recommendation:
+            raise SpecError("--to-recommendation is for --diff or --fix: add one of them")
+        else:
+            _audit_file(words or [], said, read, output)
         return
     if (words or []) != arguments:
         raise SpecError(
@@ -99,28 +123,74 @@ def command(
         )
     if framework is not None or devices is not None:
         raise SpecError("--framework and --devices are for a file: a command is looked at as it runs, so drop them")
+    if diff or fix or to_recommendation:
+        raise SpecError("--diff, --fix and --to-recommendation change a file: name it instead of a command")
     if whole and steps is not None:
         raise SpecError("--whole and --steps both say when to end: drop one of the two")
     limit = None if whole else _whole_number("--steps", steps or STEPS)
     _audit_command(arguments, given, limit, steps_total, output)
 
 
-def _audit_file(words: list[str], given: Given, framework: str | None, devices: str | None, output: str) -> None:
-    from adamw_scale.auditing import audit
-
-    if len(words) != 1:
-        extra = f"{words[1][:60]!r} follows the file" if words else "nothing to audit"
-        raise SpecError(f"{extra}: pass one FILE, or a command after --, as in: adamw-scale audit -- python train.py")
-    (file,) = words
+def _audit_file(words: list[str], given: Given, read: dict[str, Any], output: str) -> None:
+    file = _only(words)
     text = read_text(file, MAX_CONFIG_BYTES)
-    try:
-        found = audit(text, framework, suffix=Path(file).suffix, devices=devices, **_said(given))
-    except SpecError as error:
-        raise SpecError(f"{'stdin' if file == '-' else file[:200]}: {error}") from None
+    with _named(file):
+        found = _reader(file, given, read)(text)
     if document := _rendered(found, output, file, text):
         print(document)
     if found.failed:
         raise typer.Exit(1)
+
+
+def _mend_file(
+    words: list[str], given: Given, read: dict[str, Any], output: str, *, to_recommendation: bool, write: bool
+) -> None:
+    from adamw_scale.auditing.mending import mended
+    from adamw_scale.cli.mended_text import rewrite, unified
+
+    file = _only(words)
+    if write and file == "-":
+        raise SpecError("--fix writes into the file, and stdin is none: pass --diff, or the file")
+    if output not in ("text", "json"):
+        raise SpecError(f"--format {output} is for findings: drop it beside --diff and --fix")
+    text = read_plain(file, MAX_CONFIG_BYTES).decode()
+    mark, text = text[: text.startswith(MARK)], text.removeprefix(MARK)
+    with _named(file):
+        done = mended(text, _reader(file, given, read), to_recommendation=to_recommendation)
+    if write and done.changes:
+        say(f"adamw-scale: {rewrite(Path(file), mark + done.text)}")
+    if document := done.to_json() if output == "json" else unified(file, text, done):
+        print(document)
+    if not done.changes:
+        say("adamw-scale: nothing to change that is certain")
+    for each in done.left:
+        say(f"adamw-scale: left to you: {each.severity} {each.code}: {each.message}; {each.fix}")
+    if done.audit.failed:
+        raise typer.Exit(1)
+
+
+def _only(words: list[str]) -> str:
+    """The one file."""
+    if len(words) != 1:
+        extra = f"{words[1][:60]!r} follows the file" if words else "nothing to audit"
+        raise SpecError(f"{extra}: pass one FILE, or a command after --, as in: adamw-scale audit -- python train.py")
+    return words[0]
+
+
+def _reader(file: str, given: Given, read: dict[str, Any]) -> "Callable[[str], Audit]":
+    """What audits the text of a file."""
+    from adamw_scale.auditing import audit
+
+    return partial(audit, suffix=Path(file).suffix, **read, **_said(given))
+
+
+@contextmanager
+def _named(file: str) -> Iterator[None]:
+    """Errors name the file."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(f"{'stdin' if file == '-' else file[:200]}: {error}") from None
 
 
 def _audit_command(arguments: list[str], given: Given, limit: int | None, steps_total: str | None, output: str) -> None:

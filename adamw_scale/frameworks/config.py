@@ -15,6 +15,14 @@ Severity = Literal["error", "warning", "note"]
 Sentence = Annotated[str, BeforeValidator(printable)]
 
 
+class Mend(Noun):
+    """One change of a text that mends a finding for certain: a key gets a value, or a name, or goes."""
+
+    key: str
+    value: str | None = None
+    name: str | None = Field(None, description="the key's own, where it is misspelled")
+
+
 class Finding(Noun):
     """Something a config does that its author may not mean; `key` is where it is written."""
 
@@ -23,14 +31,17 @@ class Finding(Noun):
     message: Sentence
     fix: Sentence
     key: str | None = None
+    mend: Mend | None = Field(None, description="what `audit --fix` writes; none where that is for its author to say")
 
 
-def finding(severity: Severity, code: str, key: str | None, message: str, fix: str) -> Finding:
+def finding(
+    severity: Severity, code: str, key: str | None, message: str, fix: str, mend: Mend | None = None
+) -> Finding:
     """A `Finding` from its parts in the order in which they are read.
 
     error: the config surely does not do what it says. warning: it probably is not meant. note: worth knowing.
     """
-    return Finding(code=code, severity=severity, message=message, fix=fix, key=key)
+    return Finding(code=code, severity=severity, message=message, fix=fix, key=key, mend=mend)
 
 
 class Group(Noun):

@@ -8,7 +8,7 @@ counted from 0, so a run takes max_iters + 1 steps. No key sets epsilon, which s
 import math
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.config import Config, Mend, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, keys_of
 from adamw_scale.frameworks.spelling import betas_of, exact, final_lr, lr_of, value, whole
@@ -130,7 +130,7 @@ def _note_strangers(keys: Keys) -> None:
     for stranger, own in STRANGERS.items():
         if stranger in keys:
             message = f"train.py has no {stranger}: from a config file it is ignored, as an argument refused"
-            keys.warning("unknown-key", stranger, message, fix=f"write {own}")
+            keys.warning("unknown-key", stranger, message, fix=f"write {own}", mend=Mend(key=stranger, name=own))
 
 
 def _note_other_end(keys: Keys, last: float, peak_lr: float | None, floor: float | None) -> None:

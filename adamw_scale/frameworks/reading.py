@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import parse
 from adamw_scale.formats.document import ANY_MORE, Call, Document, Unread
-from adamw_scale.frameworks.config import Finding, finding
+from adamw_scale.frameworks.config import Finding, Mend, finding
 
 T = TypeVar("T")
 MOST_HOPS = 8  # of ${references} to other keys
@@ -220,17 +220,17 @@ class Keys:
             fields[:] = [each for each in fields if each != field]
         self.findings[:] = [each for each in self.findings if each.code != UNREAD or each.key != field]
 
-    def error(self, code: str, key: str | None, message: str, fix: str) -> None:
+    def error(self, code: str, key: str | None, message: str, fix: str, mend: Mend | None = None) -> None:
         """Remember what surely does not do what it says."""
-        self.findings.append(finding("error", code, key, message, fix))
+        self.findings.append(finding("error", code, key, message, fix, mend))
 
-    def warning(self, code: str, key: str | None, message: str, fix: str) -> None:
+    def warning(self, code: str, key: str | None, message: str, fix: str, mend: Mend | None = None) -> None:
         """Remember what its author probably does not mean."""
-        self.findings.append(finding("warning", code, key, message, fix))
+        self.findings.append(finding("warning", code, key, message, fix, mend))
 
-    def note(self, code: str, key: str | None, message: str, fix: str) -> None:
+    def note(self, code: str, key: str | None, message: str, fix: str, mend: Mend | None = None) -> None:
         """Remember what is worth knowing."""
-        self.findings.append(finding("note", code, key, message, fix))
+        self.findings.append(finding("note", code, key, message, fix, mend))
 
     def noted(self) -> dict[str, Any]:
         """What was remembered on the way, as fields of a `Config`."""

@@ -1,0 +1,220 @@
+"""Changing the user's own text: a value in place, a key beside another, and nothing else.
+
+No format is written here. A candidate is the text with one number or one key changed, and it is taken only if auditing
+it shows what is wanted and every other value as it was. So what changes is what the reader reads, in any format; what
+cannot be found that way is left alone.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
+from typing import Literal
+
+from pydantic import Field
+
+from adamw_scale.auditing.judging import Audit
+from adamw_scale.auditing.provenance import NAMES
+from adamw_scale.errors import SpecError
+from adamw_scale.frameworks.config import Finding, Mend
+from adamw_scale.frameworks.reading import DECAY_KEYS, FIELD_OF_KEY, LR_KEYS
+from adamw_scale.noun import Noun
+
+NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.%])")
+WORD = re.compile(r"[\w.+-]+")
+FIXED = frozenset({"peak_lr", "weight_decay", "total_steps", "epochs", "batch_size"})  # that mending never moves
+CLOSE = 1e-9  # relative difference up to which two readings are one value
+DIGITS = 3  # of a recommended value
+MOST_TRIALS = 200  # texts that are read for one change
+SEPARATORS = (", ", " ")  # of two keys on one line: in Python, JSON and flow YAML, and in a shell
+
+Reader = Callable[[str], Audit]
+
+
+class Change(Noun):
+    """A line of the text, before and after."""
+
+    line: int = Field(description="of the new text, from 1")
+    before: str | None = Field(description="none where the line is new")
+    after: str | None = Field(description="none where it is gone")
+    why: str
+
+
+class Mended(Noun):
+    """A text with what was certain changed."""
+
+    schema_: Literal["adamw-scale/mended/1"] = Field("adamw-scale/mended/1", alias="schema")
+    text: str
+    changes: tuple[Change, ...] = ()
+    left: tuple[Finding, ...] = Field((), description="errors and warnings that no single value mends")
+    audit: Audit = Field(description="of the new text")
+
+
+def mended(text: str, read: Reader, *, to_recommendation: bool = False) -> Mended:
+    """The text with its faults mended where one value does it, and with the recommended weight decay where asked.
+
+    Args:
+        text: A whole config, launch script or training script.
+        read: Audits a text.
+        to_recommendation: Also write the recommended weight decay, in the config's own unit.
+
+    Raises:
+        SpecError: the text cannot be audited; nothing is recommended for it, or that cannot be written.
+
+    Example:
+        >>> from functools import partial
+        >>> from adamw_scale import audit
+        >>> launch = "python train.py --learning_rate=6e-4 --max_iters=999 --lr_decay_iters=500"
+        >>> mended(launch, partial(audit, framework="nanogpt", suffix=".sh")).text
+        'python train.py --learning_rate=6e-4 --max_iters=999 --lr_decay_iters=999'
+    """
+    found, changes = read(text), []
+    for fault in found.findings:
+        if fault.mend is not None and (other := _without(fault, fault.mend, text, found, read)) is not None:
+            changes += _changes(text, other, fault.message)
+            text, found = other, read(other)
+    if to_recommendation and (other := _recommended(text, found, read)) is not None:
+        changes += _changes(text, other, "the recommended weight decay")
+        text, found = other, read(other)
+    left = tuple(each for each in found.findings if each.severity != "note")
+    return Mended(text=text, changes=tuple(changes), left=left, audit=found)
+
+
+def _recommended(text: str, found: Audit, read: Reader) -> str | None:
+    """The text with the recommended weight decay; None where it has it already."""
+    if found.recommended is None:
+        more = ", ".join(f"{flag} ({why})" for flag, why in found.asks.items())
+        why = (
+            f"as the run is not known: pass {more}" if more else "as the numbers of the run leave everything published"
+        )
+        raise SpecError(f"--to-recommendation: nothing is recommended, {why}")
+    new = f"{found.recommended:.{DIGITS}g}"
+    written = found.groups[0].written
+
+    def holds(other: Audit) -> bool:
+        groups = zip(found.groups, other.groups, strict=True)
+        spared = all(bool(one.written) <= bool(each.written) or not one.written for one, each in groups)
+        return spared and _near(other.groups[0].written, float(new)) and _same(found, other, but={"weight_decay"})
+
+    if _near(written, float(new)):
+        return None
+    other = _first(_in_place(text, written, new), read, holds) or _first(_beside_lr(text, found, new), read, holds)
+    if other is None:
+        raise SpecError(f"--to-recommendation: no single number in the text is its weight decay; write {new} yourself")
+    return other
+
+
+def _without(fault: Finding, mend: Mend, text: str, found: Audit, read: Reader) -> str | None:
+    """The text without a fault that one value mends; None where it cannot be found.
+
+    It shows no new fault, unless a key that is read only now brings it.
+    """
+    before = {(each.code, each.key) for each in found.findings} - {(fault.code, fault.key)}
+    free = set(NAMES) - FIXED | {FIELD_OF_KEY.get(mend.key, ""), FIELD_OF_KEY.get(mend.name or "", "")}
+
+    def holds(other: Audit) -> bool:
+        after = {(each.code, each.key) for each in other.findings if each.severity != "note" or mend.name is not None}
+        gone = (fault.code, fault.key) not in after
+        return gone and (mend.name is not None or after <= before) and _same(found, other, but=free)
+
+    return _first(_of_key(text, mend), read, holds)
+
+
+def _first(trials: Iterator[str], read: Reader, holds: Callable[[Audit], bool]) -> str | None:
+    """The first text that can be read and is as wanted."""
+    for text in islice(trials, MOST_TRIALS):
+        try:
+            if holds(read(text)):
+                return text
+        except SpecError:
+            continue
+    return None
+
+
+def _in_place(text: str, value: float | None, new: str) -> Iterator[str]:
+    """Texts with another number for each one of a value, and for all of them."""
+    spelled = [match.span() for match in NUMBER.finditer(text) if _near(_number(match[0]), value)]
+    for start, end in spelled:
+        yield text[:start] + new + text[end:]
+    if len(spelled) > 1:
+        ends, starts = [0, *(end for _, end in spelled)], [*(start for start, _ in spelled), len(text)]
+        yield new.join(text[end:start] for end, start in zip(ends, starts, strict=True))
+
+
+def _beside_lr(text: str, found: Audit, new: str) -> Iterator[str]:
+    """Texts with a weight decay beside the learning rate, on a line of its own or on the same one."""
+    lr = found.groups[0].peak_lr
+    for match in NUMBER.finditer(text):
+        if not _near(_number(match[0]), lr):
+            continue
+        start, end = text.rfind("\n", 0, match.start()) + 1, text.find("\n", match.end())
+        end = len(text) if end < 0 else end
+        line = text[start:end]
+        for word in WORD.finditer(text, start, match.start()):
+            name = word[0].lstrip("-").replace("-", "_")
+            if name.rpartition(".")[2] not in LR_KEYS:
+                continue
+            first = word.start()
+            quoted = first > start and text[first - 1] in "'\""
+            written = text[first - quoted : match.end()]
+            alone = re.fullmatch(rf"(\W*){re.escape(written)}([,;]?(?: *\\)?\r?)(?:\s*(?:#|//).*)?\s*", line)
+            for key in sorted(DECAY_KEYS, key=len, reverse=True):
+                for dashed in (key, key.replace("_", "-")):
+                    own = word[0][: len(word[0]) - len(name.rpartition(".")[2])] + dashed
+                    pair = own.join(written.split(word[0], 1))[: -len(match[0])] + new
+                    if alone is not None:
+                        yield text[:end] + "\n" + alone[1] + pair + alone[2] + text[end:]
+                        yield text[:start] + alone[1] + pair + alone[2] + "\n" + text[start:]
+                    for separator in SEPARATORS:
+                        yield text[: match.end()] + separator + pair + text[match.end() :]
+
+
+def _of_key(text: str, mend: Mend) -> Iterator[str]:
+    """Texts with another value or name for each place of a key, or without it."""
+    key = re.escape(mend.key).replace("_", "[_-]")
+    for match in re.finditer(rf"(?<![\w-])(?P<dashes>--?)?(?P<quote>[\"']?)(?P<key>{key})(?P=quote)(?![\w-])", text):
+        if mend.name is not None:
+            yield text[: match.start("key")] + mend.name + text[match.end("key") :]
+            continue
+        value = re.compile(r"[ \t]*[:= ][ \t]*(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;)}\]#]+)").match(text, match.end())
+        if value is None:
+            continue
+        if mend.value is not None:
+            yield text[: value.start("value")] + mend.value + text[value.end("value") :]
+            continue
+        start, end = text.rfind("\n", 0, match.start()) + 1, text.find("\n", value.end())
+        end = len(text) if end < 0 else end + 1
+        yield text[:start] + text[end:]
+        yield text[: match.start()] + text[value.end() :].lstrip(", ")
+
+
+def _changes(before: str, after: str, why: str) -> list[Change]:
+    """What lines differ."""
+    old, new = before.splitlines(), after.splitlines()
+    head = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    tail = 0
+    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    one, two = old[head : len(old) - tail], new[head : len(new) - tail]
+    rows = max(len(one), len(two))
+    pairs = zip(one + [None] * (rows - len(one)), two + [None] * (rows - len(two)), strict=True)
+    return [Change(line=head + i + 1, before=a, after=b, why=why) for i, (a, b) in enumerate(pairs) if a != b]
+
+
+def _same(one: Audit, other: Audit, but: Collection[str]) -> bool:
+    """Whether two audits are of one framework and convention, with the same values of all fields but these."""
+    first, second = (
+        (audit.framework, audit.convention, {each.field: each.value for each in audit.values if each.field not in but})
+        for audit in (one, other)
+    )
+    return first == second
+
+
+def _near(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and abs(one - other) <= CLOSE * max(abs(one), abs(other))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
