@@ -56,6 +56,8 @@ LIBRARIES = {
     },
     "rich": {"cli"},
     "typer": {"cli"},
+    "tree_sitter": {"formats"},
+    "tree_sitter_bash": {"formats"},
     "yaml": {"formats"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -196,7 +198,7 @@ def test_recommend_loads_nothing_heavy() -> None:
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert outcome.stdout.startswith("weight decay 0.")
     loaded = set(ast.literal_eval(outcome.stderr))
-    heavy = {"torch", "numpy", "scipy", "threadpoolctl", "filelock", "matplotlib", "yaml", "rich"}
+    heavy = {"torch", "numpy", "scipy", "threadpoolctl", "filelock", "matplotlib", "yaml", "rich", "tree_sitter"}
     assert not loaded & (heavy | {"adamw_scale.probe", "adamw_scale.calibration"})
 
 

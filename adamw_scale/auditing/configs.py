@@ -46,7 +46,13 @@ class Said(Noun):
 
 
 def audit(
-    text: str, framework: str | None = None, *, suffix: str = "", devices: str | float | None = None, **said: Any
+    text: str,
+    framework: str | None = None,
+    *,
+    suffix: str = "",
+    command: int | None = None,
+    devices: str | float | None = None,
+    **said: Any,
 ) -> Audit:
     """What timescale a config really gives each parameter group, and what in it is probably not meant.
 
@@ -54,12 +60,13 @@ def audit(
         text: The whole config, launch script or training script; it is read as data and never run.
         framework: Whose it is, a name from `FRAMEWORKS`; None to tell by its keys.
         suffix: Of its file, such as ".yaml", which settles the format.
+        command: Which launch of a shell script it is, from 1, where that has several.
         devices: Number of devices, where the batch is per device.
         said: What the config does not say of its run, or says otherwise, in the words of flags and run files: tokens,
             params, lr, weight_decay, ...
 
     Raises:
-        SpecError: the text is no config, it cannot be told whose, or a value cannot be.
+        SpecError: the text is no config, it cannot be told whose or which of several, or a value cannot be.
         UnknownNameError: no such framework, or no such word.
 
     Example:
@@ -72,7 +79,7 @@ def audit(
     fields = described_by(said)
     own = Said(devices=devices, **{name: each for name, each in fields.items() if name in Said.model_fields})
     among = FORMATS if framework is None else FRAMEWORKS[framework].formats
-    document = parse(text, suffix, among)
+    document = parse(text, suffix, among, command)
     name = framework or recognized(document)
     read = FRAMEWORKS[name]().read(document)
     _refuse_a_stranger(name, document, read)

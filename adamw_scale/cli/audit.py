@@ -44,6 +44,10 @@ def command(
         str | None,
         typer.Option("--devices", help="Number of devices, where the batch is per device.", metavar="N"),
     ] = None,
+    launch: Annotated[
+        str | None,
+        typer.Option("--command", help="Which launch of a shell script it is, where that has several.", metavar="N"),
+    ] = None,
     steps: Annotated[
         str | None,
         typer.Option(
@@ -87,7 +91,7 @@ def command(
 
     adamw-scale audit train.yaml --tokens 26B --params 1.3B --devices 64
 
-    adamw-scale audit launch.sh --format github
+    adamw-scale audit launch.sh --command 2 --format github
 
     adamw-scale audit train.yaml --tokens 26B --params 1.3B --devices 64 --fix --to-recommendation
 
@@ -109,7 +113,9 @@ def command(
         if whole or steps_total is not None:
             raise SpecError("--whole and --steps-total are for a command: put it last, after --")
         said = {**given, **({"steps": steps} if steps else {})}
-        read = {"framework": framework, "devices": devices}
+        read: dict[str, Any] = {"framework": framework, "devices": devices}
+        if launch is not None:
+            read["command"] = _whole_number("--command", launch)
         if diff or fix:
             _mend_file(words or [], said, read, output, to_recommendation=to_recommendation, write=fix)
         elif to_recommendation:
@@ -121,8 +127,10 @@ def command(
         raise SpecError(
             f"{(words or [''])[0][:60]!r} and a command after -- are both to be audited: drop one of the two"
         )
-    if framework is not None or devices is not None:
-        raise SpecError("--framework and --devices are for a file: a command is looked at as it runs, so drop them")
+    if framework is not None or devices is not None or launch is not None:
+        raise SpecError(
+            "--framework, --devices and --command are for a file: a command is looked at as it runs, so drop them"
+        )
     if diff or fix or to_recommendation:
         raise SpecError("--diff, --fix and --to-recommendation change a file: name it instead of a command")
     if whole and steps is not None:

@@ -5,7 +5,9 @@ mappings; nesting is bounded before a parser sees the text, so that hostile text
 
 document.py   what a text says, whatever its format
 data.py       JSON, TOML, YAML
-shell.py      arguments in shell text
+shell.py      launches of a training in shell text, and their arguments
+launchers.py  the program of a command line, behind torchrun and its like
+bash/         what the commands of a script become, by its syntax
 python.py     assignments and calls in Python text
 """
 
@@ -22,21 +24,25 @@ from adamw_scale.formats.shell import shell_arguments
 FORMATS = ("JSON", "TOML", "YAML", "Python", "shell arguments")
 
 
-def parse(text: str, suffix: str = "", among: Collection[str] = FORMATS) -> Document:
+def parse(text: str, suffix: str = "", among: Collection[str] = FORMATS, command: int | None = None) -> Document:
     """The document a text is.
 
     Args:
         text: A whole config, launch script or training script.
         suffix: Of its file (".yaml"); it settles the format where it is one of a format.
         among: Formats that it may be in; one alone settles it where the suffix does not, else the text is looked at.
+        command: Number of the launch, from 1, where shell text has several.
 
     Raises:
-        SpecError: not valid in its format, nested beyond reason, or not a document with keys.
+        SpecError: not valid in its format, nested beyond reason, not a document with keys, or several launches.
     """
     only = next(iter(among)) if len(among) == 1 else None
     name = _BY_SUFFIX.get(suffix.lower()) or only or _sniffed(text, among)
+    if command is not None and name != "shell arguments":
+        raise SpecError(f"--command chooses among the launches of a shell script, and this is {name}: drop it")
     try:
-        document = _PARSERS[name](text)._replace(text=text)
+        document = shell_arguments(text, command) if name == "shell arguments" else _PARSERS[name](text)
+        document = document if document.text else document._replace(text=text)
         document.keys()  # refuses what aliases and names make of a few bytes
         return document
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
@@ -75,6 +81,9 @@ def _sniffed(text: str, among: Collection[str]) -> str:
     if start == "{":
         return "JSON"
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    code = any(re.match(r"(import|from|def|class)\s+\w", line) for line in lines)
+    if "shell arguments" in among and not code and (re.match(r"#!.*sh\b", text) or any(map(_LAUNCH.match, lines))):
+        return "shell arguments"
     flags = sum(bool(re.search(r"(^|\s)--[a-zA-Z]", line)) for line in lines)
     colons = sum(bool(re.match(r"\s*(- )?[\w.\-\"']+\s*:(\s|$)", line)) for line in lines)
     tables = sum(bool(re.fullmatch(r"\s*\[[\w.\-]+\]\s*", line)) for line in lines)
@@ -91,6 +100,11 @@ def _sniffed(text: str, among: Collection[str]) -> str:
 
 
 _INCLUDES = ("defaults", "include", "includes", "extends", "_base_")  # keys at the top, of Hydra and its kin
+# A line that runs a script, which is no line of any other format but within a string.
+_LAUNCH = re.compile(
+    r"""(?!.*['"]{3})(export\s+)?([A-Z_][A-Z\d_]*=[^\s(]*\s+)*(srun\s|nohup\s)?"""
+    r"(python3?\s+(-\w\s+)*[\w./$-]+|torchrun|deepspeed|accelerate launch)(\s[^=:(]|\s[\w.]+=[^=]|$)"
+)
 _BY_SUFFIX = {
     ".json": "JSON",
     ".toml": "TOML",
@@ -104,5 +118,4 @@ _PARSERS: dict[str, Callable[[str], Document]] = {
     "TOML": _mapping("TOML", toml_of),
     "YAML": _mapping("YAML", yaml_of),
     "Python": python_source,
-    "shell arguments": shell_arguments,
 }

@@ -47,20 +47,6 @@ def python_source(text: str) -> Document:
     return Document("Python", content, found, overridable=frozenset(overridable))
 
 
-def arithmetic(text: str, known: dict[str, Any]) -> Any:
-    """What an expression of numbers and known names is.
-
-    Raises:
-        ValueError: it is no such expression, or has no result.
-        SyntaxError: it is no expression.
-    """
-    node = ast.parse(text, mode="eval").body
-    scope = Scope(None)
-    for name, value in known.items():
-        scope.give(name, Given(ast.Constant(value), scope, ()))
-    return _Values(Names(scope)).plain(node, scope, ())
-
-
 class _Owner(NamedTuple):
     """What an attribute is one of: options of the command line (no class), or a class, and the call that built it."""
 

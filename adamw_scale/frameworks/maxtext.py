@@ -9,7 +9,6 @@ end of the warm-up and at its lowest in the last step (create_learning_rate_sche
 import re
 from typing import Any
 
-from adamw_scale.formats import parse
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
 from adamw_scale.frameworks.framework import Framework
@@ -85,7 +84,7 @@ class MaxText(Framework):
 
     def read(self, document: Document) -> Config:
         """The keys, with those of base.yml where they say nothing."""
-        keys = keys_of(_with_launch(document))
+        keys = keys_of(document)
         optimizer = keys.text_or("optimizer", "adamw", "opt_type")
         weight_decay = keys.number_or("weight_decay", 0.1, "adam_weight_decay")
         steps = keys.signed("steps")
@@ -118,14 +117,6 @@ class MaxText(Framework):
 def _fraction(steps: int, total: int) -> str:
     """A fraction of the run that int(total * fraction) turns back into these steps."""
     return "0" if not steps else yaml_number(f"{min(1.0, (steps + 0.5) / total):.12g}")
-
-
-def _with_launch(document: Document) -> Document:
-    """The document itself, or a command line whose key=value become flags."""
-    joined = re.sub(r"\\\r?\n", " ", document.text)
-    if any(re.search(r"\.ya?ml\s", line) and re.search(r"\s\w+=", line) for line in joined.splitlines()):
-        return parse(re.sub(r"(?<=[ \t])(\w+)=", r"--\1=", joined), ".sh")
-    return document
 
 
 def _undecayed(keys: Keys) -> frozenset[str]:
