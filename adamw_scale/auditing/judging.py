@@ -29,6 +29,7 @@ class Audit(Noun):
     recommended: float | None = Field(None, description="its weight decay, in the config's own convention")
     findings: tuple[Finding, ...]
     asks: dict[str, str] = Field(default_factory=dict)
+    unadvised: str | None = Field(None, description="why nothing is recommended for a run that is known")
 
     @property
     def failed(self) -> bool:
@@ -52,7 +53,7 @@ def judged(
         asks: What is missing of it, for the answer.
         values: Where its values come from.
     """
-    advice, more = advice_for(run)
+    advice, more, unadvised = advice_for(run)
     groups = tuple(group_timescale(config, run, group) for group in config.groups)
     facts = Facts(framework=framework, config=config, run=run, advice=advice, groups=groups)
     found = [*config.findings, *(finding for check in CHECKS for finding in check(facts))]
@@ -67,17 +68,18 @@ def judged(
         recommended=None if advice is None or not advice.weight_decay else facts.written(advice.weight_decay),
         findings=tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))),
         asks={**(asks or {}), **more},
+        unadvised=unadvised,
     )
 
 
-def advice_for(run: TrainingRun | None) -> tuple[Recommendation | None, dict[str, str]]:
-    """What would be recommended, and what to add; nothing where a run leaves everything ever published."""
+def advice_for(run: TrainingRun | None) -> tuple[Recommendation | None, dict[str, str], str | None]:
+    """What would be recommended; else what to add, or why there is none, as where a run leaves everything published."""
     if run is None or run.peak_lr is None:
-        return None, {}
+        return None, {}, None
     try:
         advice = recommend(run)
     except MissingInputError:
-        return None, {"--params": "what is recommended for a language model depends on its parameters"}
-    except SpecError:
-        return None, {}
-    return (None if advice.doubt else advice), {}
+        return None, {"--params": "what is recommended for a language model depends on its parameters"}, None
+    except SpecError as error:
+        return None, {}, str(error)
+    return (None, {}, advice.doubt.message) if advice.doubt else (advice, {}, None)

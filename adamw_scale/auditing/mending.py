@@ -83,9 +83,7 @@ def _recommended(text: str, found: Audit, read: Reader) -> str | None:
     """The text with the recommended weight decay; None where it has it already."""
     if found.recommended is None:
         more = ", ".join(f"{flag} ({why})" for flag, why in found.asks.items())
-        why = (
-            f"as the run is not known: pass {more}" if more else "as the numbers of the run leave everything published"
-        )
+        why = f"as the run is not known: pass {more}" if more else str(found.unadvised)
         raise SpecError(f"--to-recommendation: nothing is recommended, {why}")
     new = f"{found.recommended:.{DIGITS}g}"
     written = found.groups[0].written

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.spec.run import above_0
-from adamw_scale.spec.watched import Curve, OptimizerSeen, ProcessSeen
+from adamw_scale.spec.watched import Curve, GroupSeen, OptimizerSeen, ProcessSeen
 from adamw_scale.theory.optimizer_classes import convention_of_class
 from adamw_scale.theory.parametrizations import GROUPS, HIDDEN
 from adamw_scale.theory.schedules import Schedule
@@ -83,8 +83,10 @@ def convention_of(
     return "pytorch", "assumption"
 
 
-def config_of(seen: OptimizerSeen, peaks: Sequence[float | None], convention: str, total: float | None) -> Config:
-    """The optimizer as a config: of each role the group with most of its weights."""
+def config_of(
+    seen: OptimizerSeen, peaks: Sequence[float | None], convention: str, total: float | None, *, whole: bool
+) -> Config:
+    """The optimizer as a config: of each role the group with most of its weights; `whole` as in `decay_of`."""
     main = _of_role(seen, HIDDEN)
     base = peaks[main]
     groups = []
@@ -95,7 +97,8 @@ def config_of(seen: OptimizerSeen, peaks: Sequence[float | None], convention: st
             groups.append(Group(group=role))
             continue
         factor = (peaks[number] or 0.0) / base if base else 1.0
-        groups.append(Group(group=role, lr_factor=factor or 1.0, weight_decay=last_of(seen.groups[number].decays)))
+        decay = decay_of(seen.groups[number], seen.steps, whole=whole)
+        groups.append(Group(group=role, lr_factor=factor or 1.0, weight_decay=decay))
     first = seen.groups[main].first
     betas, eps = first.get("betas"), first.get("eps")
     return Config(
@@ -166,6 +169,15 @@ def _shape(shares: Sequence[float]) -> dict[str, Any]:
         if distance <= best[0]:
             best = (distance, {"schedule": name, **final, **({"warmup_steps": float(start)} if start else {})})
     return best[1]
+
+
+def decay_of(group: GroupSeen, steps: int, *, whole: bool) -> float:
+    """The last weight decay of a group; of a whole training the constant with the same sum of lr * weight decay."""
+    if not whole or len(group.decays) < 2 or not group.lrs:
+        return last_of(group.decays)
+    lrs, decays = _values(group.lrs, steps), _values(group.decays, steps)
+    total = math.fsum(lrs)
+    return math.fsum(lr * max(0.0, value) for lr, value in zip(lrs, decays, strict=True)) / total if total else 0.0
 
 
 def last_of(curve: Curve) -> float:

@@ -9,7 +9,7 @@ from pydantic import Field
 from adamw_scale.auditing.checks import CHECKS, SEVERITIES
 from adamw_scale.auditing.facts import Facts, GroupTimescale, group_timescale
 from adamw_scale.auditing.judging import advice_for
-from adamw_scale.auditing.optimizers import RESOLUTIONS, config_of, convention_of, last_of, peak_of, total_of
+from adamw_scale.auditing.optimizers import RESOLUTIONS, config_of, convention_of, decay_of, last_of, peak_of, total_of
 from adamw_scale.auditing.runs import described
 from adamw_scale.auditing.watched_checks import OF_THE_PROCESS, WATCHED_CHECKS, Sight, listed_names
 from adamw_scale.frameworks.config import Config, Finding, Group
@@ -65,6 +65,7 @@ class Watched(Noun):
     recommendation: Recommendation | None = None
     findings: tuple[Finding, ...]
     asks: dict[str, str] = Field(default_factory=dict)
+    unadvised: str | None = Field(None, description="why nothing is recommended for a run that is known")
     unseen: tuple[str, ...] = Field((), description="what could not be looked at, and why")
 
     @property
@@ -80,6 +81,7 @@ class _Judged(NamedTuple):
     advice: Recommendation | None
     findings: tuple[Finding, ...]
     asks: dict[str, str]
+    unadvised: str | None
 
 
 def judged_watched(
@@ -123,6 +125,7 @@ def judged_watched(
         recommendation=first.advice,
         findings=tuple(sorted(dict.fromkeys(findings), key=lambda finding: SEVERITIES.index(finding.severity))),
         asks=first.asks,
+        unadvised=first.unadvised,
         unseen=_unseen(process),
     )
 
@@ -133,12 +136,14 @@ def _judged(
     total, source = total_of(seen, process, said, ended)
     peaks = [peak_of(seen, number, whole=ended is not None) for number in range(len(seen.groups))]
     convention, known_by = convention_of(seen, peaks)
-    config = config_of(seen, peaks, convention, total)
+    config = config_of(seen, peaks, convention, total, whole=ended is not None)
     run, asks = described(config, said)
-    advice, more = advice_for(run)
+    advice, more, unadvised = advice_for(run)
     roles = tuple(group_timescale(config, run, group) for group in config.groups)
     facts = Facts("pytorch", config, run, advice, roles, names=_names(seen))
-    groups = tuple(_group(seen, number, config, run, peak) for number, peak in enumerate(peaks))
+    groups = tuple(
+        _group(seen, number, config, run, peak, whole=ended is not None) for number, peak in enumerate(peaks)
+    )
     sight = Sight(facts, seen, process, tuple(peaks), total)
     findings = [
         *(finding for check in CHECKS for finding in check(facts)),
@@ -165,15 +170,16 @@ def _judged(
         advice,
         tuple(findings),
         {option: ASKED.get(option, why) for option, why in {**asks, **more}.items()},
+        unadvised,
     )
 
 
 def _group(
-    seen: OptimizerSeen, number: int, config: Config, run: TrainingRun | None, peak: float | None
+    seen: OptimizerSeen, number: int, config: Config, run: TrainingRun | None, peak: float | None, *, whole: bool
 ) -> WatchedGroup:
-    """One group of the optimizer."""
+    """One group of the optimizer; `whole` as in `decay_of`."""
     group = seen.groups[number]
-    value = last_of(group.decays)
+    value = decay_of(group, seen.steps, whole=whole)
     factor = peak / config.peak_lr if peak and config.peak_lr else 1.0
     role = max(group.roles, key=lambda role: group.roles[role].weights, default=HIDDEN)
     of_role = role if role in GROUPS else HIDDEN

@@ -72,12 +72,17 @@ def _overwritten(sight: Sight) -> Iterator[Finding]:
         decays = group.decays
         if len(decays) > 1:
             moves = len(decays) > 2
+            start, end = f"{decays[1][0]:.0f}", f"{decays[-1][0]:.0f}"
             message = (
                 f"weight_decay of {sight.name(number)} was {decays[0][1]:g} and "
-                + (f"moves on, to {decays[-1][1]:g}" if moves else f"is {decays[-1][1]:g}")
-                + f" since step {decays[1][0]:.0f}: what was written is not what acts"
+                + (f"moves from step {start} on, to {decays[-1][1]:g} in step {end}" if moves else "")
+                + ("" if moves else f"is {decays[-1][1]:g} since step {start}")
+                + ": what was written is not what acts"
             )
-            fix = "find what sets it: a scheduler, a callback, a checkpoint that was loaded after the groups were made"
+            fix = (
+                "nothing to do if a schedule is meant; else find what sets it: the training loop, a scheduler, a "
+                "callback, a checkpoint that was loaded after the groups were made"
+            )
             yield finding("warning", "overwritten", "weight_decay", message, fix)
 
 

@@ -19,7 +19,7 @@ from adamw_scale.calibration.files import (
     save_calibration,
 )
 from adamw_scale.calibration.fitting import fit, optimum_of, same_but_lr, without_decay
-from adamw_scale.calibration.trained import difference
+from adamw_scale.calibration.trained import difference, other_lr
 from adamw_scale.calibration.validate import prediction_for, validation_of
 from adamw_scale.errors import CalibrationError, ProbeError
 from adamw_scale.files import write_atomically
@@ -165,6 +165,8 @@ class _Trainer:
     started: float = field(default_factory=time.monotonic)
     steps: float = 0.0  # of all probes trained here
     tried: list[ProbeConfig] = field(default_factory=list)  # before the first stage, whose pace they count to
+    losses: dict[str, tuple[int, float]] = field(default_factory=dict)  # by what a probe is but for its seed
+    repeats: bool = False  # it was said that seeds show no noise
     differs: bool = False  # it was said that the command trains another length
     understood: bool = field(init=False)  # a result of this training is there, or is sure to come
 
@@ -214,6 +216,8 @@ class _Trainer:
                 f"the first probe failed, so the other {len(missing) - 1} were not started: {result.reason}. Mend that "
                 "and run the same command again with --retry-failed"
             )
+        if line := other_lr(result):
+            raise ProbeError(f"the other {len(missing) - 1} probes were not started: {line}")
         self.understood = True
 
     def _tell(self, results: Sequence[ProbeResult]) -> None:
@@ -222,8 +226,22 @@ class _Trainer:
             if not self.differs and (line := difference(result)):
                 self.differs = True
                 self.watcher.notice(line)
+            self._note_repeated(result)
             for tracker in self.trackers:
                 tracker.result(result)
+
+    def _note_repeated(self, result: ProbeResult) -> None:
+        """Say once that two seeds gave one loss, bit for bit: then they show no noise."""
+        if self.repeats or result.loss is None or result.config.task["name"] != "command":
+            return
+        key = result.config.model_copy(update={"seed": 0}).key
+        seed, loss = self.losses.setdefault(key, (result.config.seed, result.loss))
+        self.repeats = loss == result.loss and seed != result.config.seed
+        if self.repeats:
+            self.watcher.notice(
+                f"seed {result.config.seed} gave the loss of seed {seed} bit for bit: they show no noise, and the "
+                "interval is too narrow; write {seed} in the command, or pass --reseed where it trains with torch"
+            )
 
     def _too_long(self, missing: Sequence[ProbeConfig]) -> bool:
         """Whether the next stage would end after the budget, at the pace so far."""

@@ -1,4 +1,4 @@
-"""Did the user's command train as long as its run says? Where not, a timescale is another share of it."""
+"""Did the user's command train as long, and at the learning rate, as its run says? Else a timescale is another."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,8 @@ EXAMPLE = 0.37  # a share of the run, to say what another length means
 
 
 def difference(result: ProbeResult) -> str | None:
-    """One line where a command trained another length than its run has, or at another learning rate; else None."""
+    """One line where a command trained another length than its run has; None where it does not."""
     seen, run = result.seen, result.config.run
-    if seen is not None and seen.peak_lr is not None and abs(seen.peak_lr / run.hidden_lr - 1) > LR_TOLERANCE:
-        return (
-            f"the highest learning rate of the command's hidden matrices is {format_significant(seen.peak_lr)}, not "
-            f"{format_significant(run.hidden_lr)}: pass its own as --lr, or every timescale is wrong by the ratio"
-        )
     if seen is None or _agrees(seen, assumed := _assumed(seen, run)):
         return None
     counted = trained_steps(result) or (seen.least if assumed < seen.least else seen.most or seen.least)
@@ -30,7 +25,19 @@ def difference(result: ProbeResult) -> str | None:
     share = f"{format_percent(EXAMPLE)} of the run as described is {format_percent(EXAMPLE * assumed / counted)}"
     if trained_steps(result) is None:
         return f"{line}if they are the optimizer's, {share} of what was trained; describe the run as it is trained"
-    return f"{line}{share} of what was trained, and timescales are given as shares of that"
+    epochs = f"--epochs {format_significant(run.epochs * counted / assumed)}"
+    return f"{line}{share} of what was trained, and timescales are given as shares of that; {epochs} describes it"
+
+
+def other_lr(result: ProbeResult) -> str | None:
+    """One line where a command trained at another learning rate than its run has; None where that is not seen."""
+    seen, run = result.seen, result.config.run
+    if seen is None or seen.peak_lr is None or abs(seen.peak_lr / run.hidden_lr - 1) <= LR_TOLERANCE:
+        return None
+    return (
+        f"the highest learning rate of the command's hidden matrices is {format_significant(seen.peak_lr)}, not "
+        f"{format_significant(run.hidden_lr)}: pass its own as --lr, or every timescale is wrong by the ratio"
+    )
 
 
 def trained_steps(result: ProbeResult) -> float | None:

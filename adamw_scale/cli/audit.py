@@ -213,6 +213,8 @@ def _audit_command(arguments: list[str], given: Given, limit: int | None, steps_
     run = watched(arguments, limit, total)
     own_status = 128 - run.status if run.status < 0 else run.status
     ended = "" if run.stopped else f" It ended with exit status {own_status}."
+    if run.interrupted and not run.processes:
+        raise KeyboardInterrupt
     if not run.processes:
         say(f"adamw-scale: {_nothing(run.libraries)}{ended}")
         raise typer.Exit(own_status or 2)
@@ -220,19 +222,22 @@ def _audit_command(arguments: list[str], given: Given, limit: int | None, steps_
         say(f"adamw-scale: an optimizer stepped and could not be looked at: {run.processes[0].trouble[0]}.{ended}")
         raise typer.Exit(own_status or 2)
     stepped = len(run.processes)
+    early = run.stopped or run.interrupted
     found = judged_watched(
-        run.processes[0], said, command=arguments, status=run.status, stopped=run.stopped, processes=stepped
+        run.processes[0], said, command=arguments, status=run.status, stopped=early, processes=stepped
     )
     if run.stopped:
         say(
             f"adamw-scale: interrupted after {limit} optimizer steps, so its files are as after Ctrl-C; --whole runs on"
         )
-    elif own_status:
+    elif own_status and not run.interrupted:
         say(f"adamw-scale: the command failed with exit status {own_status}; this is what was seen until then")
     file = next((word for word in arguments if Path(word).suffix in (".py", ".sh") and os.path.isfile(word)), "")
     text = read_text(file, MAX_CONFIG_BYTES) if file and output in ("sarif", "github") else ""
     if document := _rendered(found, output, file or arguments[0], text):
         print(document)
+    if run.interrupted:
+        raise KeyboardInterrupt
     if own_status and not run.stopped:
         raise typer.Exit(own_status)
     if found.failed:

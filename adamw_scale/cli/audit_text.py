@@ -32,6 +32,8 @@ def remarks(found: "Audit | Watched") -> list[str]:
     if found.asks:
         rows = [labelled("not judged", "against a recommendation, because the run is not known:")]
         parts.append("\n".join([*rows, *(labelled("  add", f"{option}: {why}") for option, why in found.asks.items())]))
+    if found.unadvised:
+        parts.append(labelled("not judged", f"against a recommendation: {found.unadvised}"))
     return parts
 
 

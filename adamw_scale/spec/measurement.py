@@ -65,7 +65,7 @@ class ProbeConfig(Noun):
         return math.log2(self.run.timescale_of(self.run.current_weight_decay).run)
 
 
-OPTIMIZER_STEPS = "its optimizer"
+OPTIMIZER_STEPS = "optimizer"
 
 
 class StepsSeen(Noun):

@@ -27,10 +27,11 @@ class Run(NamedTuple):
     stopped: bool  # whether it was ended after the steps that were asked for
     processes: tuple[ProcessSeen, ...]  # those in which an optimizer stepped, the one to report first
     libraries: tuple[str, ...]  # torch, jax, tensorflow, where they were imported and nothing stepped
+    interrupted: bool = False  # whether our user ended it, with Ctrl-C
 
 
 def watched(arguments: Sequence[str], steps: int | None, total: int | None) -> Run:
-    """Run a command and look at its optimizers.
+    """Run a command and look at its optimizers; Ctrl-C is passed on to it, and what was seen until then is told.
 
     Args:
         arguments: Program and arguments.
@@ -42,18 +43,19 @@ def watched(arguments: Sequence[str], steps: int | None, total: int | None) -> R
     """
     with tempfile.TemporaryDirectory(prefix="adamw-scale-") as name:
         folder = Path(name)
-        hooked = environment(folder, steps=steps, total=total)
+        hooked, interrupted = environment(folder, steps=steps, total=total), False
         try:
             with running(arguments, output=OUTPUT, environment=hooked) as command:
                 try:
                     _wait(command, folder)
                 except KeyboardInterrupt:
+                    interrupted = True
                     command.ask(signal.SIGINT)
-                    raise
+                    command.wait(GRACE_SECONDS)
         except ProbeError as error:
             raise SpecError(str(error).replace("Change --command", "Check what stands after --")) from None
         status = -signal.SIGKILL if command.status is None else command.status
-        return Run(status, is_stopped(folder), records(folder), libraries(folder))
+        return Run(status, is_stopped(folder), records(folder), libraries(folder), interrupted)
 
 
 def _wait(command: Command, folder: Path) -> None:

@@ -167,7 +167,8 @@ def test_an_interrupt_ends_all(tmp_path: Path, number: signal.Signals, status: i
     assert list(tmp_path.glob("adamw-scale-*"))
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (status, b"")
+    assert process.returncode == status
+    assert (b"interrupted" in out or b"seen" in out) == (number == signal.SIGINT)  # what was seen until then
     assert (b"adamw-scale: interrupted" in err) == (number == signal.SIGINT)
     assert eventually(lambda: not left_over())
     assert not list(tmp_path.glob("adamw-scale-*"))

@@ -250,7 +250,7 @@ def test_two_processes(watch: Watch, how: str) -> None:
     [
         ("norms", "decay-on-norms", "up.bias, norm.weight, norm.bias and 1 more"),
         ("overwrites", "overwritten", "was 0.1 and is 0.01 since step 4"),
-        ("decay-schedule", "overwritten", "was 0.1 and moves on, to 0.0525 since step 2"),
+        ("decay-schedule", "overwritten", "was 0.1 and moves from step 2 on, to 0.0525 in step"),
         ("unit", "wrong-unit", "weight_decay 0.1 off every weight at each step"),
         ("l2", "l2", "Adam adds weight_decay 0.1 to the gradient"),
         ("undecayed", "undecayed-matrices", "1,024 weights of hidden matrices do not decay, where others do: down"),
@@ -308,3 +308,13 @@ def test_formats_for_reviews(watch: Watch, adamw_scale: Command, tmp_path: Path)
     assert adamw_scale("audit", "--format", "github", *command).out.startswith("::error file=")
     text = adamw_scale("audit", *command).out
     assert "20 steps of Adam, weight decay as in torch-adam" in text
+
+
+def test_a_weight_decay_that_moves_counts_by_its_sum(watch: Watch) -> None:
+    """Of a whole training: the constant value with the same sum of lr * weight decay, not the last one."""
+    seen = watch("faults.py", "decay-schedule", options=("--whole",))
+    (group, *_) = seen.document["optimizers"][0]["groups"]
+    rows = [step["groups"][0] for step in seen.truth]
+    expected = sum(row["lr"] * row["weight_decay"] for row in rows) / sum(row["lr"] for row in rows)
+    assert len({row["weight_decay"] for row in rows}) > 10
+    assert group["written"] == pytest.approx(expected, rel=1e-9)

@@ -45,6 +45,7 @@ LONGEST_LINE = 1 << 20
 LARGEST_OUTPUT = 1 << 24  # bytes of an {output} file that are read as one object
 CHUNK = 1 << 16
 COLOUR = re.compile(rb"\x1b\[[0-9;]*[A-Za-z]")
+HELD_OUT_TEXT = re.compile(rb"(?:val|valid|validation|eval|test)[ _/-]?loss[ \t:=]*(?=\d)", re.IGNORECASE)
 NOT_JSON = re.compile(r"([:\[,]\s*)([+-]?)(nan|inf(?:inity)?)\b", re.IGNORECASE)
 
 
@@ -114,6 +115,7 @@ class Printed:
         self._recognised = Recognised()
         self._names: dict[str, None] = {}
         self._unread: str | None = None
+        self._hint: str | None = None  # text before a number that may be meant
         self._rest = bytearray()
         self._overheard = b""
         self._point = -1
@@ -198,6 +200,11 @@ class Printed:
                 'it printed losses of training steps only: print {"loss": ...} of held-out data at its end, or pass '
                 "--metric loss to take the last of them"
             )
+        if self._hint is not None:
+            return (
+                f"it printed {self._hint!r} and a number, in text that is not understood by itself: pass "
+                f"--metric-pattern '{self._hint}([0-9.]+)'"
+            )
         printed = f"it printed {', '.join(self._names)}; " if self._names else ""
         unread = f"{self._unread}; " if self._unread else ""
         return (
@@ -236,6 +243,8 @@ class Printed:
         self.trained.text(line)
         if (told := self._recognised.line(line)) is not None:
             self._note(TEXT, told)
+        elif found := HELD_OUT_TEXT.search(line[:LONGEST_LINE]):
+            self._hint = printable(found[0].decode(errors="replace"))
 
     def _take(self, content: dict[str, Any]) -> None:
         self.trained.content(content)
