@@ -23,7 +23,9 @@ KEYS = {"weight_decay": DECAY_KEYS, "peak_lr": LR_KEYS, "schedule": SCHEDULE_KEY
 
 
 # What a schedule is besides its name; without one of them it is not known as a whole.
-SHAPE = frozenset({"warmup_steps", "warmup_fraction", "final_lr_fraction", "decay_steps", "decay_fraction"})
+SHAPE = frozenset(
+    {"warmup_steps", "warmup_fraction", "final_lr_fraction", "decay_steps", "decay_fraction", "schedule_end"}
+)
 
 
 class Said(Noun):
@@ -121,6 +123,8 @@ def _overridden(config: Config, said: Said) -> Config:
     changes: dict[str, Any] = said.model_dump(include={"peak_lr", "convention", "sequence_length"}, exclude_none=True)
     if said.convention is not None:
         kind_of(said.convention)  # refuses what is unknown, and L2
+    if said.sequence_length is not None:  # of a row, whether it is packed or not
+        changes["packed"] = None
     answered = [keys for field, keys in KEYS.items() if getattr(said, field) is not None]
     changes["findings"] = tuple(
         each for each in config.findings if not any(_is_unread(each, keys) for keys in answered)
@@ -145,7 +149,7 @@ def without_the_unknown(config: Config) -> Config:
     gone = unknown - {"weight_decay", "optimizer"}
     if "peak_lr" in unknown and config.final_lr_fraction:
         gone.add("final_lr_fraction")
-    if "accumulation" in unknown:
+    if {"accumulation", "repeats"} & unknown:
         gone.add("per_device_batch_size")
     if gone & SHAPE:
         gone.add("schedule")

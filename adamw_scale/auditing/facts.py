@@ -175,4 +175,4 @@ def group_timescale(config: Config, run: TrainingRun | None, group: Group) -> Gr
 
 def _complete(config: Config) -> bool:
     """Whether the schedule of a config stands without more being said."""
-    return config.total_steps is not None or not (config.warmup_steps or config.decay_steps)
+    return config.total_steps is not None or not (config.warmup_steps or config.decay_steps or config.schedule_end)

@@ -32,6 +32,7 @@ NAMES = {
     "batch_tokens": "batch in tokens",
     "per_device_batch_size": "batch a device",
     "accumulation": "accumulation",
+    "repeats": "times that the batches of an epoch hold a row",
     "sequence_length": "sequence length",
 }
 

@@ -99,7 +99,8 @@ def describe_run(run: "TrainingRun") -> str:
     """What was assumed where nothing was said: schedule, warm-up, betas."""
     betas = f"betas {run.betas[0]:g} and {run.betas[1]:g}"
     steps = f"{format_count(run.total_steps)} steps"
-    return f"{run.task}, {steps}, {describe_schedule(run)}, {describe_warmup(run)}, {betas}"
+    warmup = "" if run.schedule == "table" else f" {describe_warmup(run)},"
+    return f"{run.task}, {steps}, {describe_schedule(run)},{warmup} {betas}"
 
 
 def describe_schedule(run: "TrainingRun") -> str:

@@ -116,6 +116,9 @@ class Axolotl(Framework):
             per_device_batch_size=micro,
             accumulation=accumulation,
             sequence_length=keys.number("sequence_len"),
+            packed=None
+            if full == "pretraining"
+            else keys.yes("sample_packing") or keys.filled("packed", False, "sample_packing"),
             **keys.noted(),
         )
 

@@ -6,6 +6,7 @@ the first two are alike.
 """
 
 import re
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
@@ -92,7 +93,7 @@ def build_optimizer({signature}) -> DecoupledAdamW:
         peak_lr = keys.number_or("peak_lr", LR, "lr")
         eps = keys.number_or("eps", EPS, "eps")
         weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "weight_decay")
-        total = Duration.of(_argument(document, "max_duration"))
+        total = read_time(_call_with(document, keys, "max_duration"), "max_duration")
         steps = assigned.number("TOTAL_STEPS")
         return Config(
             convention=self.convention,
@@ -100,7 +101,7 @@ def build_optimizer({signature}) -> DecoupledAdamW:
             **read_groups(document, keys, peak_lr, weight_decay, eps),
             betas=keys.pair_or("betas", BETAS, "betas"),
             eps=eps,
-            **_read_scheduler(document, total),
+            **_read_scheduler(document, keys, total),
             **({"total_steps": steps} if steps else run_length(total)),
             batch_size=assigned.number("GLOBAL_BATCH_SIZE"),
             **keys.noted(),
@@ -114,20 +115,39 @@ class Duration(NamedTuple):
     unit: str
 
     @classmethod
-    def of(cls, text: str | None) -> "Duration | None":
-        """A time from its text; None where there is none.
+    def of(cls, text: str) -> "Duration":
+        """A time from its text.
 
         Raises:
             SpecError: it is no time of Composer's.
         """
-        if text is None:
-            return None
         found = re.fullmatch(r"\s*([\d._]+(?:[eE][-+]?\d+)?)\s*(ep|ba|tok|sp|dur|iter|sec)\s*", text)
         if found is None:
             raise SpecError(
                 f"{text[:60]!r} is not a time of Composer's: write a number and its unit, such as 100ba, 1ep or 0.1dur"
             )
         return cls(sane("time", found[1]), found[2])
+
+
+TIMES = {"max_duration": "total_steps", "t_warmup": "warmup_steps", "t_max": "schedule_end"}  # fields that they fill
+
+
+def read_time(keys: Keys, path: str) -> Duration | None:
+    """The time of a key; None where there is none, or a name or word that is none, which is then remembered.
+
+    A whole number is of epochs, as the Trainer takes it.
+    """
+    text, name = keys.text(path), path.rpartition(".")[2]
+    found, shown = None, str(keys.source(path))[:60]
+    if text is not None:
+        whole_epochs = name == "max_duration" and text.isdecimal()
+        with suppress(SpecError):
+            found = Duration.of(f"{text}ep" if whole_epochs else text)
+    if found is None and (text is not None or keys.unread(path)):
+        keys.unknown.append(TIMES.get(name, "decay_steps"))
+        message = f"{name} is {shown}, which is no time that can be read here"
+        keys.note("time-unread", path, message, fix="write a number and its unit, such as 1000ba, 1ep or 0.1dur")
+    return found
 
 
 def run_length(total: Duration | None) -> dict[str, float]:
@@ -149,23 +169,23 @@ def part_of_run(time: Duration | None, total: Duration | None) -> dict[str, floa
     return {}
 
 
-def _argument(document: Document, name: str) -> str | None:
-    """The text of an argument of any call that has it; None where it is code."""
-    found = [text for call in document.calls if (text := Keys({name: call.keywords.get(name)}).text(name))]
-    return found[-1] if found else None
+def _call_with(document: Document, keys: Keys, name: str) -> Keys:
+    """The arguments of the last call that has one of this name."""
+    found = [call.keywords for call in document.calls if name in call.keywords]
+    return keys.within(found[-1] if found else {})
 
 
-def _read_scheduler(document: Document, total: Duration | None) -> dict[str, Any]:
+def _read_scheduler(document: Document, keys: Keys, total: Duration | None) -> dict[str, Any]:
     """Schedule fields from the call of one of Composer's classes; none where there is none."""
     for call in document.calls:
         name = _SCHEDULES.get(call.name.rpartition(".")[2])
         if name is not None:
-            keys = Keys(call.keywords)
-            fields: dict[str, Any] = {"schedule": name, **part_of_run(Duration.of(keys.text("t_warmup")), total)}
+            own = keys.within(call.keywords)
+            fields: dict[str, Any] = {"schedule": name, **part_of_run(read_time(own, "t_warmup"), total)}
             if name != "constant":
-                fields["final_lr_fraction"] = keys.number("alpha_f")
+                fields["final_lr_fraction"] = own.number("alpha_f")
             if name == "polynomial":
-                fields["schedule_power"] = keys.number("power")
+                fields["schedule_power"] = own.number("power")
             return fields
     return {}
 

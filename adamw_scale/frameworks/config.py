@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from adamw_scale.noun import Count, Fraction, Fractions, Noun, Number, Pair
 from adamw_scale.theory.parametrizations import GROUPS, HIDDEN
-from adamw_scale.theory.schedules import OPTIONS, POWER, Schedule
+from adamw_scale.theory.schedules import OPTIONS, POWER, Schedule, ended
 from adamw_scale.units import printable
 
 NEARLY_ALL = 1 - 1e-9  # of the run, the longest warm-up that a schedule can take
@@ -80,6 +80,12 @@ class Config(Noun):
     cycles: Count | None = None
     cycle_growth: Count | None = None
     schedule_table: tuple[tuple[Fraction, Fraction], ...] | None = None
+    schedule_end: Count | None = Field(
+        None, description="step at which the schedule ends, where the run ends at another"
+    )
+    after_end: Fraction | None = Field(
+        None, description="multiplier of the steps that follow; none where the schedule's last one stays"
+    )
     weight_decay_schedule: str = "constant"
     final_weight_decay_fraction: Amount | None = None
 
@@ -92,6 +98,12 @@ class Config(Noun):
     batch_tokens: Count | None = Field(None, description="the same in tokens, where the config counts those")
     per_device_batch_size: Count | None = Field(None, description="sequences or samples per device and forward pass")
     accumulation: Count | None = Field(None, description="forward passes per optimizer step")
+    repeats: Count | None = Field(
+        None, description="how often the batches of an epoch hold each row, where that is not once"
+    )
+    packed: bool | None = Field(
+        None, description="false where a batch is of rows of the data set, each of its own length, not full sequences"
+    )
     devices: Count | None = None
 
     task: str | None = Field(None, description="pretraining, finetuning or lora, where the config shows it")
@@ -123,26 +135,30 @@ class Config(Noun):
 
     @property
     def global_batch(self) -> float | None:
-        """Sequences or samples per optimizer step: given, or devices times their batches times accumulation."""
-        if self.batch_size is not None:
-            return self.batch_size
-        if self.batch_tokens is not None and self.sequence_length is not None:
-            return self.batch_tokens / self.sequence_length
-        if self.per_device_batch_size is not None and self.devices is not None:
-            return self.per_device_batch_size * self.devices * (self.accumulation or 1.0)
-        return None
+        """Sequences or samples per optimizer step: given, or devices times their batches times accumulation.
+
+        Rows that are held several times in an epoch count as a part of one each time.
+        """
+        batch = self.batch_size
+        if batch is None and self.batch_tokens is not None and self.sequence_length is not None:
+            batch = self.batch_tokens / self.sequence_length
+        if batch is None and self.per_device_batch_size is not None and self.devices is not None:
+            batch = self.per_device_batch_size * self.devices * (self.accumulation or 1.0)
+        return None if batch is None else batch / (self.repeats or 1.0)
 
     @property
     def lr_schedule(self) -> Schedule:
-        """The learning rate's schedule; with `total_steps` where it is counted in steps."""
+        """The learning rate's schedule over the run; with `total_steps` where it is counted in steps."""
         given = {option: getattr(self, option) for option in OPTIONS}
         if self.final_lr_fraction is not None:
             given["final_lr_fraction"] = min(1.0, self.final_lr_fraction)
-        if self.warmup_steps is not None and self.total_steps:
-            given["warmup_fraction"] = min(NEARLY_ALL, self.warmup_steps / self.total_steps)
-        if self.decay_steps is not None and self.total_steps:
-            given["decay_fraction"] = self.decay_steps / self.total_steps
-        return Schedule(self.schedule or "constant", **given)
+        total, end = self.total_steps, self.schedule_end or self.total_steps
+        if self.warmup_steps is not None and end:
+            given["warmup_fraction"] = min(NEARLY_ALL, self.warmup_steps / end)
+        if self.decay_steps is not None and end:
+            given["decay_fraction"] = self.decay_steps / end
+        schedule = Schedule(self.schedule or "constant", **given)
+        return ended(schedule, end / total, self.after_end) if total and end and end != total else schedule
 
 
 def same_decay(weight_decay: float | None, undecayed: frozenset[str] = frozenset()) -> tuple[Group, ...]:

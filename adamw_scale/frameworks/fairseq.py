@@ -205,6 +205,7 @@ def _read_schedule(keys: Keys, peak: float, total: float | None) -> dict[str, An
         length = keys.number("total_num_update")
         if length and total and length != total:
             _note_other_length(keys, length, total)
+            fields["schedule_end"] = length
     elif name == "cosine":
         fields |= _read_cosine(keys, peak, warmup, total)
     elif name == "inverse-sqrt":
@@ -258,17 +259,20 @@ def _read_tri_stage(keys: Keys, total: float | None) -> dict[str, Any]:
     length = warmup + hold + fall
     if not 0 < final < 1 or not length or not fall:
         raise SpecError("tri_stage needs decay_steps, and final_lr_scale between 0 and 1")
+    end = {}
     if total and length != total:
         _note_other_length(keys, length, total)
+        end = {"schedule_end": length}
     if not hold and not start:
-        return {"warmup_steps": warmup, "final_lr_fraction": final}
-    run = max(total or length, length)
-    table = [(0.0, start), (warmup / run, 1.0)] if warmup else [(0.0, 1.0)]
-    table += [((warmup + hold + fall * n / POINTS) / run, final ** (n / POINTS)) for n in range(POINTS + 1)]
-    return {"schedule": "table", "schedule_table": (*table, (1.0, final)), "warmup_steps": None}
+        return {"warmup_steps": warmup, "final_lr_fraction": final, **end}
+    table = [(0.0, start), (warmup / length, 1.0)] if warmup else [(0.0, 1.0)]
+    table += [((warmup + hold + fall * n / POINTS) / length, final ** (n / POINTS)) for n in range(POINTS + 1)]
+    return {"schedule": "table", "schedule_table": (*table, (1.0, final)), "warmup_steps": None, **end}
 
 
 def _note_other_length(keys: Keys, length: float, total: float) -> None:
     """A schedule that is shorter or longer than the run."""
-    message = f"the schedule takes {length:g} updates and the run {total:g}; it is judged over the run"
+    message = f"the schedule takes {length:g} updates and the run {total:g}: its last learning rate stays"
+    if length > total:
+        message = f"the schedule takes {length:g} updates and the run ends after {total:g}, before it has come down"
     keys.warning("schedule-length", "max_update", message, fix="set both to the same number")

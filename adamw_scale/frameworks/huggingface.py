@@ -55,6 +55,7 @@ OPTIMIZERS = {
     "schedule_free_adamw": "schedulefree",
     "stable_adamw": "optimi",
 }
+_IN_BLOCKS = re.compile(r"\brun_[cmp]lm\w*\.py\b|\bgroup_texts\b")  # of transformers' examples
 POLYNOMIAL_END = 1e-7  # where transformers' polynomial ends if lr_end is not given
 
 
@@ -153,7 +154,8 @@ class HuggingFace(Framework):
             accumulation=accumulation,
             devices=_launched(keys),
             sequence_length=keys.number("max_length", "max_seq_length", "block_size", "cutoff_len"),
-            task=_task(keys) or self.always,
+            task=(task := _task(keys, document) or self.always),
+            packed=_packed(keys, document) if task else None,
             **keys.noted(),
         )
         return config if own is None else _replaced(document, config, own)
@@ -214,7 +216,14 @@ def _replaced(document: Document, arguments: Config, given: str) -> Config:
     return arguments.model_copy(update={**fields, **noted})
 
 
-def _task(keys: Keys) -> str | None:
+def _packed(keys: Keys, document: Document) -> bool | None:
+    """Whether finetuning packs rows to full sequences: where it is told to, or where texts are cut into blocks."""
+    if keys.yes("packing", "neat_packing") or "block_size" in keys or _IN_BLOCKS.search(document.text):
+        return True
+    return keys.filled("packed", False, "packing", "neat_packing")
+
+
+def _task(keys: Keys, document: Document) -> str | None:
     """LoRA, or the finetuning of a model that is named; and a note where DeepSpeed's own config has a say."""
     if "deepspeed" in keys:
         message = (
@@ -224,6 +233,8 @@ def _task(keys: Keys) -> str | None:
         keys.note("deepspeed-config", "deepspeed", message, fix="audit that file too")
     lora = ("lora_r", "lora_alpha", "lora_target_modules", "lora_rank", "lora_target")
     kind = keys.text("finetuning_type")
+    if any(call.name.rpartition(".")[2] in ("LoraConfig", "get_peft_model") for call in document.calls):
+        return "lora"
     if kind in (None, "lora") and (kind or any(key in keys for key in lora) or keys.yes("use_peft")):
         return "lora"
     return "finetuning" if "model_name_or_path" in keys else None

@@ -74,7 +74,8 @@ class LitGPT(Framework):
         """The train and optimizer keys, with the defaults of litgpt pretrain, or of finetuning if epochs are given."""
         keys = keys_of(document)
         train, arguments, name = keys.mapping("train"), keys.mapping("optimizer.init_args"), _optimizer(keys)
-        finetuning = "epochs" in train
+        named = "checkpoint_dir" in keys and "model_name" not in keys
+        finetuning = "epochs" in train or "lora_r" in keys or named
         default = FINETUNE if finetuning else PRETRAIN
         convention = chosen("optimizer", name, OPTIMIZERS, self.convention) or self.convention
         peak_lr = train.number("learning_rate") or arguments.number_or("peak_lr", 1e-3, "lr")
@@ -85,11 +86,11 @@ class LitGPT(Framework):
         batch = train.number_or("batch_size", default["batch"], "global_batch_size")
         length = train.number("max_seq_length")
         tokens = None if finetuning else train.number_or("total_tokens", default["tokens"], "max_tokens")
+        most = train.number("max_steps") if finetuning else None
         floor = 0.0 if finetuning else train.number_or("final_lr_fraction", default["min_lr"], "min_lr")
         _note_traps(keys, train, finetuning)
-        full = "finetuning" if "checkpoint_dir" in keys and "model_name" not in keys else None
         return Config(
-            task="lora" if "lora_r" in keys else full,
+            task="lora" if "lora_r" in keys else "finetuning" if finetuning else None,
             convention=convention,
             optimizer=name or "AdamW",
             peak_lr=peak_lr,
@@ -99,9 +100,10 @@ class LitGPT(Framework):
             schedule="cosine",
             **_warmup(train, default["warmup"]),
             final_lr_fraction=(floor or 0.0) / peak_lr if peak_lr else None,
-            total_steps=tokens / (batch * length) if tokens and batch and length else None,
-            epochs=train.number("epochs"),
+            total_steps=most or (tokens / (batch * length) if tokens and batch and length else None),
+            epochs=train.number_or("epochs", FINETUNE["epochs"], "epochs") if finetuning and not most else None,
             unit="tokens",
+            packed=False if finetuning else None,  # litgpt finetune pads rows, and has no packing
             total_tokens=tokens,
             sequence_length=length,
             batch_size=batch,
@@ -162,6 +164,11 @@ def _note_traps(keys: Keys, train: Keys, finetuning: bool) -> None:
         message = "pretraining does not look at train.max_steps, neither for its schedule nor for its end"
         fix = "write train.max_tokens: steps times global_batch_size times max_seq_length"
         keys.error("ignored-key", "train.max_steps", message, fix)
+    if "max_steps" in train and finetuning:
+        message = (
+            "finetuning ends after train.max_steps, or after its epochs if those are shorter; the steps are judged"
+        )
+        keys.note("shorter-of-two", "train.max_steps", message, fix="pass --steps if the epochs are shorter")
     if "min_lr" in train and finetuning:
         message = "finetuning does not look at train.min_lr: its cosine always falls to zero"
         keys.note("ignored-key", "train.min_lr", message, fix="drop it")

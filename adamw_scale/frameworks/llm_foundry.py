@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.composer import BETAS, EPS, LR, WEIGHT_DECAY, Duration, part_of_run, run_length
+from adamw_scale.frameworks.composer import BETAS, EPS, LR, WEIGHT_DECAY, Duration, part_of_run, read_time, run_length
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
@@ -95,7 +95,7 @@ class LLMFoundry(Framework):
         peak_lr = keys.number_or("peak_lr", LR, "optimizer.lr")
         weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "optimizer.weight_decay")
         eps = keys.number_or("eps", EPS, "optimizer.eps")
-        total = Duration.of(keys.text("max_duration"))
+        total = read_time(keys, "max_duration")
         fields = _read_scheduler(keys, total)
         return Config(
             convention=chosen("optimizer.name", optimizer, _OPTIMIZERS, None) or self.convention,
@@ -107,10 +107,31 @@ class LLMFoundry(Framework):
             **fields,
             **run_length(total),
             unit="tokens",
+            packed=_packed(keys),
+            task=_task(keys),
             batch_size=keys.number("global_train_batch_size"),
             sequence_length=keys.number("max_seq_len", "variables.max_seq_len", "model.max_seq_len"),
             **keys.noted(),
         )
+
+
+ADAPTERS = ("model.peft_config", "peft_config", "model.peft", "peft", "lora")
+FINETUNING = "finetuning"  # the loader's name for rows of prompts and responses
+
+
+def _task(keys: Keys) -> str | None:
+    """LoRA by its section, the finetuning of a model by its loader."""
+    if any(isinstance(keys.raw(path), dict) for path in ADAPTERS):
+        return "lora"
+    return "finetuning" if keys.text("train_loader.name") == FINETUNING else None
+
+
+def _packed(keys: Keys) -> bool | None:
+    """Whether the finetuning loader packs rows, which it does by a ratio, a number or "auto"."""
+    if keys.text("train_loader.name") != FINETUNING:
+        return None
+    given = keys.source("train_loader.dataset.packing_ratio") is not None
+    return True if given else keys.filled("packed", False, "train_loader.dataset")
 
 
 def _group_rows(config: Config) -> list[str]:
@@ -153,15 +174,14 @@ def _read_scheduler(keys: Keys, total: Duration | None) -> dict[str, Any]:
     name = chosen("scheduler.name", spelled, _READ_SCHEDULERS, None)
     if name is None:
         return {}
-    warmup = Duration.of(keys.text("scheduler.t_warmup"))
+    warmup = read_time(keys, "scheduler.t_warmup")
     _note_units(keys, warmup, total, in_run_units=spelled == "inv_sqrt_with_warmup")
-    _note_other_end(keys, total)
-    fields: dict[str, Any] = {"schedule": name, **part_of_run(warmup, total)}
+    fields: dict[str, Any] = {"schedule": name, **part_of_run(warmup, total), **_other_end(keys, total)}
     if name in ("linear", "cosine"):
         fields["final_lr_fraction"] = keys.number_or("final_lr_fraction", 0.0, "scheduler.alpha_f")
     if spelled != "inv_sqrt_with_warmup":
         return fields
-    scale, cooldown = (Duration.of(keys.text(f"scheduler.{key}")) for key in ("t_scale", "t_cooldown"))
+    scale, cooldown = (read_time(keys, f"scheduler.{key}") for key in ("t_scale", "t_cooldown"))
     if keys.number("scheduler.alpha_f_decay") == 1.0 and cooldown is not None:
         part = part_of_run(cooldown, total)
         return {
@@ -186,16 +206,17 @@ def _note_units(keys: Keys, warmup: Duration | None, total: Duration | None, *, 
     keys.error("time-units", "scheduler.t_warmup", message, fix=f"write t_warmup in {total.unit!r}")
 
 
-def _note_other_end(keys: Keys, total: Duration | None) -> None:
-    """A scheduler that ends elsewhere than the run."""
-    end = Duration.of(keys.text("scheduler.t_max"))
+def _other_end(keys: Keys, total: Duration | None) -> dict[str, Any]:
+    """Where a scheduler ends, if elsewhere than the run; no schedule where the two cannot be compared in steps."""
+    end = read_time(keys, "scheduler.t_max")
     if end is None or total is None or end in (total, Duration(1.0, "dur")):
-        return
+        return {}
     message = (
         f"t_max is {end.amount:g}{end.unit} and max_duration {total.amount:g}{total.unit}: a shorter t_max is "
-        "refused, with a longer one the fall is cut off; it is judged as if it fell over the run"
+        "refused, with a longer one the fall is cut off"
     )
     keys.warning("other-end", "scheduler.t_max", message, fix="leave t_max out, which is 1dur")
+    return {"schedule_end": end.amount} if end.unit == total.unit == "ba" else {"schedule": None}
 
 
 def _read_groups(keys: Keys, own: Keys) -> tuple[Group, ...]:

@@ -93,8 +93,9 @@ class MaxText(Framework):
         if steps == -1:
             steps = scheduled
         length = scheduled if scheduled is not None and scheduled > 0 else steps
-        if steps != length:
-            _note_other_length(keys, steps or 0.0, length or 0.0)
+        other = length if steps and length and steps != length else None
+        if other is not None:
+            _note_other_length(keys, steps or 0.0, other)
         batch = re.search(_GLOBAL_BATCH.format(r"(\d{1,12})"), document.text)
         return Config(
             convention=chosen("opt_type", optimizer, _OPTIMIZERS, None) or self.convention,
@@ -104,7 +105,9 @@ class MaxText(Framework):
             betas=keys.betas((0.9, 0.95), "adam_b1", "adam_b2"),
             eps=keys.number_or("eps", 1e-8, "adam_eps"),
             **_read_schedule(keys, length or 0.0),
-            total_steps=length,
+            total_steps=steps,
+            schedule_end=other,
+            after_end=None if other is None else 0.0,
             unit="tokens",
             batch_size=float(batch[1]) if batch else None,
             per_device_batch_size=keys.number("per_device_batch_size"),
@@ -178,6 +181,6 @@ def _note_other_length(keys: Keys, steps: float, length: float) -> None:
         if steps > length
         else f"the run ends {length - steps:g} steps before it, above its final learning rate"
     )
-    message = f"the schedule takes {length:g} steps and the run {steps:g}: {after}; the schedule is judged"
+    message = f"the schedule takes {length:g} steps and the run {steps:g}: {after}"
     fix = "drop learning_rate_schedule_steps, which is then the same as steps"
     keys.warning("schedule-length", "learning_rate_schedule_steps", message, fix)

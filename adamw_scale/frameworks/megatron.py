@@ -106,13 +106,14 @@ def read_arguments(keys: Keys, title: str) -> Config:
     hidden = _mup_factor(keys)
     decoupled = keys.number("decoupled_lr")
     ends = decoupled / peak_lr if decoupled and peak_lr else 1.0
-    if decaying and total and not 0.99 < decaying / total < 1.01 and falls:
-        message = (
-            f"the learning rate falls over {decaying:g} steps and the run has {total:g}; it is judged as if it fell "
-            "over the run"
-        )
+    end = decaying if decaying and total and scheduled != "constant" else None
+    if end and total and (0.99 < end / total < 1.01 or (end > total and scheduled == "inverse-sqrt")):
+        end = None
+    if end is not None and total:
+        rest = "stays at min_lr for the rest" if end < total else "has not come down by then"
+        message = f"the learning rate falls over {end:g} steps and the run has {total:g}: it {rest}"
         fix = "set lr_decay_iters to train_iters, or nothing if it is meant"
-        (keys.note if decaying < total else keys.warning)("other-end", "lr_decay_iters", message, fix)
+        (keys.note if end < total else keys.warning)("other-end", "lr_decay_iters", message, fix)
     return Config(
         convention="megatron",
         optimizer=keys.text_or("optimizer", "adam", "optimizer"),
@@ -131,6 +132,8 @@ def read_arguments(keys: Keys, title: str) -> Config:
         warmup_steps=warmup if fraction is None else None if decaying is None else fraction * decaying,
         final_lr_fraction=min_lr / peak_lr if peak_lr and min_lr is not None and falls else None,
         decay_steps=_steps(keys, "lr_wsd_decay", batch) if scheduled in WSD_STYLES else None,
+        schedule_end=end,
+        after_end=min(1.0, (min_lr or 0.0) / peak_lr) if end and peak_lr else None,
         weight_decay_schedule=shape[0],
         final_weight_decay_fraction=shape[1],
         total_steps=total,

@@ -81,8 +81,10 @@ class NanoGPT(Framework):
         fraction = floor / peak_lr if peak_lr and floor is not None else None
         flat = not falling or fraction == 1.0
         _note_strangers(keys)
+        end = _other_end(keys, last) if not flat else None
         if falling:
-            _note_other_end(keys, last, peak_lr, floor)
+            if end is not None:
+                _note_other_end(keys, end, last)
         elif "warmup_iters" in keys:
             message = "decay_lr = False turns get_lr off and with it the warm-up: every step runs at learning_rate"
             fix = "to warm up and stay, set decay_lr = True and min_lr to learning_rate"
@@ -98,6 +100,7 @@ class NanoGPT(Framework):
             schedule="constant" if flat else "cosine",
             warmup_steps=keys.number_or("warmup_steps", 2000.0, "warmup_iters") if falling else None,
             final_lr_fraction=None if flat else fraction,
+            schedule_end=end,
             total_steps=last + 1,
             unit="tokens",
             batch_size=batch,
@@ -133,17 +136,21 @@ def _note_strangers(keys: Keys) -> None:
             keys.warning("unknown-key", stranger, message, fix=f"write {own}", mend=Mend(key=stranger, name=own))
 
 
-def _note_other_end(keys: Keys, last: float, peak_lr: float | None, floor: float | None) -> None:
-    """The cosine ends at lr_decay_iters, whose default is 600000, wherever the run ends."""
+def _other_end(keys: Keys, last: float) -> float | None:
+    """Where the cosine ends, if not where the run does: at lr_decay_iters, whose default is 600000."""
     end = keys.number("lr_decay_iters")
-    fall = 600_000.0 if end is None else end
-    if abs(fall - last) <= 1 or floor == peak_lr:
-        return
-    said = f"lr_decay_iters = {fall:g}" if end is not None else "lr_decay_iters is not set, so it is 600000"
+    fall = keys.filled("schedule_end", 600_000.0, "lr_decay_iters") if end is None else end
+    return fall if fall and abs(fall - last) > 1 else None
+
+
+def _note_other_end(keys: Keys, fall: float, last: float) -> None:
+    """The learning rate ends its fall before or after the run."""
+    set_ = "lr_decay_iters" in keys
+    said = f"lr_decay_iters = {fall:g}" if set_ else "lr_decay_iters is not set, so it is 600000"
     what = (
         "the learning rate stays at min_lr for the rest"
         if fall < last
         else "the learning rate has not come down by then"
     )
-    message = f"{said}, but the run ends at max_iters = {last:g}: {what}; it is judged as if it fell over the run"
+    message = f"{said}, but the run ends at max_iters = {last:g}: {what}"
     keys.warning("other-end", "lr_decay_iters", message, fix=f"set lr_decay_iters = {last:g}")

@@ -122,7 +122,8 @@ class NemoAutomodel(Framework):
             per_device_batch_size=keys.number("step_scheduler.local_batch_size"),
             sequence_length=keys.number("packed_sequence.packed_sequence_size")  # 0 is no packing
             or keys.number("dataset.seq_length", "dataset.seq_len"),
-            task=_task(keys),
+            task=(task := _task(keys)),
+            packed=_packed(keys) if task else None,
             **keys.noted(),
         )
 
@@ -132,6 +133,12 @@ def _task(keys: Keys) -> str | None:
     if isinstance(keys.raw("peft"), dict):
         return "lora"
     return "finetuning" if "Finetune" in str(keys.raw("recipe")) else None
+
+
+def _packed(keys: Keys) -> bool | None:
+    """Whether a finetuning recipe packs rows, which it does with a size above 0."""
+    size = keys.number("packed_sequence.packed_sequence_size")
+    return keys.filled("packed", False, "packed_sequence", "packed_sequence.packed_sequence_size") if not size else True
 
 
 def _section(name: str, rows: dict[str, Any]) -> str:
@@ -239,6 +246,12 @@ def _read_schedule(keys: Keys, peak: float | None, total: float | None) -> dict[
             fields["final_lr_fraction"] = keys.filled("final_lr_fraction", 0.01, f"{SECTION}.min_lr")
         else:
             fields["final_lr_fraction"] = floor / peak if peak else None
+    end = keys.number(f"{SECTION}.lr_decay_steps")
+    if end and total and end != total and schedule != "constant" and (end < total or schedule != "inverse-sqrt"):
+        fields["schedule_end"] = end
+        if schedule == "inverse-sqrt" and peak:
+            floor = keys.number(f"{SECTION}.min_lr")
+            fields["after_end"] = min(1.0, 0.01 if floor is None else floor / peak)
     return fields
 
 
@@ -282,10 +295,8 @@ def _note_traps(keys: Keys, said: float | None, top: float | None, total: float 
         keys.error("wsd-incomplete", f"{SECTION}.{missing[0]}", message, fix)
     end = keys.number(f"{SECTION}.lr_decay_steps")
     if end is not None and total is not None and end != total and style != "constant":
-        message = (
-            f"the schedule ends after {end:g} steps and the run after {total:g}"
-            + (": the rest is at min_lr" if end < total else ", before it has fallen")
-            + "; it is judged as if both ended together"
+        message = f"the schedule ends after {end:g} steps and the run after {total:g}" + (
+            ": the rest is at min_lr" if end < total else ", before it has fallen"
         )
         fix = "drop lr_decay_steps, which is the run's length by default"
         keys.warning("decay-steps", f"{SECTION}.lr_decay_steps", message, fix)

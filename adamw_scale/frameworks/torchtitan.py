@@ -275,23 +275,21 @@ def _read_schedule(keys: Keys, steps: float | None) -> dict[str, Any]:
     if total < steps:
         message = (
             f"lr_scheduler.total_steps {total:g} ends before the {steps:g} steps of the run: beyond it linear and sqrt "
-            "go below their floor, a negative learning rate if that is 0, and cosine rises again"
+            "go below their floor, a negative learning rate if that is 0, and cosine rises again; the floor is judged"
         )
         fix = f"set total_steps to {steps:g}, or leave it out"
         keys.error("schedule-too-short", "lr_scheduler.total_steps", message, fix)
     elif total > steps:
-        message = (
-            f"the schedule is made for {total:g} steps and the run stops after {steps:g}; it is judged as if it "
-            "ended there"
-        )
+        message = f"the schedule is made for {total:g} steps and the run stops after {steps:g}, before it has come down"
         fix = "leave total_steps out, unless the run is to be continued"
         keys.warning("schedule-cut", "lr_scheduler.total_steps", message, fix)
     if ratio == 0:
         return {"schedule": "constant", "warmup_steps": warmup}
-    falling = steps - warmup if ratio is None else min(round(total * ratio), steps - warmup)
+    falling = total - warmup if ratio is None else min(round(total * ratio), total - warmup)
     return {
         "schedule": along if ratio is None else after,
         "warmup_steps": warmup,
+        "schedule_end": total if total != steps else None,
         "decay_steps": falling if (after if ratio is not None else along).startswith("wsd") else None,
         "final_lr_fraction": keys.number("lr_scheduler.min_lr_factor", "lr_scheduler.lr_min") or 0.0,
     }

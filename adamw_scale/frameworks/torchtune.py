@@ -93,7 +93,7 @@ class TorchTune(Framework):
         limited = each is not None and each > 0
         _note_traps(keys)
         return Config(
-            task="lora" if "lora" in str(keys.raw("model._component_")) else "finetuning",
+            task="lora" if _adapts(keys) else "finetuning",
             convention=known.convention,
             optimizer=name,
             peak_lr=keys.number_or("peak_lr", known.lr, "optimizer.lr"),
@@ -107,8 +107,24 @@ class TorchTune(Framework):
             per_device_batch_size=keys.number("batch_size"),
             accumulation=keys.number_or("accumulation", 1.0, "gradient_accumulation_steps"),
             sequence_length=keys.number("tokenizer.max_seq_len", "dataset.max_seq_len"),
+            packed=_packed(keys),
             **keys.noted(),
         )
+
+
+def _adapts(keys: Keys) -> bool:
+    """Whether adapters are trained: by the model's builder, or by what it is passed."""
+    model = keys.raw("model")
+    given = list(model) if isinstance(model, dict) else []
+    return "lora" in str(keys.raw("model._component_")) or any(str(key).startswith("lora_") for key in given)
+
+
+def _packed(keys: Keys) -> bool | None:
+    """Whether rows are packed: of several data sets, where any is."""
+    several = keys.raw("dataset")
+    rows = several if isinstance(several, list) else [several]
+    given = [keys.within(row).yes("packed") for row in rows if isinstance(row, dict)]
+    return any(given) or keys.filled("packed", False, "dataset.packed")
 
 
 def _read_schedule(keys: Keys) -> dict[str, Any]:

@@ -5,11 +5,12 @@ preference and reinforcement trainers 1e-6, the reward model 1e-4.
 """
 
 import re
+from typing import Any
 
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.frameworks.huggingface import HuggingFace
-from adamw_scale.frameworks.reading import keys_of
+from adamw_scale.frameworks.reading import Keys, keys_of
 from adamw_scale.frameworks.spelling import whole
 
 # Its configs by their command (`trl dpo`), with the learning rate of each.
@@ -23,6 +24,7 @@ CONFIGS = {
 }
 
 
+GENERATIONS = {"grpo": 8.0, "rloo": 2.0}  # completions of a prompt where num_generations is not given
 _OF_SFT = frozenset({"completion_only_loss", "assistant_only_loss", "dataset_text_field", "packing", "eos_token"})
 
 
@@ -64,8 +66,9 @@ class TRL(HuggingFace):
             (HuggingFace,),
             {"arguments_class": arguments_class, "default_lr": default_lr, "always": "finetuning"},
         )
-        config: Config = kind().read(document)
-        if "max_seq_length" not in keys_of(document, (arguments_class,)):
+        keys = keys_of(document, (arguments_class,), ("output_dir",))
+        config = _in_prompts(kind().read(document), keys, GENERATIONS.get(command or ""))
+        if "max_seq_length" not in keys:
             return config
         renamed = Finding(
             code="removed-key",
@@ -75,6 +78,29 @@ class TRL(HuggingFace):
             key="max_seq_length",
         )
         return config.model_copy(update={"findings": (*config.findings, renamed)})
+
+
+def _in_prompts(config: Config, keys: Keys, generations: float | None) -> Config:
+    """A config whose batch is in completions, several of each prompt, if it is one: rows of the data set are prompts.
+
+    An epoch takes prompts * num_generations * num_iterations / completions a step (RepeatSampler of the trainers).
+    """
+    if generations is None:
+        return config
+    each, times = keys.number_or("repeats", generations, "num_generations"), keys.number("num_iterations") or 1.0
+    noted = keys.noted()
+    changes: dict[str, Any] = {
+        name: tuple(dict.fromkeys((*getattr(config, name), *noted[name]))) for name in ("defaults", "unknown")
+    }
+    if each is not None:
+        again = f", each taken {times:g} times" if times != 1 else ""
+        message = (
+            f"batches are in completions, {each:g} of each prompt (num_generations){again}: a step takes "
+            f"1/{each * times:g} as many rows of the data set"
+        )
+        keys.note("completions", "num_generations", message, fix="nothing to do; pass --samples, the number of prompts")
+        changes |= {"repeats": each * times, "findings": (*config.findings, keys.findings[-1])}
+    return config.model_copy(update=changes)
 
 
 def _command(document: Document) -> str | None:

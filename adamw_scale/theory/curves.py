@@ -16,6 +16,12 @@ class Curve(NamedTuple):
     area_of_square: Callable[[float], float]
     formula: str
 
+    @property
+    def is_straight(self) -> bool:
+        """Whether it is a line, as far as two points between its ends tell."""
+        first, last = self.value(0.0), self.value(1.0)
+        return all(math.isclose(self.value(u), first + u * (last - first), abs_tol=1e-12) for u in (0.25, 0.5))
+
 
 def level(height: float) -> Curve:
     """Constant."""

@@ -23,6 +23,8 @@ from adamw_scale.theory.curves import Curve, cosine, geometric, inverse_sqrt, le
 
 MAX_PIECES = 4096
 LONGEST_TO_SHORTEST = 1e9  # of the cycles of a schedule with restarts
+CURVED = 64  # straight lines for a piece that is none, the shorter the earlier: square roots are steep at first
+NEARLY_PEAK = 0.99  # the largest multiplier of a table, at least
 SHORTEST_STRETCH = 1e-12  # of the run; what is shorter holds no step and is left out
 
 # What is meant where an option is not given.
@@ -195,6 +197,38 @@ class Schedule:
         return self._ends[-1][2]
 
 
+def ended(schedule: Schedule, length: float, rest: float | None = None) -> Schedule:
+    """What a run gets of a schedule that was made for another length, as a table of straight lines.
+
+    The schedule itself where the run is over before its peak, as a table is in parts of that.
+
+    Args:
+        schedule: As a function of progress through its own length.
+        length: That length, over the run's; above 1 the run ends first.
+        rest: Multiplier of whatever follows the schedule; None where its last one stays.
+
+    Example:
+        >>> round(ended(Schedule("cosine"), 2.0).final, 6), ended(Schedule("linear"), 0.5).mean()
+        (0.5, 0.25)
+    """
+    points = [
+        (min(1.0, start + width * (number / parts) ** 2) * length, curve.value((number / parts) ** 2))
+        for start, width, curve in schedule.pieces
+        for parts in (1 if curve.is_straight else CURVED,)
+        for number in range(parts + 1)
+    ]
+    points.sort(key=lambda point: point[0])  # where one piece ends and the next starts they may differ by rounding
+    points[0] = (0.0, points[0][1])
+    if length < 1:
+        last = schedule.final if rest is None else rest
+        points += [(length, last), (1.0, last)]
+    else:
+        points = [*(point for point in points if point[0] < 1), (1.0, schedule.multiplier(1 / length))]
+    if max(multiplier for _, multiplier in points) < NEARLY_PEAK:
+        return schedule
+    return Schedule("table", schedule_table=tuple(points))
+
+
 class ScheduleKind(NamedTuple):
     """A shape: which options it takes and needs, and the pieces they make.
 
@@ -277,7 +311,7 @@ def _table(schedule: Schedule) -> Iterator[Piece]:
     rising = all(a[0] <= b[0] for a, b in pairwise(points))
     if len(points) < 2 or not rising or points[0][0] != 0 or points[-1][0] != 1:
         raise SpecError("--schedule-file (schedule_table) needs points of rising progress, from 0 to 1: sort them")
-    if not math.isclose(max(m for _, m in points), 1.0, rel_tol=0.01):
+    if not NEARLY_PEAK <= max(m for _, m in points) <= 1 / NEARLY_PEAK:
         raise SpecError(
             "--schedule-file (schedule_table) holds fractions of the peak, so its largest is 1: divide by the peak"
         )

@@ -266,6 +266,8 @@ def test_notes_what_it_cannot_judge() -> None:
     ]
     other = read(part, BASE + "--lr-scheduler polynomial_decay --total-num-update 500")
     assert [each.code for each in other.findings] == ["schedule-length"]
+    assert (other.schedule, other.schedule_end) == ("linear", 500)
+    assert 0.15 < other.lr_schedule.final < 0.25  # of 500 updates the run has 400
     stages = read(part, BASE + "--lr-scheduler tri_stage --warmup-updates 40 --decay-steps 400 --init-lr-scale 0")
     assert [(each.code, each.severity) for each in stages.findings] == [("refused-key", "error")]
     assert math.isclose(stages.lr_schedule.multiplier(1.0), 0.01)

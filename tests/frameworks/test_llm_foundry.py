@@ -20,6 +20,7 @@ import torch
 import yaml
 from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
+from adamw_scale.auditing.configs import without_the_unknown
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
@@ -225,8 +226,35 @@ def test_shorter_end_is_refused_and_longer_end_cut_off(real: SimpleNamespace) ->
     optimizer.step()
     scheduler.step()
     assert optimizer.param_groups[0]["lr"] > 0.5e-3
-    (finding,) = read(FRAMEWORKS["llm-foundry"](), text % "800ba").findings
-    assert finding.code == "other-end"
+    config = read(FRAMEWORKS["llm-foundry"](), text % "800ba")
+    assert [finding.code for finding in config.findings] == ["other-end"]
+    assert config.lr_schedule.final == pytest.approx(optimizer.param_groups[0]["lr"] / (config.peak_lr or 0), abs=0.01)
+
+
+@pytest.mark.parametrize("length", ["${duration}", "forever", "1..0ba", ".inf", "null"])
+def test_a_duration_that_is_no_time_is_unknown_and_said(length: str) -> None:
+    """Neither a traceback nor a number."""
+    config = read(FRAMEWORKS["llm-foundry"](), f"max_duration: {length}\noptimizer: {{name: decoupled_adamw}}\n")
+    assert (config.total_steps, config.epochs, config.total_tokens) == (None, None, None)
+    assert "total_steps" in config.unknown
+    assert [(finding.code, finding.key) for finding in config.findings] == [("time-unread", "max_duration")]
+
+
+def test_durations_may_be_references_and_whole_numbers() -> None:
+    """A name that the file explains; the Trainer takes a whole number for epochs."""
+    part = FRAMEWORKS["llm-foundry"]()
+    assert read(part, "duration: 500ba\nmax_duration: ${duration}\noptimizer: {lr: 1e-3}\n").total_steps == 500
+    assert read(part, "max_duration: 2\noptimizer: {lr: 1e-3}\n").epochs == 2
+    assert read(part, "max_duration: 1_000tok\noptimizer: {lr: 1e-3}\n").total_tokens == 1000
+
+
+@pytest.mark.parametrize("key", ["t_warmup", "t_max"])
+def test_a_schedule_with_a_time_that_is_not_known_is_not_known(key: str) -> None:
+    """It is asked for."""
+    text = f"max_duration: 400ba\nscheduler: {{name: cosine_with_warmup, t_warmup: 4ba, {key}: later}}\n"
+    text = text.replace("t_warmup: 4ba, t_warmup", "t_warmup")
+    config = without_the_unknown(read(FRAMEWORKS["llm-foundry"](), text))
+    assert (config.schedule, config.total_steps) == (None, 400)
 
 
 def test_intricate_patterns_are_left_out() -> None:

@@ -126,6 +126,10 @@ def test_reads_what_decoupled_lr_and_another_end_do() -> None:
     )
     assert [group.lr_factor for group in config.groups] == [1, 2, 2, 1]
     assert [finding.code for finding in config.findings] == ["other-end"]
+    assert (config.lr_schedule.multiplier(0.05), config.lr_schedule.multiplier(0.5)) == (
+        pytest.approx(0.5, abs=1e-3),
+        0,
+    )
 
 
 def test_reads_scripts_as_people_write_them() -> None:

@@ -133,3 +133,21 @@ def test_without_decay_lr_it_is_constant_from_the_first_step() -> None:
     """The default warmup_iters does not count then."""
     config = read(FRAMEWORKS["nanogpt"](), "decay_lr = False\nmax_iters = 99\nlearning_rate = 1e-3")
     assert (config.schedule, config.lr_schedule.mean()) == ("constant", 1.0)
+
+
+@pytest.mark.parametrize(("last", "end"), [(4999, 2000), (1999, 5000)])
+def test_a_fall_of_another_length_is_judged_as_get_lr_has_it(last: int, end: int) -> None:
+    """get_lr of train.py, written out."""
+    text = f"max_iters = {last}\nlr_decay_iters = {end}\nwarmup_iters = 100\nlearning_rate = 1e-3\nmin_lr = 1e-4\n"
+    config = read(FRAMEWORKS["nanogpt"](), text)
+
+    def get_lr(it: int) -> float:
+        if it < 100:
+            return (it + 1) / 101
+        ratio = min(1.0, (it - 100) / (end - 100))
+        return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * ratio))
+
+    for step in range(0, last + 1, 100):
+        assert config.lr_schedule.multiplier(step / (last + 1)) == pytest.approx(get_lr(step), abs=0.011)
+    assert config.lr_schedule.mean() == pytest.approx(sum(map(get_lr, range(last + 1))) / (last + 1), abs=1e-3)
+    assert all("as if" not in finding.message for finding in config.findings)

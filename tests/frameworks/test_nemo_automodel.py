@@ -196,6 +196,20 @@ def test_a_schedule_of_another_length_is_found() -> None:
     assert learning_rates(text)[10:] == pytest.approx([0.001] * 10)
 
 
+@pytest.mark.parametrize("end", [10, 30])
+@pytest.mark.parametrize("style", ["cosine", "linear", "inverse-square-root"])
+def test_a_schedule_of_another_length_is_judged_as_it_runs(style: str, end: int) -> None:
+    """Every step of the real scheduler, which starts its fall after the warm-up and stays at min_lr after its end."""
+    lengths = f"lr_decay_style: {style}, lr_warmup_steps: 4, lr_decay_steps: {end}"
+    text = f"{OPTIMIZER}lr_scheduler: {{{lengths}, init_lr: 0.0, min_lr: 0.001}}\n{STEPPED}"
+    schedule = read(FRAMEWORKS["nemo-automodel"](), text).lr_schedule
+    real = [each / 0.01 for each in learning_rates(text)]
+    ours = [schedule.multiplier(step / 20) for step in range(20)]
+    assert ours[:end] + ours[end + 1 :] == pytest.approx(
+        real[:end] + real[end + 1 :], abs=2e-3
+    )  # one step is on a jump
+
+
 def test_reads_other_optimizers() -> None:
     """Adam's decay is no decay of the weights; Transformer Engine's FusedAdam has AdamW's unless told otherwise."""
     part = FRAMEWORKS["nemo-automodel"]()

@@ -88,7 +88,7 @@ def test_defaults_are_torchs(instantiate: Any) -> None:
     assert (config.peak_lr, config.weight_decay) == (real["lr"], real["weight_decay"])
     assert (config.betas, config.eps) == (real["betas"], real["eps"])
     assert (config.schedule, config.accumulation) == ("constant", 1)
-    filled = {"peak_lr", "weight_decay", "accumulation", "betas", "eps", "schedule"}
+    filled = {"peak_lr", "weight_decay", "accumulation", "betas", "eps", "schedule", "packed"}
     assert set(config.defaults) == filled
     text = (
         f"optimizer: {{_component_: torch.optim.AdamW}}\nlr_scheduler: {{_component_: {COSINE}, num_warmup_steps: 0}}\n"

@@ -4,11 +4,11 @@ import math
 
 import pytest
 from conftest import EVERY_SCHEDULE
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
-from adamw_scale.theory.schedules import SCHEDULES, Schedule
+from adamw_scale.theory.schedules import SCHEDULES, Schedule, ended
 
 fractions = st.floats(0, 1)
 warmups = st.floats(0, 0.45)
@@ -141,3 +141,28 @@ def test_unknown_schedule_is_answered_with_the_nearest() -> None:
     """A typo in a schedule's name names the schedule that was meant."""
     with pytest.raises(UnknownNameError, match="did you mean 'cosine'"):
         Schedule("cosin")
+
+
+@given(any_schedule(), st.floats(1.0, 1.8), st.floats(0.0, 1.0))
+def test_a_schedule_of_another_length_is_its_own_part(schedule: Schedule, length: float, at: float) -> None:
+    """Cut off where the run ends first: every sum over the run is that of the part that it gets."""
+    assume(schedule.warmup * length < 0.9)
+    cut = ended(schedule, length)
+    assert cut.mean() == pytest.approx(schedule.cumulative(1 / length) * length, abs=0.01)
+    assert cut.cumulative(at) == pytest.approx(schedule.cumulative(at / length) * length, abs=0.01)
+    assert cut.final == pytest.approx(schedule.multiplier(1 / length), abs=1e-9)
+
+
+@given(any_schedule(), st.floats(0.05, 0.99), st.floats(0.0, 1.0))
+def test_what_follows_a_schedule_is_told_or_its_end(schedule: Schedule, length: float, rest: float) -> None:
+    """Squeezed into its own part of the run, then level."""
+    for given_rest, last in ((None, schedule.final), (rest, rest)):
+        whole = ended(schedule, length, given_rest)
+        assert whole.mean() == pytest.approx(schedule.mean() * length + last * (1 - length), abs=0.01)
+        assert whole.multiplier(length + (1 - length) / 2) == pytest.approx(last, abs=1e-9)
+
+
+def test_a_run_that_is_over_before_the_peak_keeps_its_schedule() -> None:
+    """A table is in parts of the peak, which is not there."""
+    schedule = Schedule("cosine", warmup_fraction=0.5)
+    assert ended(schedule, 4.0) is schedule
