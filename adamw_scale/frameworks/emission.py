@@ -19,7 +19,7 @@ def emit(framework: str, recommendation: Recommendation) -> Snippet:
 
     Raises:
         UnknownNameError: no such framework.
-        SpecError: the run is not trained with AdamW.
+        SpecError: the run is not trained with AdamW, or the framework is only read.
         UnusableAnswerError: the recommendation says that its number must not be used.
 
     Example:
@@ -29,6 +29,8 @@ def emit(framework: str, recommendation: Recommendation) -> Snippet:
         True
     """
     part, optimizer = FRAMEWORKS[framework](), recommendation.run.optimizer
+    if not part.emits:
+        raise SpecError(f"{part.title} is read, and not written here: set the weight decay that recommend prints")
     if optimizer != "adamw":
         raise SpecError(f"--optimizer {optimizer}: snippets write AdamW; set the weight decay that recommend prints")
     if (doubt := recommendation.doubt) is not None:

@@ -60,6 +60,7 @@ class Framework(ABC):
         scripts: A pattern of its commands and scripts, which are certain too.
         by_optimizer: Whether its Python is a script of one's own that builds an optimizer, rather than a config.
         formats: Formats of `formats.parse` that its configs come in.
+        emits: Whether `emit` writes it; one that is only read says so there.
         proven: Release that the tests build the snippet in; or why none.
     """
 
@@ -80,6 +81,7 @@ class Framework(ABC):
     scripts: ClassVar[str] = ""
     by_optimizer: ClassVar[bool] = False
     formats: ClassVar[frozenset[str]] = frozenset(FORMATS)
+    emits: ClassVar[bool] = True
     proven: ClassVar[str]
 
     @abstractmethod

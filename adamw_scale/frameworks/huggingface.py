@@ -6,16 +6,17 @@ a linear schedule that ends above zero is written as a polynomial of power 1.
 """
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.framework import Framework
+from adamw_scale.frameworks.framework import Language
 from adamw_scale.frameworks.optimizer_calls import keys_of_optimizer, read_groups, read_optimizer, the_optimizer
 from adamw_scale.frameworks.pytorch import adamw_source, param_groups_source
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.schedule_calls import read_schedule
 from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, one_for_all, value, whole
+from adamw_scale.frameworks.table import Table, Trap, key
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
 from adamw_scale.theory.schedules import Schedule
 
@@ -59,16 +60,16 @@ _IN_BLOCKS = re.compile(r"\brun_[cmp]lm\w*\.py\b|\bgroup_texts\b")  # of transfo
 POLYNOMIAL_END = 1e-7  # where transformers' polynomial ends if lr_end is not given
 
 
-class HuggingFace(Framework):
+class HuggingFace(Table):
     """TrainingArguments, and a ready-made optimizer where one λ does not serve all groups."""
 
     name = "huggingface"
     title = "Hugging Face Trainer (transformers 4.x and 5.x)"
-    language = "python"
+    language: ClassVar[Language] = "python"
     convention = "pytorch"
     undecayed = frozenset({NORM_AND_BIAS})
     undecayed_by_default = "LayerNorm modules, biases, names like norm; embeddings do decay"
-    grouping = "all"
+    grouping: ClassVar[Literal["all", "decay", "none"]] = "all"
     schedules = tuple(_NAMES)
     only_to_zero = frozenset({"cosine-restarts"})
     reads = "TrainingArguments in Python, JSON, YAML, or a command line"
@@ -85,8 +86,33 @@ class HuggingFace(Framework):
 
     arguments_class = "TrainingArguments"
     package = "transformers"
-    default_lr: ClassVar[float | None] = 5e-5
-    always = None  # the task that its users have
+    usual_task: ClassVar[str | None] = None
+    keys = {
+        "optimizer": key("optim", default="adamw_torch"),
+        "peak_lr": key("learning_rate", default=5e-5),
+        "weight_decay": key("weight_decay", default=0.0),
+        "eps": key("adam_epsilon", default=1e-8),
+        "accumulation": key("gradient_accumulation_steps", "gradient_accumulation", default=1.0),
+        "beta1": key("adam_beta1", default=0.9),
+        "beta2": key("adam_beta2", default=0.999),
+        "schedule": key("lr_scheduler_type", "lr_scheduler", default="linear"),
+        "total_steps": key("max_steps"),
+        "epochs": key("num_train_epochs", default=3.0),
+        "per_device_batch_size": key("per_device_train_batch_size", default=8.0),
+        "sequence_length": key("max_length", "max_seq_length", "block_size", "cutoff_len"),
+    }
+    optimizers = OPTIMIZERS
+    traps: ClassVar[tuple[Trap, ...]] = (
+        Trap(
+            "warning",
+            "removed-key",
+            "warmup_ratio",
+            "warmup_ratio = {value} is read by transformers 4.x and 5.0 to 5.2; later releases do not know it and "
+            "refuse it",
+            "write warmup_steps: whole steps work in every release, a number below 1 is a fraction since 5.0",
+        ),
+    )
+    words = {name: (spelled,) for name, spelled in _NAMES.items()}
 
     def has(self, schedule: Schedule) -> bool:
         """Restarts are of one length here."""
@@ -126,39 +152,33 @@ class HuggingFace(Framework):
         )
 
     def read(self, document: Document) -> Config:
-        """The arguments, with the Trainer's defaults where they say nothing."""
-        keys = keys_of(document, self._classes(document), ("output_dir",))
-        optimizer = keys.text_or("optimizer", "adamw_torch", "optim")
-        peak_lr = keys.number_or("peak_lr", self.default_lr, "learning_rate")
-        weight_decay = keys.number_or("weight_decay", 0.0, "weight_decay")
-        eps = keys.number_or("eps", 1e-8, "adam_epsilon")
-        steps = keys.signed("max_steps")
-        fixed = steps is not None and steps > 0
-        accumulation = keys.number_or("accumulation", 1.0, "gradient_accumulation_steps", "gradient_accumulation")
-        own = _own_optimizer(document)
-        config = Config(
-            convention=chosen("optim", optimizer, OPTIMIZERS, None) or "pytorch",
-            optimizer=optimizer,
-            peak_lr=peak_lr,
-            **read_groups(document, keys, peak_lr, weight_decay, eps, self.undecayed),
-            betas=keys.betas((0.9, 0.999), "adam_beta1", "adam_beta2"),
-            eps=eps,
-            **read_scheduler(keys, peak_lr),
-            **_read_warmup(keys),
-            total_steps=steps if fixed else None,
-            epochs=None if fixed else keys.number_or("epochs", 3.0, "num_train_epochs"),
-            batch_size=Keys(document.content).number("GLOBAL_BATCH_SIZE"),
-            per_device_batch_size=None
-            if accumulation is None
-            else keys.number_or("per_device_batch_size", 8.0, "per_device_train_batch_size"),
-            accumulation=accumulation,
-            devices=_launched(keys),
-            sequence_length=keys.number("max_length", "max_seq_length", "block_size", "cutoff_len"),
-            task=(task := _task(keys, document) or self.always),
-            packed=_packed(keys, document) if task else None,
-            **keys.noted(),
-        )
+        """The arguments, with the Trainer's defaults; an optimizer of one's own replaces what they say of it."""
+        config, own = super().read(document), _own_optimizer(document)
         return config if own is None else _replaced(document, config, own)
+
+    def find(self, document: Document) -> Keys:
+        """Arguments of the classes, in Python."""
+        return keys_of(document, self._classes(document), ("output_dir",))
+
+    def fields(self, keys: Keys, document: Document) -> dict[str, Any]:
+        """With the batch of the snippet's own name, and the processes of a launch."""
+        found = super().fields(keys, document)
+        found |= {"batch_size": Keys(document.content).number("GLOBAL_BATCH_SIZE"), "devices": _launched(keys)}
+        return {**found, "packed": _packed(keys, document) if found["task"] else None}
+
+    def grouped(
+        self, keys: Keys, document: Document, peak_lr: float | None, weight_decay: float | None, eps: float | None
+    ) -> dict[str, Any]:
+        """Groups that are made in Python text, or the Trainer's own."""
+        return read_groups(document, keys, peak_lr, weight_decay, eps, self.undecayed)
+
+    def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
+        """Names of the Trainer's, with their own arguments."""
+        return {**read_scheduler(keys, peak_lr, default=self.keys["schedule"].default), **_read_warmup(keys)}
+
+    def task(self, keys: Keys, document: Document) -> str | None:
+        """By LoRA's keys, or a model that is named."""
+        return _task(keys, document) or self.usual_task
 
     def _classes(self, document: Document) -> frozenset[str]:
         """Classes of arguments: its own, and those that are named after TrainingArguments."""
@@ -240,18 +260,18 @@ def _task(keys: Keys, document: Document) -> str | None:
     return "finetuning" if "model_name_or_path" in keys else None
 
 
-def read_scheduler(keys: Keys, peak_lr: float | None, kwargs_key: str = "lr_scheduler_kwargs") -> dict[str, Any]:
-    """Schedule fields from the Trainer's names, which axolotl and TRL share."""
+def read_scheduler(keys: Keys, peak_lr: float | None, default: str = "linear") -> dict[str, Any]:
+    """Schedule fields from the Trainer's names, which others share."""
     spelled = keys.text("lr_scheduler_type", "lr_scheduler")
     if spelled is None:
-        keys.filled("schedule", "linear", "lr_scheduler_type", "lr_scheduler")
+        keys.filled("schedule", default, "lr_scheduler_type", "lr_scheduler")
     spelled = spelled if spelled is None else spelled.rpartition(".")[2]
     if spelled is not None and spelled.lower() not in SCHEDULERS:
         message = f"the schedule {spelled[:60]!r} is not known here"
         keys.note("schedule-unread", "lr_scheduler_type", message, fix="pass --schedule with the nearest")
         return {"schedule": None}
-    name = chosen("lr_scheduler_type", spelled, SCHEDULERS, "linear") or "linear"
-    kwargs = keys.mapping(kwargs_key)
+    name = chosen("lr_scheduler_type", spelled, SCHEDULERS, None) or default
+    kwargs = keys.mapping("lr_scheduler_kwargs")
     ratio, absolute = kwargs.number("min_lr_rate", "min_lr_ratio"), kwargs.number("min_lr", "lr_end")
     if spelled == "polynomial" and absolute is None and not kwargs.unread("lr_end"):
         absolute = keys.filled("final_lr_fraction", POLYNOMIAL_END)
@@ -280,13 +300,6 @@ def _launched(keys: Keys) -> float | None:
 def _read_warmup(keys: Keys) -> dict[str, Any]:
     """Warm-up in steps, or as a fraction: `warmup_ratio` in 4.x, a number below 1 in 5.x."""
     ratio, steps = keys.number("warmup_ratio"), keys.number("warmup_steps")
-    if ratio is not None:
-        message = (
-            f"warmup_ratio = {ratio:g} is read by transformers 4.x and 5.0 to 5.2; later releases do not know it and "
-            "refuse it"
-        )
-        fix = "write warmup_steps: whole steps work in every release, a number below 1 is a fraction since 5.0"
-        keys.warning("removed-key", "warmup_ratio", message, fix)
     if steps:
         return {"warmup_fraction": steps} if steps < 1 else {"warmup_steps": steps}
     return {"warmup_fraction": ratio} if ratio else {}

@@ -37,14 +37,7 @@ def _keys(text: str) -> frozenset[str]:
 
 
 STRANGERS = (
-    Stranger(
-        "ms-swift",
-        _keys("train_type tuner_type split_dataset_ratio target_modules torch_dtype"),
-        3,
-        r"(?m)(^|\s)(swift|megatron)\s+(sft|pt|rlhf)\b|\b(from|import) swift\b|\bswift[./]cli\b",
-        ("huggingface", "megatron"),
-    ),
-    Stranger("OpenRLHF", _keys("micro_train_batch_size micro_rollout_batch_size"), 1, r"openrlhf", ("deepspeed",)),
+    Stranger("Megatron-SWIFT", words=r"(?m)(^|\s)megatron\s+(sft|pt|rlhf)\b", like=("megatron",)),
     Stranger("Ultralytics' YOLO", _keys("lr0 lrf warmup_bias_lr hsv_h fliplr"), 2, r"\bultralytics\b", ("timm",)),
     Stranger(
         "minGPT",
@@ -52,15 +45,6 @@ STRANGERS = (
         2,
         r"(?m)^\s*(from|import)\s+mingpt\b",
         ("nanogpt",),
-    ),
-    Stranger(
-        "torchvision's references",
-        _keys(
-            "norm_weight_decay lr_warmup_epochs lr_warmup_method lr_warmup_decay lr_step_size lr_gamma auto_augment "
-            "mixup_alpha cutmix_alpha model_ema_steps train_crop_size val_resize_size bias_weight_decay label_smoothing"
-        ),
-        2,
-        like=("timm",),
     ),
     Stranger(
         "LightningCLI",
@@ -78,18 +62,7 @@ STRANGERS = (
         like=("llm-foundry", "composer"),
     ),
     Stranger("Mosaic's diffusion", words=r"_target_:\s*(diffusion|composer)\b", like=("llm-foundry",)),
-    Stranger("GPT-NeoX", _keys("pipe-parallel-size pipe_parallel_size model-parallel-size"), 1, like=("deepspeed",)),
-    Stranger("verl", _keys("actor_rollout_ref actor_rollout_ref.actor"), 1, r"\bverl\.trainer\b"),
-    Stranger(
-        "nanotron", _keys("tokens.micro_batch_size optimizer.learning_rate_scheduler optimizer.optimizer_factory")
-    ),
-    Stranger(
-        "scripts of diffusers",
-        _keys("max_train_steps adam_weight_decay checkpointing_steps pretrained_model_name_or_path train_batch_size"),
-        2,
-        r"(?m)^\s*(from|import)\s+diffusers\b",
-        ("huggingface",),
-    ),
+    Stranger("code with diffusers", words=r"(?m)^\s*(from|import)\s+diffusers\b", like=("huggingface",)),
     Stranger("a script without the Trainer", words=r"\w+_no_trainer\.py", like=("huggingface",)),
     Stranger(
         "DeepSpeed-Chat",
@@ -97,7 +70,6 @@ STRANGERS = (
         2,
         like=("huggingface",),
     ),
-    Stranger("OpenCLIP", words=r"\bopen_clip(_train)?\b|-m\s+training\.main\b", like=("timm",)),
     Stranger("MMEngine", _keys("optim_wrapper param_scheduler train_cfg default_hooks"), 2, like=("pytorch",)),
 )
 

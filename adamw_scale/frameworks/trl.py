@@ -12,6 +12,7 @@ from adamw_scale.frameworks.config import Config, Finding
 from adamw_scale.frameworks.huggingface import HuggingFace
 from adamw_scale.frameworks.reading import Keys, keys_of
 from adamw_scale.frameworks.spelling import whole
+from adamw_scale.frameworks.table import key
 
 # Its configs by their command (`trl dpo`), with the learning rate of each.
 CONFIGS = {
@@ -49,7 +50,6 @@ class TRL(HuggingFace):
 
     arguments_class = "SFTConfig"
     package = "trl"
-    default_lr = 2e-5
 
     def write(self, config: Config) -> str:
         """As for the Trainer, and the length, which TRL would cut to 1024 tokens."""
@@ -64,7 +64,11 @@ class TRL(HuggingFace):
         kind = type(
             arguments_class,
             (HuggingFace,),
-            {"arguments_class": arguments_class, "default_lr": default_lr, "always": "finetuning"},
+            {
+                "arguments_class": arguments_class,
+                "keys": {**HuggingFace.keys, "peak_lr": key("learning_rate", default=default_lr)},
+                "usual_task": "finetuning",
+            },
         )
         keys = keys_of(document, (arguments_class,), ("output_dir",))
         config = _in_prompts(kind().read(document), keys, GENERATIONS.get(command or ""))

@@ -28,7 +28,7 @@ from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
 from adamw_scale.frameworks.reading import Keys
 
-READERS = [name for name in FRAMEWORKS if FRAMEWORKS[name].reads]
+READERS = [name for name, part in FRAMEWORKS.items() if part.reads and part.emits]
 EXAMPLES = int(os.environ.get("ADAMW_SCALE_EXAMPLES", "60"))
 patient = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 

@@ -145,7 +145,7 @@ RIGHT = {
         convention="megatron",
     ),
     "r6-task-lora.yaml": Right(
-        "huggingface",
+        "llama-factory",
         {
             "peak_lr": (1e-4, READ),
             "weight_decay": (0.01, READ),
