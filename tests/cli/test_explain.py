@@ -327,6 +327,7 @@ COMMANDS = {
     "convert": ("conversion", "convert 0.1 --from pytorch --to composer --lr 1e-3 --json"),
     "timescale": ("timescale", f"timescale {PRINTED} --lr 1e-3 --weight-decay 0.1 --json"),
     "audit": ("audit", "audit {folder}/train.py --framework nanogpt --params 124M --tokens 9B --json"),
+    "mend": ("mended", "audit {folder}/train.py --framework nanogpt --params 124M --tokens 9B --diff --json"),
     "watch": ("watched", f"audit --json -- {sys.executable} {{folder}}/watched.py"),
     "emit": ("snippet", f"emit axolotl {PRINTED} --lr 1e-3 --schedule wsd --json"),
     "explain": ("explanation", "explain --json"),
