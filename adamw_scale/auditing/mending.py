@@ -50,7 +50,7 @@ class Mended(Noun):
 
 
 def mended(text: str, read: Reader, *, to_recommendation: bool = False) -> Mended:
-    """The text with its faults mended where one value does it, and with the recommended weight decay where asked.
+    r"""The text with its faults mended where one value does it, and with the recommended weight decay where asked.
 
     Args:
         text: A whole config, launch script or training script.
@@ -63,9 +63,9 @@ def mended(text: str, read: Reader, *, to_recommendation: bool = False) -> Mende
     Example:
         >>> from functools import partial
         >>> from adamw_scale import audit
-        >>> launch = "python train.py --learning_rate=6e-4 --max_iters=999 --lr_decay_iters=500"
-        >>> mended(launch, partial(audit, framework="nanogpt", suffix=".sh")).text
-        'python train.py --learning_rate=6e-4 --max_iters=999 --lr_decay_iters=999'
+        >>> config = "learning_rate = 6e-4\nmax_steps = 99_999  # mine\n"
+        >>> mended(config, partial(audit, framework="nanogpt", suffix=".py")).text
+        'learning_rate = 6e-4\nmax_iters = 99_999  # mine\n'
     """
     found, changes = read(text), []
     for fault in found.findings:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, Group, same_decay
+from adamw_scale.frameworks.config import Config, Group, Mend, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.huggingface import OPTIMIZERS as TRAINERS
 from adamw_scale.frameworks.huggingface import HuggingFace, read_scheduler, scheduler_of
@@ -240,7 +240,8 @@ def _note_ignored(keys: Keys) -> None:
             else "choose lr_scheduler cosine, or set the floor in lr_scheduler_kwargs",
         )
     if "lr_div_factor" in keys:
-        keys.warning("ignored-key", "lr_div_factor", "lr_div_factor is accepted and used nowhere", fix="drop it")
+        message = "lr_div_factor is accepted and used nowhere"
+        keys.warning("ignored-key", "lr_div_factor", message, fix="drop it", mend=Mend(key="lr_div_factor"))
     if name == "one_cycle" and "cycle_momentum" not in keys.mapping("lr_scheduler_kwargs"):
         message = "one_cycle also moves adam_beta1, from 0.95 down to 0.85 and back, whatever is set"
         fix = "write lr_scheduler_kwargs: {cycle_momentum: false}"

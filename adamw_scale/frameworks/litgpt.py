@@ -8,7 +8,7 @@ a run is `train.max_tokens`; `train.max_steps` is not looked at. Every group get
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.config import Config, Mend, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, value, whole, yaml_number
@@ -171,7 +171,7 @@ def _note_traps(keys: Keys, train: Keys, finetuning: bool) -> None:
         keys.note("shorter-of-two", "train.max_steps", message, fix="pass --steps if the epochs are shorter")
     if "min_lr" in train and finetuning:
         message = "finetuning does not look at train.min_lr: its cosine always falls to zero"
-        keys.note("ignored-key", "train.min_lr", message, fix="drop it")
+        keys.note("ignored-key", "train.min_lr", message, fix="drop it", mend=Mend(key="min_lr"))
     if isinstance(keys.raw("optimizer"), dict) and "optimizer.class_path" not in keys:
         message = "optimizer has no class_path, without which it is not built"
         fix = "write optimizer.class_path: torch.optim.AdamW, and its arguments below optimizer.init_args"

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, Finding
+from adamw_scale.frameworks.config import Config, Finding, Mend
 from adamw_scale.frameworks.huggingface import HuggingFace
 from adamw_scale.frameworks.reading import Keys, keys_of
 from adamw_scale.frameworks.spelling import whole
@@ -75,6 +75,7 @@ class TRL(HuggingFace):
         if "max_seq_length" not in keys:
             return config
         renamed = Finding(
+            mend=Mend(key="max_seq_length", name="max_length"),
             code="removed-key",
             severity="warning",
             message="max_seq_length was renamed: TRL 1.x refuses it",

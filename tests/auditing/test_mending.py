@@ -44,7 +44,7 @@ def changed(before: str, after: str) -> list[tuple[str, str]]:
     return pairs
 
 
-@pytest.mark.parametrize("framework", [name for name, part in FRAMEWORKS.items() if part.reads])
+@pytest.mark.parametrize("framework", [name for name, part in FRAMEWORKS.items() if part.reads and part.emits])
 def test_a_wrong_weight_decay_becomes_the_recommended_one(framework: str) -> None:
     """In what `emit` writes for every framework: lines change in that one number, and a second time nothing does."""
     advice = recommend(TrainingRun(**RUN))
@@ -125,6 +125,33 @@ def test_a_misspelled_key_is_renamed() -> None:
     done = mended(text.replace("max_iters", "max_steps"), partial(audit, framework="nanogpt", suffix=".py"))
     assert [each.after for each in done.changes] == ["max_iters = 999"]
     assert not any(each.code == "unknown-key" for each in done.audit.findings)
+
+
+@pytest.mark.parametrize(
+    ("framework", "before", "after"),
+    [
+        ("axolotl", "learning_rate: 2e-4\nlr_div_factor: 10\nmicro_batch_size: 2\n", "micro_batch_size: 2\n"),
+        (
+            "trl",
+            "learning_rate: 2e-4\nmax_seq_length: 512  # tokens\noutput_dir: x\n",
+            "max_length: 512  # tokens\noutput_dir: x\n",
+        ),
+        (
+            "litgpt",
+            "train:\n  epochs: 3\n  min_lr: 1e-5\n  global_batch_size: 8\n",
+            "  global_batch_size: 8\n",
+        ),
+    ],
+)
+def test_a_key_that_does_nothing_goes_and_one_of_another_name_is_renamed(
+    framework: str, before: str, after: str
+) -> None:
+    """What comes before it stays, byte for byte."""
+    done = mended(before, partial(audit, framework=framework, suffix=".yaml"))
+    assert done.text.endswith(after)
+    assert before.startswith(done.text[: -len(after)])
+    assert len(done.changes) == 1
+    assert not any(each.code in ("ignored-key", "removed-key") and each.mend for each in done.audit.findings)
 
 
 def test_what_cannot_be_found_is_left_alone() -> None:
