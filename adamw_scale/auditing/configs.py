@@ -1,5 +1,7 @@
 """audit(): from the text of a config, and what its user adds, to findings."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -85,12 +87,34 @@ def audit(
     name = framework or recognized(document)
     read = FRAMEWORKS[name]().read(document)
     _refuse_a_stranger(name, document, read)
-    config = _overridden(without_the_unknown(read), own)
+    config = _overridden(without_the_unknown(_without_said_elsewhere(read, document)), own)
     if document.lost:
         config = config.model_copy(update={"findings": (*config.findings, _not_followed(document.lost))})
     run, asks = described(config, fields, own.devices)
     values = values_of(name, config, _fields_said(fields), document.text)
     return judged(name, config, run, asks, values)
+
+
+def _without_said_elsewhere(config: Config, document: Document) -> Config:
+    """The config without a default of a value that data says somewhere the reader does not look: that may be meant."""
+    if document.format in ("Python", "shell arguments"):
+        return config
+    defaults = {"weight_decay", "peak_lr"} & set(config.defaults)
+    elsewhere = tuple(field for field in sorted(defaults) if any(_numbers(document.content, KEYS[field])))
+    return config.model_copy(update={"unknown": (*config.unknown, *elsewhere)})
+
+
+def _numbers(content: Any, names: frozenset[str]) -> Iterator[float]:
+    """Numbers above 0 under keys of these names, at any depth."""
+    waiting = [content]
+    while waiting:
+        item = waiting.pop()
+        for key, value in item.items() if isinstance(item, dict) else ((None, each) for each in item):
+            if isinstance(value, dict | list):
+                waiting.append(value)
+            elif str(key).replace("-", "_") in names:
+                with suppress(ValueError, TypeError, OverflowError):
+                    yield from (number for number in [float(value)] if number > 0)
 
 
 def _fields_said(fields: dict[str, Any]) -> frozenset[str]:

@@ -33,7 +33,7 @@ def remarks(found: "Audit | Watched") -> list[str]:
         rows = [labelled("not judged", "against a recommendation, because the run is not known:")]
         parts.append("\n".join([*rows, *(labelled("  add", f"{option}: {why}") for option, why in found.asks.items())]))
     if found.unadvised:
-        parts.append(labelled("not judged", f"against a recommendation: {found.unadvised}"))
+        parts.append(labelled("no advice", found.unadvised))
     return parts
 
 

@@ -75,8 +75,8 @@ class HuggingFace(Table):
     reads = "TrainingArguments in Python, JSON, YAML, or a command line"
     signs = frozenset(
         {
-            *("per_device_train_batch_size", "lr_scheduler_type", "num_train_epochs", "adam_epsilon", "output_dir"),
-            *("TrainingArguments", "Seq2SeqTrainingArguments", "gradient_accumulation_steps", "warmup_ratio"),
+            *("per_device_train_batch_size", "lr_scheduler_type", "num_train_epochs", "adam_epsilon"),
+            *("TrainingArguments", "Seq2SeqTrainingArguments", "gradient_accumulation_steps"),
             "SentenceTransformerTrainingArguments",
         }
     )

@@ -35,8 +35,7 @@ class MSSwift(HuggingFace):
     reads = "a command line of swift sft, pt or rlhf, or YAML or JSON of its arguments"
     signs = (HuggingFace.signs - {"TrainingArguments", "Seq2SeqTrainingArguments"}) | frozenset(
         {
-            *("tuner_type", "train_type", "split_dataset_ratio", "target_modules", "torch_dtype", "rlhf_type"),
-            *("model_author", "dataset_num_proc", "freeze_vit", "attn_impl", "lora_rank"),
+            *("tuner_type", "train_type", "split_dataset_ratio", "rlhf_type", "model_author", "freeze_vit"),
         }
     )
     packages = frozenset({"swift"})

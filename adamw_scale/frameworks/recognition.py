@@ -19,6 +19,9 @@ from adamw_scale.frameworks.reading import refuse_several
 
 ENOUGH = 2.0  # keys that no other framework has, from which they tell whose they are
 CLOSE = 0.75  # of the best score, from which a second framework is as likely
+BUILT_WITH = frozenset(
+    {"transformers", "diffusers", "sentence_transformers"}
+)  # models of theirs are in others' configs
 PATH_KEYS = frozenset({"_target_", "_component_", "_CLASS_", "class_path", "recipe"})  # whose values are places in code
 
 
@@ -165,8 +168,10 @@ def _is_certain(part: type[Framework], document: Document) -> bool:
             return True
         if part.by_optimizer and library_of(call.name) in part.packages and is_optimizer(call.name):
             return True
-    if any(value.partition(".")[0] in part.packages for value in _paths_in_code(document.content)):
-        return not part.by_optimizer
+    for path in _paths_in_code(document.content):
+        root, last = path.partition(".")[0], path.rpartition(".")[2]
+        if root in part.packages and not part.by_optimizer and (root not in BUILT_WITH or last in part.signs):
+            return True
     return document.format == "shell arguments" and bool(part.scripts and re.search(part.scripts, _code(document.text)))
 
 

@@ -85,7 +85,7 @@ class Table(Framework):
 
     def fields(self, keys: Keys, document: Document) -> dict[str, Any]:
         """Fields of the config."""
-        optimizer = self.word(keys, "optimizer") or "adamw"
+        optimizer = self.word(keys, "optimizer")
         peak_lr, decay = self.number(keys, "peak_lr"), self.number(keys, "weight_decay")
         if decay is None and "weight_decay" not in keys.unknown:
             keys.unknown.append("weight_decay")
@@ -96,9 +96,9 @@ class Table(Framework):
         counted = ("batch_size", "per_device_batch_size", "devices", "sequence_length")
         fields = {
             "convention": chosen(self.keys["optimizer"].names[0], optimizer, dict(self.optimizers), None)
-            if self.optimizers
+            if self.optimizers and optimizer is not None
             else self.convention,
-            "optimizer": optimizer,
+            "optimizer": optimizer or "adamw",
             "peak_lr": peak_lr or None,
             **self.grouped(keys, document, peak_lr, decay, eps),
             "betas": self.betas(keys),

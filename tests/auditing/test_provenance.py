@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 from test_any_value import READERS, Source, sources
 
-from adamw_scale.auditing.configs import without_the_unknown
+from adamw_scale.auditing.configs import audit, without_the_unknown
 from adamw_scale.auditing.provenance import values_of
 from adamw_scale.errors import AdamWScaleError
 from adamw_scale.formats import parse
@@ -71,3 +71,12 @@ def test_where_text_was_lost_nothing_is_by_default(framework: str) -> None:
         for text, _ in [(source.text, ""), *shortened(source)]:
             config = config_of(framework, text, source.suffix, lost=("$EXTRA_ARGS",))
             assert config is None or not config.defaults
+
+
+def test_a_value_that_stands_elsewhere_is_no_default() -> None:
+    """A section that the reader does not look into says a learning rate: then the default may not be what acts."""
+    recipe = "output_dir: out\nbatch_size: 2\nepochs: 1\noptimizer:\n  _component_: torch.optim.AdamW\n"
+    found = audit(recipe + "training:\n  optimizer:\n    lr: 1e-5\n", "torchtune", suffix=".yaml")
+    assert {value.field: value.origin for value in found.values}["peak_lr"] == "unknown"
+    plain = audit(recipe, "torchtune", suffix=".yaml")
+    assert {value.field: value.origin for value in plain.values}["peak_lr"] == "default"
