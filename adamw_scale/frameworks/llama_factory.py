@@ -49,7 +49,7 @@ class LLaMAFactory(HuggingFace):
         *HuggingFace.traps,
         Trap(
             "note",
-            "muon",
+            "muon-decays-all",
             "use_muon",
             "use_muon trains matrices with Muon and the rest with AdamW, all at learning_rate, and decays every "
             "tensor, norms and biases too",

@@ -77,7 +77,7 @@ def takers() -> dict[str, tuple[str, int]]:
     What makes a noun takes it by name; methods are called without their self. A private function is its file's own. One
     that makes cautions of a code makes those of `plausibility`, which audit makes findings of.
     """
-    found = {"Caution": ("caution", 0), "SharedCaution": ("caution", 0), "Finding": ("finding", 0)}
+    found = {"Caution": ("caution", 0), "SharedCaution": ("caution", 0), "Finding": ("finding", 0), "Trap": ("finding", 1)}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
@@ -129,7 +129,7 @@ def values(code: ast.expr, path: Path) -> set[str]:
         return values(code.body, path) | values(code.orelse, path)
     if isinstance(code, ast.Name) and code.id == "code":
         return {value for each in assigned(code.id, path) for value in values(each, path)}
-    if ast.unparse(code) == "caution.code":
+    if ast.unparse(code) in ("caution.code", "trap.code"):
         return set()
     if isinstance(code, ast.Name):
         module = import_module("adamw_scale." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts))
