@@ -77,7 +77,8 @@ def takers() -> dict[str, tuple[str, int]]:
     What makes a noun takes it by name; methods are called without their self. A private function is its file's own. One
     that makes cautions of a code makes those of `plausibility`, which audit makes findings of.
     """
-    found = {"Caution": ("caution", 0), "SharedCaution": ("caution", 0), "Finding": ("finding", 0), "Trap": ("finding", 1)}
+    found = {"Caution": ("caution", 0), "SharedCaution": ("caution", 0), "Finding": ("finding", 0)}
+    found["Trap"] = ("finding", 1)
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):

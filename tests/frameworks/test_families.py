@@ -70,7 +70,7 @@ class TestLLaMAFactory:
         config = found("llama-factory", f"{LLAMA_FACTORY}use_muon: true\nweight_decay: 0.1\n")
         assert {group.weight_decay for group in config.groups} == {0.1}
         assert (config.optimizer, config.convention) == ("muon", "pytorch")
-        assert "muon" in codes(config)
+        assert "muon-decays-all" in codes(config)
 
     def test_loraplus_is_said(self) -> None:
         """lora_B has a learning rate of its own."""
