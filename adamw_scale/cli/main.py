@@ -130,7 +130,8 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
-    sys.stdout = cast(TextIO, Answer(sys.stdout))
+    if not isinstance(sys.stdout, Answer):  # as where a program calls us several times
+        sys.stdout = cast(TextIO, Answer(sys.stdout))
 
 
 def _say_what_is_skipped() -> None:

@@ -25,7 +25,7 @@ from monitor import LENGTH, VOCABULARY, Gpt
 from torch import nn
 from torch.optim import optimizer as hooked
 
-from adamw_scale.watching.command import HOOK
+from adamw_scale.hook.folder import HOOK
 
 CLOCK = time.perf_counter if "cuda" in sys.argv else time.process_time
 STAGES = (("steps 1 to 20", 20), ("21 to 100", 100), ("101 to 400", 400))

@@ -169,7 +169,7 @@ def test_a_calibration_is_written_whole_or_not(tmp_path: Path) -> None:
         (b"", "not a calibration"),
         (b"\xff\xfe", "not a calibration"),
         (b"{}", "not a calibration"),
-        (b'{"schema": "adamw-scale/calibration/3"}', "schema"),
+        (b'{"schema": "adamw-scale/calibration/3"}', "written by a newer version"),
         (b"[" * 100_000, "not a calibration"),
     ],
     ids=["empty", "binary", "no fields", "other version", "nested"],

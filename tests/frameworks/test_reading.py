@@ -42,7 +42,7 @@ def test_what_is_settled_elsewhere_is_not_noted() -> None:
 IMPOSSIBLE = {
     "timm": "train.py --opt adamw --lr 1e-3 --epochs 5 --warmup-prefix --warmup-epochs -5",
     "levanter": "trainer: {num_train_steps: 1000}\noptimizer: {lr_schedule: {type: inv_sqrt, timescale: -5}}",
-    "llm-foundry": "max_duration: 1e400ba\noptimizer: {name: decoupled_adamw}",
+    "llm-foundry": "max_duration: 10ba\noptimizer: {name: decoupled_adamw, lr: 1e400}",
     "nanogpt": "learning_rate = 1e-320\nmax_iters = 10",
 }
 

@@ -146,7 +146,18 @@ def test_what_is_no_plan_is_refused(folder: Path, content: bytes) -> None:
 def planned(adamw_scale: Command, folder: Path, *options: str) -> dict[str, Any]:
     """What `probe plan --json` says about the planted task."""
     outcome = adamw_scale(
-        "probe", "plan", "--out", str(folder), "--task", "planted", "--seeds", "2", "--json", *options
+        "probe",
+        "plan",
+        "--out",
+        str(folder),
+        "--task",
+        "planted",
+        "--seeds",
+        "2",
+        "--device",
+        "cpu",
+        "--json",
+        *options,
     )
     assert (outcome.code, outcome.err) == (0, "")
     document: dict[str, Any] = json.loads(outcome.out)

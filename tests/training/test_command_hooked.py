@@ -7,7 +7,7 @@ import pytest
 import torch
 from command_bench import PYTHON, SCRIPTS, WD, Bench, quiet, sweep_of
 
-from adamw_scale.calibration.trained import difference
+from adamw_scale.calibration.trained import other_lr
 from adamw_scale.errors import SpecError
 from adamw_scale.hook.setting import UnsettableError, WeightDecay
 from adamw_scale.spec.measurement import ProbeResult
@@ -94,8 +94,8 @@ def test_a_command_without_torch_fails(tmp_path: Path) -> None:
 
 def test_another_learning_rate_is_told(tmp_path: Path) -> None:
     """The optimizer knows it; a timescale depends on it."""
-    assert difference(probe(tmp_path)) is None
-    told = difference(probe(tmp_path, "--lr 0.002"))
+    assert other_lr(probe(tmp_path)) is None
+    told = other_lr(probe(tmp_path, "--lr 0.002"))
     assert told is not None
     assert "hidden matrices is 0.002, not 0.001: pass its own as --lr" in told
 

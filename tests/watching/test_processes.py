@@ -97,7 +97,7 @@ def test_a_command_that_never_trains(adamw_scale: Command, tmp_path: Path) -> No
         ([], "nothing to audit: pass one FILE, or a command after --"),
         (["train.yaml", "--", "python"], "'train.yaml' and a command after -- are both to be audited"),
         (["train.yaml", "--whole"], "--whole and --steps-total are for a command"),
-        (["--framework", "megatron", "--", "python"], "--framework and --devices are for a file"),
+        (["--framework", "megatron", "--", "python"], "--framework, --devices and --command are for a file"),
         (["--whole", "--steps", "3", "--", "python"], "--whole and --steps both say when to end"),
         (["--steps", "0", "--", "python"], "--steps = 0: write a whole number of steps, from 1"),
         (["--steps-total", "many", "--", "python"], "'many' is not a number"),

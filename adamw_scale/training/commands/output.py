@@ -203,7 +203,7 @@ class Printed:
         if self._hint is not None:
             return (
                 f"it printed {self._hint!r} and a number, in text that is not understood by itself: pass "
-                f"--metric-pattern '{self._hint}([0-9.]+)'"
+                f"--metric-pattern '{self._hint}([0-9.]+)', or print it as val_loss in a line of JSON"
             )
         printed = f"it printed {', '.join(self._names)}; " if self._names else ""
         unread = f"{self._unread}; " if self._unread else ""
