@@ -183,16 +183,10 @@ def test_a_subclass_of_training_arguments() -> None:
 
 
 FRIENDS = {
-    "ms-swift.sh": "swift sft --model Qwen/Qwen2.5-7B --train_type lora --learning_rate 1e-4 "
-    "--per_device_train_batch_size 1 --num_train_epochs 1 --output_dir out\n",
-    "openrlhf.sh": "deepspeed --module openrlhf.cli.train_sft --train_batch_size 256 --micro_train_batch_size 2 "
-    "--learning_rate 5e-6 --gradient_checkpointing --zero_stage 3\n",
     "yolo.yaml": "lr0: 0.01\nlrf: 0.01\nmomentum: 0.937\nweight_decay: 0.0005\nwarmup_epochs: 3.0\nmixup: 0.0\n"
     "cutmix: 0.0\n",
     "mingpt.py": "from mingpt.trainer import TrainerConfig\ntconf = TrainerConfig(max_epochs=2, batch_size=128, "
     "learning_rate=6e-4, lr_decay=True, warmup_tokens=512*20, final_tokens=2*10)\nblock_size = 128\nmax_iters = 5\n",
-    "torchvision.sh": "torchrun --nproc_per_node=8 train.py --model resnet50 --batch-size 128 --lr 0.5 --opt adamw "
-    "--lr-scheduler cosineannealinglr --lr-warmup-epochs 5 --norm-weight-decay 0.0 --mixup-alpha 0.2 --model-ema\n",
     "lightning.yaml": "seed_everything: 1\ntrainer:\n  max_epochs: 10\n  accelerator: gpu\nmodel:\n  class_path: m.M\n"
     "optimizer:\n  class_path: torch.optim.AdamW\n  init_args:\n    lr: 1e-3\n    weight_decay: 0.1\n",
     "glue.yaml": "base_run_name: x\ndefault_seed: 1\nmax_seq_len: 256\nscheduler:\n  name: linear_decay_with_warmup\n"
@@ -200,8 +194,6 @@ FRIENDS = {
     "diffusion.yaml": "optimizer:\n  _target_: torch.optim.AdamW\n  lr: 1.0e-4\n  weight_decay: 0.01\ntrainer:\n"
     "  _target_: composer.Trainer\n  max_duration: 850000ba\nscheduler:\n  _target_: composer.optim.MultiStep\n"
     "  t_warmup: 10000ba\n",
-    "neox.yaml": '{"pipe-parallel-size": 1, "optimizer": {"type": "Adam", "params": {"lr": 6e-4}}, '
-    '"train_micro_batch_size_per_gpu": 4, "weight-decay": 0.1}\n',
     "hydra.yaml": "optimizer:\n  _target_: torch.optim.AdamW\n  lr: 1e-3\n",
     "few.yaml": "learning_rate: 1e-3\nweight_decay: 0.1\noutput_dir: out\n",
 }

@@ -200,15 +200,11 @@ class Printed:
                 'it printed losses of training steps only: print {"loss": ...} of held-out data at its end, or pass '
                 "--metric loss to take the last of them"
             )
-        if self._hint is not None:
-            return (
-                f"it printed {self._hint!r} and a number, in text that is not understood by itself: pass "
-                f"--metric-pattern '{self._hint}([0-9.]+)', or print it as val_loss in a line of JSON"
-            )
         printed = f"it printed {', '.join(self._names)}; " if self._names else ""
         unread = f"{self._unread}; " if self._unread else ""
+        hint = f"for {self._hint!r} in its text pass --metric-pattern '{self._hint}([0-9.]+)'; " if self._hint else ""
         return (
-            f"it printed no line that is a JSON object with {self.metric or 'loss'!r}: print one at its end, "
+            f"{hint}it printed no line that is a JSON object with {self.metric or 'loss'!r}: print one at its end, "
             f'print(json.dumps({{"val_loss": ...}})), or change --metric; {printed}{unread}looked for was {READ}'
         )
 
