@@ -86,7 +86,7 @@ def test_the_first_probe_is_one_of_the_plan(engine: str, tmp_path: Path) -> None
     assert len((tmp_path / "ran").read_text().split()) == 2 * len(ran) - 1
 
 
-@pytest.mark.parametrize("how", ["text", "json"])
+@pytest.mark.parametrize("how", ["text", pytest.param("json", marks=pytest.mark.slow)])
 def test_a_dropped_last_batch_is_noticed(how: str, tmp_path: Path, adamw_scale: Command) -> None:
     """One line has both numbers and what they mean; timescales are shares of what was trained, λ is what it was."""
     command = f"{PYTHON} {DROPPING} {{lr}} {{weight_decay}} {{epochs}} {{seed}} {how}"

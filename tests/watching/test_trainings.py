@@ -270,6 +270,7 @@ def test_a_fault_is_named(watch: Watch, fault: str, code: str, said: str) -> Non
     assert seen.code == (1 if errors else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["remade", "own-lr", "diverges", "warm-up", "two-schedulers"])
 def test_a_training_that_takes_a_turn_is_stopped_and_no_more_is_said_than_is_known(watch: Watch, kind: str) -> None:
     """One optimizer that makes 20 steps, and neither a length nor a weight without an optimizer is made up."""
@@ -283,6 +284,7 @@ def test_a_training_that_takes_a_turn_is_stopped_and_no_more_is_said_than_is_kno
         assert group["measured"] == pytest.approx(0.1, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_one_step_does_not_tell_how_often_a_scheduler_is_stepped(watch: Watch) -> None:
     """It may be once in an epoch."""
     seen = watch("faults.py", "short", options=("--steps", "1"))
@@ -292,12 +294,14 @@ def test_one_step_does_not_tell_how_often_a_scheduler_is_stepped(watch: Watch) -
     assert "one step does not tell" in optimizer["schedule_unknown"]
 
 
+@pytest.mark.slow
 def test_a_schedule_that_is_too_long_for_the_run(watch: Watch) -> None:
     """What the run has, the user says, or the command by ending."""
     for options in (("--steps-total", "40"), ("--whole",)):
         assert "made for 400 steps" in watch("faults.py", "short", options=options).message("schedule-not-the-run")
 
 
+@pytest.mark.slow
 def test_formats_for_reviews(watch: Watch, adamw_scale: Command, tmp_path: Path) -> None:
     """SARIF and GitHub's commands stand at the script."""
     script = str(Path(__file__).parent / "scripts" / "faults.py")
