@@ -162,6 +162,14 @@ def format_share(fraction: float, whole: str) -> str:
     )
 
 
+def float_of(text: str) -> float | None:
+    """A number as Python writes it; None where the text is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def printable(text: str) -> str:
     r"""Text on one line, without what a terminal would obey.
 

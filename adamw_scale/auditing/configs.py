@@ -11,7 +11,7 @@ from adamw_scale.auditing.provenance import values_of
 from adamw_scale.auditing.runs import described
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import FORMATS, parse
-from adamw_scale.formats.document import Document
+from adamw_scale.formats.document import Document, entries
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config, Finding, finding
 from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, SCHEDULE_KEYS, UNREAD
@@ -104,17 +104,12 @@ def _without_said_elsewhere(config: Config, document: Document) -> Config:
     return config.model_copy(update={"unknown": (*config.unknown, *elsewhere)})
 
 
-def _numbers(content: Any, names: frozenset[str]) -> Iterator[float]:
+def _numbers(content: dict[str, Any], names: frozenset[str]) -> Iterator[float]:
     """Numbers above 0 under keys of these names, at any depth."""
-    waiting = [content]
-    while waiting:
-        item = waiting.pop()
-        for key, value in item.items() if isinstance(item, dict) else ((None, each) for each in item):
-            if isinstance(value, dict | list):
-                waiting.append(value)
-            elif str(key).replace("-", "_") in names:
-                with suppress(ValueError, TypeError, OverflowError):
-                    yield from (number for number in [float(value)] if number > 0)
+    for _, key, value in entries(content):
+        if key.replace("-", "_") in names and not isinstance(value, dict | list):
+            with suppress(ValueError, TypeError, OverflowError):
+                yield from (number for number in [float(value)] if number > 0)
 
 
 def _fields_said(fields: dict[str, Any]) -> frozenset[str]:

@@ -18,6 +18,7 @@ from adamw_scale.errors import SpecError
 from adamw_scale.frameworks.config import Finding, Mend
 from adamw_scale.frameworks.reading import DECAY_KEYS, FIELD_OF_KEY, LR_KEYS
 from adamw_scale.noun import Noun
+from adamw_scale.units import float_of
 
 NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.%])")
 WORD = re.compile(r"[\w.+-]+")
@@ -28,6 +29,7 @@ MOST_TRIALS = 200  # texts that are read for one change
 SEPARATORS = (", ", " ")  # of two keys on one line: in Python, JSON and flow YAML, and in a shell
 
 Reader = Callable[[str], Audit]
+Read = tuple[str, Audit]  # a text and its audit
 
 
 class Change(Noun):
@@ -70,16 +72,16 @@ def mended(text: str, read: Reader, *, to_recommendation: bool = False) -> Mende
     found, changes = read(text), []
     for fault in found.findings:
         if fault.mend is not None and (other := _without(fault, fault.mend, text, found, read)) is not None:
-            changes += _changes(text, other, fault.message)
-            text, found = other, read(other)
+            changes += _changes(text, other[0], fault.message)
+            text, found = other
     if to_recommendation and (other := _recommended(text, found, read)) is not None:
-        changes += _changes(text, other, "the recommended weight decay")
-        text, found = other, read(other)
+        changes += _changes(text, other[0], "the recommended weight decay")
+        text, found = other
     left = tuple(each for each in found.findings if each.severity != "note")
     return Mended(text=text, changes=tuple(changes), left=left, audit=found)
 
 
-def _recommended(text: str, found: Audit, read: Reader) -> str | None:
+def _recommended(text: str, found: Audit, read: Reader) -> Read | None:
     """The text with the recommended weight decay; None where it has it already."""
     if found.recommended is None:
         more = ", ".join(f"{flag} ({why})" for flag, why in found.asks.items())
@@ -90,8 +92,8 @@ def _recommended(text: str, found: Audit, read: Reader) -> str | None:
 
     def holds(other: Audit) -> bool:
         groups = zip(found.groups, other.groups, strict=True)
-        spared = all(bool(one.written) <= bool(each.written) or not one.written for one, each in groups)
-        return spared and _near(other.groups[0].written, float(new)) and _same(found, other, but={"weight_decay"})
+        still = all(each.written for one, each in groups if one.written)
+        return still and _near(other.groups[0].written, float(new)) and _same(found, other, but={"weight_decay"})
 
     if _near(written, float(new)):
         return None
@@ -101,7 +103,7 @@ def _recommended(text: str, found: Audit, read: Reader) -> str | None:
     return other
 
 
-def _without(fault: Finding, mend: Mend, text: str, found: Audit, read: Reader) -> str | None:
+def _without(fault: Finding, mend: Mend, text: str, found: Audit, read: Reader) -> Read | None:
     """The text without a fault that one value mends; None where it cannot be found.
 
     It shows no new fault, unless a key that is read only now brings it.
@@ -117,20 +119,21 @@ def _without(fault: Finding, mend: Mend, text: str, found: Audit, read: Reader) 
     return _first(_of_key(text, mend), read, holds)
 
 
-def _first(trials: Iterator[str], read: Reader, holds: Callable[[Audit], bool]) -> str | None:
+def _first(trials: Iterator[str], read: Reader, holds: Callable[[Audit], bool]) -> Read | None:
     """The first text that can be read and is as wanted."""
     for text in islice(trials, MOST_TRIALS):
         try:
-            if holds(read(text)):
-                return text
+            audit = read(text)
         except SpecError:
             continue
+        if holds(audit):
+            return text, audit
     return None
 
 
 def _in_place(text: str, value: float | None, new: str) -> Iterator[str]:
     """Texts with another number for each one of a value, and for all of them."""
-    spelled = [match.span() for match in NUMBER.finditer(text) if _near(_number(match[0]), value)]
+    spelled = [match.span() for match in NUMBER.finditer(text) if _near(float_of(match[0]), value)]
     for start, end in spelled:
         yield text[:start] + new + text[end:]
     if len(spelled) > 1:
@@ -142,7 +145,7 @@ def _beside_lr(text: str, found: Audit, new: str) -> Iterator[str]:
     """Texts with a weight decay beside the learning rate, on a line of its own or on the same one."""
     lr = found.groups[0].peak_lr
     for match in NUMBER.finditer(text):
-        if not _near(_number(match[0]), lr):
+        if not _near(float_of(match[0]), lr):
             continue
         start, end = text.rfind("\n", 0, match.start()) + 1, text.find("\n", match.end())
         end = len(text) if end < 0 else end
@@ -209,10 +212,3 @@ def _same(one: Audit, other: Audit, but: Collection[str]) -> bool:
 
 def _near(one: float | None, other: float | None) -> bool:
     return one is not None and other is not None and abs(one - other) <= CLOSE * max(abs(one), abs(other))
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -8,13 +8,12 @@ from typing import Any, Literal
 from adamw_scale.frameworks.config import Config, Group
 from adamw_scale.spec.run import above_0
 from adamw_scale.spec.watched import Curve, GroupSeen, OptimizerSeen, ProcessSeen
+from adamw_scale.theory.measured_decay import agrees
 from adamw_scale.theory.optimizer_classes import convention_of_class
 from adamw_scale.theory.parametrizations import GROUPS, HIDDEN
 from adamw_scale.theory.schedules import Schedule
 
 L2 = "torch-adam"  # as what an unknown optimizer is read whose weights do not decay though its weight decay is set
-AGREES = 0.1  # relative difference of a measured decay from what a convention says, up to which it is that
-RESOLUTIONS = 8.0  # of a measurement: a decay that is smaller may be rounding
 TABLE_POINTS = 512
 SHAPES = ("constant", "linear", "cosine")  # that a curve of learning rates is recognised as
 FITS = 1e-3  # of the peak, a curve's distance from such a shape, beside what a step more or less makes
@@ -78,7 +77,7 @@ def convention_of(
     }
     for name, claims in meanings.items():
         pairs = zip(shares, claims, strict=True)
-        if all(abs(s - claim) <= max(RESOLUTIONS * r, AGREES * claim) for (s, _, _, r, _), claim in pairs):
+        if all(agrees(share, claim, resolution) for (share, _, _, resolution, _), claim in pairs):
             return name, "measurement"
     return "pytorch", "assumption"
 

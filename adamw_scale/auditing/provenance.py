@@ -9,6 +9,7 @@ from pydantic import Field
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
 from adamw_scale.noun import Noun
+from adamw_scale.units import float_of
 
 Origin = Literal["read", "computed", "default", "overridable", "said", "unknown"]
 OF_THE_OPTIMIZER = frozenset({"peak_lr", "weight_decay", "betas", "eps"})
@@ -76,7 +77,7 @@ def values_of(framework: str, config: Config, said: Collection[str] = (), text: 
         said: Fields that the user says instead.
         text: Which was read, to tell what is written in it from what is computed.
     """
-    written = {_number(each) for each in re.findall(r"\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?", text)}
+    written = {float_of(each) for each in re.findall(r"\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?", text)}
     found = []
     for field in NAMES:
         value = getattr(config, field)
@@ -113,10 +114,3 @@ def default_of(framework: str, config: Config, field: str) -> str:
     if field in OF_THE_OPTIMIZER and "." in config.optimizer:
         return config.optimizer.partition(".")[0]
     return FRAMEWORKS[framework].title.partition(" (")[0]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

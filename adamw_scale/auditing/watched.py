@@ -9,7 +9,7 @@ from pydantic import Field
 from adamw_scale.auditing.checks import CHECKS, SEVERITIES
 from adamw_scale.auditing.facts import Facts, GroupTimescale, group_timescale
 from adamw_scale.auditing.judging import advice_for
-from adamw_scale.auditing.optimizers import RESOLUTIONS, config_of, convention_of, decay_of, last_of, peak_of, total_of
+from adamw_scale.auditing.optimizers import config_of, convention_of, decay_of, last_of, peak_of, total_of
 from adamw_scale.auditing.runs import described
 from adamw_scale.auditing.watched_checks import OF_THE_PROCESS, WATCHED_CHECKS, Sight, listed_names
 from adamw_scale.frameworks.config import Config, Finding, Group
@@ -17,6 +17,7 @@ from adamw_scale.noun import Noun
 from adamw_scale.spec.advice import Recommendation
 from adamw_scale.spec.run import TrainingRun
 from adamw_scale.spec.watched import Curve, OptimizerSeen, ProcessSeen, RoleSeen
+from adamw_scale.theory.measured_decay import RESOLUTIONS
 from adamw_scale.theory.parametrizations import GROUPS, HIDDEN
 
 ASKED = {

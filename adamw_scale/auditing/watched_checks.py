@@ -10,12 +10,11 @@ from adamw_scale.errors import SpecError
 from adamw_scale.frameworks.config import Finding, finding
 from adamw_scale.spec.watched import OptimizerSeen, ProcessSeen
 from adamw_scale.theory import conventions
+from adamw_scale.theory.measured_decay import agrees, is_twice
 from adamw_scale.theory.parametrizations import HIDDEN
 from adamw_scale.units import format_count, format_significant
 
 ROUNDED = 1e-3  # relative difference of values that are one, written with fewer digits
-RESOLUTIONS, NOTABLE = 8.0, 0.1  # a measured decay that differs by more than rounding, and by more than this share
-TWICE = (1.5, 2.5)  # measured over claimed decay that looks like a second decay of the same size
 FEW = 0.01  # of all matrices, which may be left undecayed without a word
 OTHER_LENGTH = 0.05  # relative difference of a schedule's length from the run's
 SETS_THE_PEAK = {  # scheduler -> its setting that replaces the optimizer's learning rate
@@ -99,18 +98,15 @@ def _measured(sight: Sight) -> Iterator[Finding]:
             continue
         lost, claimed = median(each.total for each in shares), median(claims)
         rounding = max(each.resolution for each in shares)
-        off = [
-            abs(each.total - claim) > max(RESOLUTIONS * each.resolution, NOTABLE * claim)
-            for each, claim in zip(shares, claims, strict=True)
-        ]
-        if sum(off) * 2 <= len(off) or abs(lost - claimed) <= max(RESOLUTIONS * rounding, NOTABLE * claimed):
+        off = [not agrees(each.total, claim, each.resolution) for each, claim in zip(shares, claims, strict=True)]
+        if sum(off) * 2 <= len(off) or agrees(lost, claimed, rounding):
             continue
         outside = median(each.outside or 0.0 for each in shares)
         message = (
             f"{sight.name(number)} loses {lost:.3g} of its weights a step, where lr and weight_decay say {claimed:.3g}"
             f": {lost - outside:.3g} by the optimizer, {outside:.3g} by somebody else between its steps"
         )
-        if claimed and TWICE[0] < lost / claimed < TWICE[1]:
+        if is_twice(lost, claimed):
             fix = "keep one decay: look for a hand-written shrink in a callback, or a second optimizer of these weights"
             yield finding("error", "doubled", "weight_decay", message, fix)
         else:

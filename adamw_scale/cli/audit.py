@@ -1,7 +1,6 @@
 """adamw-scale audit: what an existing config or training really does."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +11,7 @@ import typer
 
 from adamw_scale.cli.audit_text import render
 from adamw_scale.cli.run_flags import Given, run_options, words_from
+from adamw_scale.cli.shared import behind_dashes
 from adamw_scale.cli.text import say
 from adamw_scale.errors import SpecError, UnknownNameError
 from adamw_scale.files import read_plain, read_text
@@ -108,7 +108,7 @@ def command(
     if output not in FORMATS:
         raise UnknownNameError("format", output, FORMATS)
     output = "json" if json else output
-    arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    arguments = behind_dashes()
     if not arguments:
         if whole or steps_total is not None:
             raise SpecError("--whole and --steps-total are for a command: put it last, after --")

@@ -3,13 +3,13 @@
 import functools
 import inspect
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adamw_scale.cli.run_flags import Given, fields_from, run_options
+from adamw_scale.cli.shared import behind_dashes
 from adamw_scale.errors import MissingInputError, SpecError, UnknownNameError
 from adamw_scale.spec.measurement import DEVICES, PRECISIONS
 
@@ -118,10 +118,10 @@ def _parameter(name: str) -> inspect.Parameter:
 
 def _command(option: str | None, words: Sequence[str]) -> str | None:
     """What --command says, or the words behind a -- as it would say them."""
-    start = sys.argv.index("--") + 1 if "--" in sys.argv else 0
-    if not start and not words:
+    behind = behind_dashes()
+    if behind is None and not words:
         return option
-    if not start or sys.argv[start:] != [*words]:
+    if behind != [*words]:
         raise SpecError(f"unexpected argument {words[0][:60]!r}: for your own command, write it behind --")
     if not words:
         raise MissingInputError(f"nothing follows --: write your command there, such as {COMMAND[1:-1]}")

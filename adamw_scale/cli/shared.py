@@ -44,6 +44,11 @@ PictureOption = Annotated[
 ]
 
 
+def behind_dashes() -> list[str] | None:
+    """The words behind --, a command of the user's; None where there is no --. Typer drops the -- itself."""
+    return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else None
+
+
 class Inputs(NamedTuple):
     """What the options describe: a run, and the measurement to start from if there is one."""
 

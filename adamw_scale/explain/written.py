@@ -5,11 +5,11 @@ import tomllib
 from importlib.resources import files
 
 from adamw_scale.advisor import answers, cautions, conversion, plausibility
-from adamw_scale.auditing import checks, cost, watched_checks
+from adamw_scale.auditing import checks, cost
 from adamw_scale.explain.page import Page
 from adamw_scale.law import fitted
 from adamw_scale.rules import kept
-from adamw_scale.theory import basin
+from adamw_scale.theory import basin, measured_decay
 
 CONSTANTS = {
     "answers": answers,
@@ -20,8 +20,8 @@ CONSTANTS = {
     "cost": cost,
     "fitted": fitted,
     "kept": kept,
+    "measured_decay": measured_decay,
     "plausibility": plausibility,
-    "watched_checks": watched_checks,
 }
 FILES = {
     "caution": "cautions.toml",

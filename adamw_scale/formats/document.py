@@ -51,13 +51,13 @@ class Document(NamedTuple):
         """Every key at any depth, alone and with the path to it, and the last part of every name that is called."""
         found = {call.name.rpartition(".")[2] for call in self.calls}
         for mapping in (self.content, *(call.keywords for call in self.calls)):
-            for path in _paths(mapping):
+            for path, _, _ in entries(mapping):
                 found |= {path, path.rpartition(".")[2]}
         return frozenset(found)
 
 
-def _paths(mapping: dict[Any, Any]) -> Iterator[str]:
-    """Keys at any depth, as dotted paths.
+def entries(mapping: dict[Any, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Keys at any depth: the dotted path to each, the key itself, and its value.
 
     Raises:
         SpecError: more values than a config has.
@@ -73,7 +73,7 @@ def _paths(mapping: dict[Any, Any]) -> Iterator[str]:
                 raise SpecError(f"more than {MOST_VALUES} values: this is no training config")
             path = f"{before}{key}" if isinstance(key, str) else before
             if isinstance(key, str) and key:
-                yield path[:MOST_OF_A_PATH]
+                yield path[:MOST_OF_A_PATH], key, value
             if isinstance(value, dict | list):
                 stack.append((f"{path[:MOST_OF_A_PATH]}." if key else before, value))
 

@@ -25,7 +25,7 @@ class LLaMAFactory(HuggingFace):
     grouping = "none"
     how_to_group = "create the optimizer in code: of groups its configs know only LoRA+'s"
     reads = "its YAML or JSON, or a command line of llamafactory-cli train"
-    signs = (HuggingFace.signs - {"TrainingArguments", "Seq2SeqTrainingArguments"}) | frozenset(
+    signs = HuggingFace.signs | frozenset(
         {
             *("finetuning_type", "cutoff_len", "lora_target", "lora_rank", "stage", "template", "dataset_dir"),
             *("overwrite_cache", "preprocessing_num_workers", "freeze_trainable_layers", "neat_packing", "plot_loss"),

@@ -33,7 +33,7 @@ class MSSwift(HuggingFace):
     grouping = "none"
     how_to_group = "write an optimizer plugin and name it with --optimizer"
     reads = "a command line of swift sft, pt or rlhf, or YAML or JSON of its arguments"
-    signs = (HuggingFace.signs - {"TrainingArguments", "Seq2SeqTrainingArguments"}) | frozenset(
+    signs = HuggingFace.signs | frozenset(
         {
             *("tuner_type", "train_type", "split_dataset_ratio", "rlhf_type", "model_author", "freeze_vit"),
         }

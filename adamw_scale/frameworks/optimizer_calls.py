@@ -12,6 +12,7 @@ from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import Call, Document
 from adamw_scale.frameworks.config import Group
 from adamw_scale.frameworks.reading import Keys, keys_of_call
+from adamw_scale.theory.optimizer_classes import CLASSES, turned
 from adamw_scale.theory.parametrizations import GROUPS, HIDDEN, NORM_AND_BIAS
 
 BY_GROUP = "lr-by-group"  # code of the finding that groups have learning rates of their own
@@ -19,15 +20,14 @@ WATCH = "adamw-scale audit -- COMMAND"
 
 
 class Constructor(NamedTuple):
-    """A class of a library: what its weight decay means, its defaults, its arguments in order."""
+    """A class of a library: its defaults, its arguments in order, what its weight decay means."""
 
-    library: str
-    convention: str
     lr: float | None
     weight_decay: float | None
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     order: tuple[str, ...] = ("params", "lr", "betas", "eps", "weight_decay")
+    convention: str = ""  # as `optimizer_classes` has it
 
     def names(self, *wanted: str) -> tuple[str, ...]:
         """Those of several spellings that it takes."""
@@ -40,67 +40,49 @@ _KERAS_W = ("learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon")
 _PADDLE = ("learning_rate", "beta1", "beta2", "epsilon", "parameters", "weight_decay")
 _OPTAX = ("learning_rate", "b1", "b2", "eps", "eps_root", "mu_dtype", "weight_decay", "mask")
 _BNB = tuple(prefix + "{}" + suffix for prefix in ("", "Paged") for suffix in ("", "8bit", "32bit"))
-CONSTRUCTORS: dict[tuple[str, str], Constructor] = {
-    ("torch", "AdamW"): Constructor("torch", "pytorch", 1e-3, 0.01),
-    ("torch", "Adam"): Constructor("torch", "torch-adam", 1e-3, 0.0),
-    ("transformers", "AdamW"): Constructor("transformers", "pytorch", 1e-3, 0.0, eps=1e-6),
+_DEFAULTS: dict[tuple[str, str], Constructor] = {
+    ("torch", "AdamW"): Constructor(1e-3, 0.01),
+    ("torch", "Adam"): Constructor(1e-3, 0.0),
+    ("transformers", "AdamW"): Constructor(1e-3, 0.0, eps=1e-6),
     **{
-        ("bitsandbytes", name.format(base)): Constructor("bitsandbytes", "bitsandbytes", 1e-3, decay)
+        ("bitsandbytes", name.format(base)): Constructor(1e-3, decay)
         for name in _BNB
         for base, decay in (("AdamW", 0.01), ("Adam", 0.0))
     },
     **{
         ("bitsandbytes", name.format("Lion")): Constructor(
-            "bitsandbytes", "bitsandbytes", 1e-4, 0.0, (0.9, 0.99), order=("params", "lr", "betas", "weight_decay")
+            1e-4, 0.0, (0.9, 0.99), order=("params", "lr", "betas", "weight_decay")
         )
         for name in _BNB
     },
-    ("lion_pytorch", "Lion"): Constructor(
-        "lion-pytorch", "lion-pytorch", 1e-4, 0.0, (0.9, 0.99), order=("params", "lr", "betas", "weight_decay")
-    ),
-    ("apex", "FusedAdam"): Constructor("apex", "apex", 1e-3, 0.0, order=_FUSED),
-    ("deepspeed", "FusedAdam"): Constructor("deepspeed", "deepspeed", 1e-3, 0.0, order=_FUSED),
+    ("lion_pytorch", "Lion"): Constructor(1e-4, 0.0, (0.9, 0.99), order=("params", "lr", "betas", "weight_decay")),
+    ("apex", "FusedAdam"): Constructor(1e-3, 0.0, order=_FUSED),
+    ("deepspeed", "FusedAdam"): Constructor(1e-3, 0.0, order=_FUSED),
     ("deepspeed", "DeepSpeedCPUAdam"): Constructor(
-        "deepspeed",
-        "deepspeed",
         1e-3,
         0.0,
         order=("model_params", "lr", "bias_correction", "betas", "eps", "weight_decay"),
     ),
-    **{("torchao", f"AdamW{bits}"): Constructor("torchao", "torchao", 1e-3, 0.01) for bits in ("8bit", "4bit", "Fp8")},
-    ("optimi", "AdamW"): Constructor(
-        "optimi", "optimi", None, 0.01, (0.9, 0.99), 1e-6, ("params", "lr", "betas", "weight_decay", "eps")
-    ),
-    ("keras", "AdamW"): Constructor("keras", "keras", 1e-3, 0.004, eps=1e-7, order=_KERAS_W),
-    ("keras", "Adam"): Constructor("keras", "keras", 1e-3, 0.0, eps=1e-7, order=_KERAS),
+    **{("torchao", f"AdamW{bits}"): Constructor(1e-3, 0.01) for bits in ("8bit", "4bit", "Fp8")},
+    ("optimi", "AdamW"): Constructor(None, 0.01, (0.9, 0.99), 1e-6, ("params", "lr", "betas", "weight_decay", "eps")),
+    ("keras", "AdamW"): Constructor(1e-3, 0.004, eps=1e-7, order=_KERAS_W),
+    ("keras", "Adam"): Constructor(1e-3, 0.0, eps=1e-7, order=_KERAS),
     ("tensorflow_addons", "AdamW"): Constructor(
-        "tensorflow_addons",
-        "tfa",
         1e-3,
         None,
         eps=1e-7,
         order=("weight_decay", "learning_rate", "beta_1", "beta_2", "epsilon"),
     ),
-    ("optax", "adamw"): Constructor("optax", "optax", None, 1e-4, order=_OPTAX),
+    ("optax", "adamw"): Constructor(None, 1e-4, order=_OPTAX),
     ("optax", "lion"): Constructor(
-        "optax",
-        "optax",
         None,
         1e-3,
         (0.9, 0.99),
         order=("learning_rate", "b1", "b2", "mu_dtype", "weight_decay", "mask"),
     ),
-    ("paddle", "AdamW"): Constructor("paddle", "paddle", 1e-3, 0.01, order=_PADDLE),
+    ("paddle", "AdamW"): Constructor(1e-3, 0.01, order=_PADDLE),
 }
-# A setting that changes what a convention is.
-TURNED = {
-    ("torch-adam", "decoupled_weight_decay", True): "pytorch",
-    ("apex", "adam_w_mode", False): "apex-l2",
-    ("deepspeed", "adam_w_mode", False): "deepspeed-l2",
-    ("deepspeed", "adamw_mode", False): "deepspeed-l2",
-    ("lion-pytorch", "decoupled_weight_decay", True): "lion-pytorch-decoupled",
-    ("optimi", "decouple_lr", True): "optimi-decoupled",
-}
+CONSTRUCTORS = {named: made._replace(convention=CLASSES[named]) for named, made in _DEFAULTS.items()}
 _OPTIMIZER = re.compile(
     r"(?!.*(?:Config|Groups?|Schedule[rs]?|Args|Arguments)$)"
     r"(?:\w*(?:Adam|Adan|Adafactor|Adagrad|Adadelta|Lion|SGD|RMSprop|LAMB|Lamb(?!da)|LARS|Muon|Shampoo|Sophia|Prodigy)\w*)"
@@ -191,16 +173,14 @@ def keys_of_optimizer(document: Document, call: Call, constructor: Constructor) 
 
 def read_optimizer(document: Document, keys: Keys, call: Call, made: Constructor) -> dict[str, Any]:
     """Fields of a `Config` that an optimizer's arguments say, with what its class fills in."""
-    convention = made.convention
-    for (turned, flag, value), other in TURNED.items():
-        if convention == turned and keys.yes(flag) is value:
-            convention = other
+    convention, default = turned(made.convention, keys.yes), made.weight_decay
+    if convention == "torch-adam-decoupled":  # which is AdamW, and so is told
+        convention, default = "pytorch", 0.01
     weight_decay = keys.number("weight_decay")
     if weight_decay is None:
-        decoupled = 0.01 if made.convention == "torch-adam" and convention == "pytorch" else made.weight_decay
-        if decoupled is None:
+        if default is None:
             keys.unknown.append("weight_decay")
-        weight_decay = keys.filled("weight_decay", decoupled, "weight_decay")
+        weight_decay = keys.filled("weight_decay", default, "weight_decay")
     lr_names = made.names("lr", "learning_rate")
     peak_lr = keys.number_or("peak_lr", made.lr, *lr_names)
     if peak_lr is None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
-from adamw_scale.formats.document import Document
+from adamw_scale.formats.document import Document, entries
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.optimizer_calls import is_optimizer, library_of
@@ -84,7 +84,8 @@ def recognized(document: Document) -> str:
         SpecError: it shows too little, it could be of several, or it is of a family that is not read here.
     """
     refuse_several(document)
-    parts = {name: part for name, part in FRAMEWORKS.items() if document.format in part.formats and part.reads}
+    readable = {name: part for name, part in FRAMEWORKS.items() if part.reads}
+    parts = {name: part for name, part in readable.items() if document.format in part.formats}
     certain = [name for name, part in parts.items() if _is_certain(part, document)]
     own = [name for name in certain if not parts[name].by_optimizer] or certain
     names = [name for name in own if not any(parts[name] in parts[other].__mro__[1:] for other in own)]
@@ -101,12 +102,11 @@ def recognized(document: Document) -> str:
         return names[0]
     if names:
         raise SpecError(f"this could be of {' or '.join(names)}: pass --framework with one of them")
-    return _by_keys(document, parts)
+    return _by_keys(document, parts, ", ".join(readable))
 
 
-def _by_keys(document: Document, parts: dict[str, type[Framework]]) -> str:
-    """The framework of which a document shows enough keys that few share."""
-    readable = ", ".join(name for name, part in FRAMEWORKS.items() if part.reads)
+def _by_keys(document: Document, parts: dict[str, type[Framework]], readable: str) -> str:
+    """The framework of which a document shows enough keys that few share; `readable` are all that there are."""
     bare = next((call for call in document.calls if is_optimizer(call.name)), None)
     inherited = {
         name: {sign for base in part.__bases__ for sign in getattr(base, "signs", ())} for name, part in parts.items()
@@ -180,16 +180,9 @@ def _code(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
 
 
-def _paths_in_code(content: Any) -> Iterator[str]:
+def _paths_in_code(content: dict[str, Any]) -> Iterator[str]:
     """Dotted values of keys that name places in code."""
-    waiting = [content]
-    while waiting:
-        item = waiting.pop()
-        for key, value in item.items() if isinstance(item, dict) else ((None, each) for each in item):
-            if isinstance(value, dict | list):
-                waiting.append(value)
-            elif key in PATH_KEYS and isinstance(value, str):
-                yield value
+    return (value for _, key, value in entries(content) if key in PATH_KEYS and isinstance(value, str))
 
 
 def _is_of(stranger: Stranger, document: Document) -> bool:

@@ -67,9 +67,10 @@ class Table(Framework):
         """The keys, with the framework's defaults where they say nothing."""
         keys = self.find(document)
         for switch, what in self.not_adamw.items():
-            if keys.raw(switch) is not None and str(keys.raw(switch)).lower() not in ("false", "0", "no", "default"):
+            said = keys.raw(switch)
+            if said is not None and str(said).lower() not in ("false", "0", "no", "default"):
                 raise SpecError(
-                    f"{switch} = {str(keys.raw(switch))[:40]}: {what} trains here and no AdamW, and how it decays is "
+                    f"{switch} = {str(said)[:40]}: {what} trains here and no AdamW, and how it decays is "
                     "not known; look at the training itself: adamw-scale audit -- COMMAND"
                 )
         fields = self.fields(keys, document)

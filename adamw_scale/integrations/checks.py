@@ -16,13 +16,11 @@ from adamw_scale.advisor.cautions import INERT_RETENTION
 from adamw_scale.integrations.advised import Advised
 from adamw_scale.integrations.measuring import Removed
 from adamw_scale.spec.advice import Caution
+from adamw_scale.theory.measured_decay import agrees, is_twice
 from adamw_scale.units import format_percent, format_significant
 
 L2 = "torch-adam"  # the convention that adds to the gradient
 ROUNDED = 1e-3  # relative difference of weight decays that are one value, written with fewer digits
-RESOLUTIONS = 8.0  # of a measurement: nearer to the claimed decay, it may be rounding
-NOTABLE = 0.1  # relative difference between measured and claimed decay that is worth saying
-TWICE = (1.5, 2.5)  # measured over claimed decay that looks like a second decay of the same size
 
 
 def of_group(
@@ -95,10 +93,10 @@ def of_lr(name: str, step: int, lr: float, advised: Advised) -> Iterator[Caution
 
 def of_measured(name: str, claimed: float, removed: Removed, convention: str) -> Iterator[Caution]:
     """Whether what went is what the optimizer's fields say."""
-    if abs(removed.total - claimed) <= max(RESOLUTIONS * removed.resolution, NOTABLE * claimed):
+    if agrees(removed.total, claimed, removed.resolution):
         return
     lost = f"group {name!r} loses {removed.total:.4g} of its weights a step"
-    if claimed and TWICE[0] < removed.total / claimed < TWICE[1]:
+    if is_twice(removed.total, claimed):
         yield Caution(
             code="doubled",
             message=f"{lost}, twice the {claimed:.4g} that its fields say: {removed.by_optimizer:.3g} by the "

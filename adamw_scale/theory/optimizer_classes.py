@@ -3,9 +3,9 @@
 A library is the first part of a class' module. Where a class is not here, what its steps take away tells.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-# (library, class) -> convention; "*" is every other class of a library.
+# (library, class, or function where a library has no classes) -> convention.
 CLASSES: dict[tuple[str, str], str] = {
     **{("torch", name): "pytorch" for name in ("AdamW", "SGD")},
     **{
@@ -46,12 +46,19 @@ CLASSES: dict[tuple[str, str], str] = {
     ("schedulefree", "AdamWScheduleFree"): "schedulefree",
     ("olmo_core", "AdamW"): "olmo-core",
     ("olmo_core", "SkipStepAdamW"): "olmo-core",
+    ("keras", "AdamW"): "keras",
+    ("keras", "Adam"): "keras",
+    ("tensorflow_addons", "AdamW"): "tfa",
+    ("optax", "adamw"): "optax",
+    ("optax", "lion"): "optax",
+    ("paddle", "AdamW"): "paddle",
 }
 # A setting that changes what a convention is: (convention, setting, its value) -> the other one.
 TURNED: dict[tuple[str, str, bool], str] = {
     ("torch-adam", "decoupled_weight_decay", True): "torch-adam-decoupled",
     ("apex", "adam_w_mode", False): "apex-l2",
     ("deepspeed", "adam_w_mode", False): "deepspeed-l2",
+    ("deepspeed", "adamw_mode", False): "deepspeed-l2",
     ("timm", "corrected_weight_decay", True): "timm-corrected",
     ("optimi", "decouple_lr", True): "optimi-decoupled",
     ("lion-pytorch", "decoupled_weight_decay", True): "lion-pytorch-decoupled",
@@ -66,7 +73,12 @@ def convention_of_class(module: str, name: str, flags: Mapping[str, bool]) -> st
         'torch-adam-decoupled'
     """
     convention = CLASSES.get((module.partition(".")[0], name))
-    for (turned, flag, value), other in TURNED.items():
-        if convention == turned and flags.get(flag) is value:
-            return other
+    return None if convention is None else turned(convention, flags.get)
+
+
+def turned(convention: str, setting: Callable[[str], bool | None]) -> str:
+    """What a convention is with an optimizer's settings, of which those that are not told are None."""
+    for (before, flag, value), after in TURNED.items():
+        if convention == before and setting(flag) is value:
+            return after
     return convention

@@ -10,6 +10,7 @@ quiet they scatter by more than what is looked for, so the monitor's own calls a
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -37,49 +38,80 @@ class Gpt(nn.Module):
 
 
 class Loop:
-    """A training loop, watched or not."""
+    """A training loop, by whichever clock; what follows a step is `after_step`."""
 
-    def __init__(self, options: argparse.Namespace, *, watched: bool) -> None:
+    def __init__(self, options: argparse.Namespace, clock: Callable[[], float] = time.perf_counter) -> None:
         torch.manual_seed(0)
-        run = TrainingRun(dataset_size="1B", batch_size=options.batch * LENGTH, peak_lr=3e-4, num_params="10M")
-        advice = recommend(run)
+        self.clock = clock
         self.model = Gpt(options.width, options.depth).to(options.device)
-        groups = param_groups(self.model, advice, self.model.head)
-        self.optimizer = torch.optim.AdamW(groups, fused=options.device == "cuda")
-        self.monitor = TimescaleMonitor(self.optimizer, every=options.every) if watched else None
+        self.optimizer = self.made(options)
         self.tokens = torch.randint(VOCABULARY, (options.batch, LENGTH + 1), device=options.device)
+
+    def made(self, options: argparse.Namespace) -> torch.optim.Optimizer:
+        """Its optimizer."""
+        raise NotImplementedError
+
+    def after_step(self) -> None:
+        """Nothing."""
 
     def block(self, steps: int) -> float:
         """Seconds of so many steps."""
-        self._wait()
-        start = time.perf_counter()
+        self.wait()
+        start = self.clock()
         for _ in range(steps):
             logits = self.model(self.tokens[:, :-1])
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), self.tokens[:, 1:].flatten())
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            if self.monitor is not None:
-                self.monitor.step()
-        self._wait()
-        return time.perf_counter() - start
+            self.after_step()
+        self.wait()
+        return self.clock() - start
+
+    def wait(self) -> None:
+        """Until the device has done what it was told."""
+        if self.tokens.is_cuda:
+            torch.cuda.synchronize()
+
+
+class Monitored(Loop):
+    """With the recommended groups, watched or not."""
+
+    def __init__(self, options: argparse.Namespace, *, watched: bool) -> None:
+        super().__init__(options)
+        self.monitor = TimescaleMonitor(self.optimizer, every=options.every) if watched else None
+
+    def made(self, options: argparse.Namespace) -> torch.optim.Optimizer:
+        """AdamW with them."""
+        run = TrainingRun(dataset_size="1B", batch_size=options.batch * LENGTH, peak_lr=3e-4, num_params="10M")
+        groups = param_groups(self.model, recommend(run), self.model.head)
+        return torch.optim.AdamW(groups, fused=options.device == "cuda")
+
+    def after_step(self) -> None:
+        """The monitor looks."""
+        if self.monitor is not None:
+            self.monitor.step()
 
     def watching(self, steps: int) -> float:
         """Seconds of what the monitor does in so many steps, without the steps."""
         assert self.monitor is not None
         self.monitor.warn = lambda caution: None  # without steps between, what it measures is nonsense
-        self._wait()
-        start = time.perf_counter()
+        self.wait()
+        start = self.clock()
         for _ in range(steps):
             self.monitor._before()
             self.monitor._after()
             self.monitor.step()
-        self._wait()
-        return time.perf_counter() - start
+        self.wait()
+        return self.clock() - start
 
-    def _wait(self) -> None:
-        if self.tokens.is_cuda:
-            torch.cuda.synchronize()
+
+def compared(ratios: list[float], every: int) -> str:
+    """The line that says how watched blocks compare with others."""
+    return (
+        f"  watched over not: median {statistics.median(ratios):.4f}, from {min(ratios):.4f} to {max(ratios):.4f}, "
+        f"{len(ratios)} pairs of {every} steps"
+    )
 
 
 def main() -> None:
@@ -92,7 +124,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options = parser.parse_args()
-    plain, watched = Loop(options, watched=False), Loop(options, watched=True)
+    plain, watched = Monitored(options, watched=False), Monitored(options, watched=True)
     for loop in (plain, watched):
         loop.block(options.every)
     ratios, seconds = [], []
@@ -108,10 +140,7 @@ def main() -> None:
     step = statistics.median(seconds)
     print(f"{name}: {parameters / 1e6:.1f}M parameters, {step * 1e3:.1f} ms a step")
     print(f"  the monitor's own calls: {own * 1e6:.0f} us a step, {own / step:.2%} of it")
-    print(
-        f"  watched over not: median {statistics.median(ratios):.4f}, from {min(ratios):.4f} to {max(ratios):.4f}, "
-        f"{options.repeats} pairs of {options.every} steps"
-    )
+    print(compared(ratios, options.every))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import torch
-from monitor import LENGTH, VOCABULARY, Gpt
-from torch import nn
+from monitor import Loop, compared
 from torch.optim import optimizer as hooked
 
 from adamw_scale.hook.folder import HOOK
@@ -70,36 +69,21 @@ class Hook:
         return sum(call.seconds for calls in self.calls for call in calls.values())
 
 
-class Loop:
-    """A training loop."""
+class Scheduled(Loop):
+    """With two groups and a cosine."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        torch.manual_seed(0)
-        self.model = Gpt(options.width, options.depth).to(options.device)
+    def made(self, options: argparse.Namespace) -> torch.optim.Optimizer:
+        """AdamW whose learning rate falls."""
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         spared = {"params": [p for p in self.model.parameters() if p.ndim < 2], "weight_decay": 0.0}
         groups = [{"params": matrices}, spared]
-        self.optimizer = torch.optim.AdamW(groups, lr=3e-4, weight_decay=0.1, fused=options.device == "cuda")
-        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 10_000)
-        self.tokens = torch.randint(VOCABULARY, (options.batch, LENGTH + 1), device=options.device)
+        optimizer = torch.optim.AdamW(groups, lr=3e-4, weight_decay=0.1, fused=options.device == "cuda")
+        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10_000)
+        return optimizer
 
-    def block(self, steps: int) -> float:
-        """Seconds of so many steps."""
-        self._wait()
-        start = CLOCK()
-        for _ in range(steps):
-            logits = self.model(self.tokens[:, :-1])
-            loss = nn.functional.cross_entropy(logits.flatten(0, 1), self.tokens[:, 1:].flatten())
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            self.scheduler.step()
-        self._wait()
-        return CLOCK() - start
-
-    def _wait(self) -> None:
-        if self.tokens.is_cuda:
-            torch.cuda.synchronize()
+    def after_step(self) -> None:
+        """The learning rate falls."""
+        self.scheduler.step()
 
 
 def main() -> None:
@@ -115,7 +99,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         hook = Hook(folder)
-        plain, watched = Loop(options), Loop(options)
+        plain, watched = Scheduled(options, CLOCK), Scheduled(options, CLOCK)
         plain.block(options.every)
         ratios, seconds, spent = [], [], [(0, 0.0)]
         for number in range(options.repeats):
@@ -136,10 +120,7 @@ def main() -> None:
         if first in known and last in known:
             own = (known[last] - known[first]) / (last - first)
             print(f"  the hook's own calls, {stage}: {own * 1e6:.0f} us a step, {own / step:.2%} of it")
-    print(
-        f"  watched over not: median {statistics.median(ratios):.4f}, from {min(ratios):.4f} to {max(ratios):.4f}, "
-        f"{options.repeats} pairs of {options.every} steps"
-    )
+    print(compared(ratios, options.every))
 
 
 if __name__ == "__main__":

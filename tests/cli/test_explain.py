@@ -31,7 +31,7 @@ from adamw_scale.rules import RULES, default_rule
 from adamw_scale.spec.advice import UNUSABLE
 from adamw_scale.spec.measurement import Optimum
 from adamw_scale.spec.run import TASKS, TrainingRun
-from adamw_scale.theory import conventions
+from adamw_scale.theory import conventions, measured_decay
 from adamw_scale.theory.conventions import CONVENTIONS
 from adamw_scale.theory.lr_laws import LAWS
 from adamw_scale.theory.parametrizations import PARAMETRIZATIONS
@@ -290,8 +290,8 @@ def test_all_topics_are_listed_in_a_line_each(adamw_scale: Command, monkeypatch:
 def test_the_monitors_thresholds_are_those_it_has() -> None:
     """Its module needs torch, so its pages hold the numbers themselves."""
     said = {topic: page.facts.get("said when", "") for topic, page in of_kind("caution").items()}
-    assert f"by more than {100 * checks.NOTABLE:g} %" in said["convention"]
-    assert f"between {checks.TWICE[0]:g} and {checks.TWICE[1]:g}" in said["doubled"]
+    assert f"by more than {100 * measured_decay.NOTABLE:g} %" in said["convention"]
+    assert f"between {measured_decay.TWICE[0]:g} and {measured_decay.TWICE[1]:g}" in said["doubled"]
     assert f"by more than {100 * checks.ROUNDED:g} %" in said["not-planned"]
     assert f"by more than {100 * checks.ROUNDED:g} %" in said["overwritten"]
     assert f"by more than {100 * advised.OFF_SCHEDULE:g} % of its peak" in said["overwritten"]

@@ -10,10 +10,8 @@ from adamw_scale.hook.folder import environment, libraries, records
 from adamw_scale.spec.measurement import OPTIMIZER_STEPS, StepsSeen
 from adamw_scale.spec.watched import GroupSeen, OptimizerSeen, ProcessSeen
 from adamw_scale.theory import conventions
+from adamw_scale.theory.measured_decay import agrees
 from adamw_scale.units import format_significant
-
-ACTS = 0.1  # relative difference of what a step took from lr * weight decay, up to which the value acted
-RESOLUTIONS = 8.0  # of a measurement: what is smaller may be rounding
 
 
 class Told(NamedTuple):
@@ -98,12 +96,7 @@ def _inert(group: GroupSeen, convention: str) -> str | None:
     if conventions.CONVENTIONS[convention].kind != conventions.CONVENTIONS["pytorch"].kind:
         return None
     told = [each for each in group.measured if each.lr]
-    off = [
-        each
-        for each in told
-        if abs(each.by_optimizer - each.lr * each.weight_decay)
-        > max(RESOLUTIONS * each.resolution, ACTS * each.lr * each.weight_decay)
-    ]
+    off = [each for each in told if not agrees(each.by_optimizer, each.lr * each.weight_decay, each.resolution)]
     if not told or len(off) < len(told):
         return None
     last = off[-1]

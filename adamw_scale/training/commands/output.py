@@ -26,7 +26,7 @@ from adamw_scale.training.commands.metric_pattern import SECONDS, PatternSearch
 from adamw_scale.training.commands.recognised import Recognised
 from adamw_scale.training.commands.run_dir import of_event_files, of_trainer_state
 from adamw_scale.training.commands.steps import STATE_FILE, Steps
-from adamw_scale.units import LARGEST, printable
+from adamw_scale.units import LARGEST, float_of, printable
 
 HELD_OUT = ("val_loss", "eval_loss", "test_loss")
 TRAINING = ("train_loss", "loss")  # beside a train_loss, a loss is another one's
@@ -278,10 +278,8 @@ def _complaint_of(search: PatternSearch) -> str:
 
 def _number_of(text: str | None) -> float | None:
     """What a pattern found, as a number; None where it is none."""
-    try:
-        return None if text is None else _bounded(float(text))
-    except ValueError:
-        return None
+    value = float_of(text or "")
+    return None if value is None else _bounded(value)
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:

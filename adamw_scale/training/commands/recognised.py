@@ -13,6 +13,8 @@ import ast
 import re
 from typing import Any
 
+from adamw_scale.units import float_of
+
 NUMBER = rb"([+-]?(?:\d+\.?\d*(?:e[+-]?\d+)?|nan|inf))"
 NANOGPT_EVALUATION = re.compile(rb"step (\d{1,18}): train loss " + NUMBER + rb", val loss " + NUMBER, re.IGNORECASE)
 NANOGPT_STEP = re.compile(rb"iter (\d{1,18}): loss " + NUMBER + rb", time ", re.IGNORECASE)
@@ -49,7 +51,7 @@ class Recognised:
         if line.startswith(("┡", "├", "───")) and not table:
             return None
         row = ROW.fullmatch(line.rstrip(" │"))
-        value = None if row is None else _number(row[2])
+        value = None if row is None else float_of(row[2])
         if row is None or value is None or len(table) > LONGEST_TABLE:
             self._table = None
             return table or None
@@ -80,7 +82,7 @@ def _of_trainer(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(content, dict):
         return None
-    numbers = {str(name): _number(value) if isinstance(value, str) else value for name, value in content.items()}
+    numbers = {str(name): float_of(value) if isinstance(value, str) else value for name, value in content.items()}
     if "loss" in numbers and any(name in numbers for name in OF_TRAINING):
         numbers["train_loss"] = numbers.pop("loss")
     return numbers
@@ -96,10 +98,3 @@ def _of_keras(line: bytes) -> dict[str, Any] | None:
     if "loss" in numbers:
         numbers["train_loss"] = numbers.pop("loss")
     return numbers or None
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
