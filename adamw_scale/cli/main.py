@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import warnings
+from _thread import interrupt_main
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -63,11 +64,6 @@ def common(
 
 def run() -> None:
     """Run the command line and exit."""
-    with _ending_in_order():
-        _run()
-
-
-def _run() -> None:
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     kept = "; finished probes are kept, the same command goes on from them" if asked == "calibrate" else ""
     try:
@@ -77,8 +73,9 @@ def _run() -> None:
         _refuse_undecodable(sys.argv[1:])
         if asked and not asked.startswith("-") and asked not in COMMANDS:
             raise UnknownNameError("command", asked, COMMANDS)
-        code = app(sys.argv[1:] or ["--help"], prog_name="adamw-scale", standalone_mode=False)
-        sys.stdout.flush()
+        with _ending_in_order():
+            code = app(sys.argv[1:] or ["--help"], prog_name="adamw-scale", standalone_mode=False)
+            sys.stdout.flush()
         if code == INTERRUPTED:  # typer turns Ctrl-C into this status
             raise KeyboardInterrupt
     except AdamWScaleError as error:
@@ -102,18 +99,32 @@ class _TerminatedError(BaseException):
 
 @contextmanager
 def _ending_in_order() -> Iterator[None]:
-    def end(number: int, frame: FrameType | None) -> None:
-        raise _TerminatedError
+    """Ctrl-C and SIGTERM become exceptions here, again where Python ignored one, as in what a weak reference calls."""
 
-    before = signal.getsignal(signal.SIGTERM)
-    if before == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt if number == signal.SIGINT else _TerminatedError
+
+    def unraisable(ignored: "sys.UnraisableHookArgs") -> None:
+        if issubclass(ignored.exc_type, KeyboardInterrupt | _TerminatedError):
+            number = signal.SIGINT if issubclass(ignored.exc_type, KeyboardInterrupt) else signal.SIGTERM
+            threading.Timer(0.01, interrupt_main, [number]).start()
+        else:
+            shown(ignored)
+
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, end)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    shown, sys.unraisablehook = sys.unraisablehook, unraisable
+    for number in before:
+        if before[number] != signal.SIG_IGN:
+            signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = shown
 
 
 def _load(asked: str) -> None:
