@@ -22,10 +22,11 @@ import pytest
 
 from adamw_scale.calibration import calibrate, plan
 from adamw_scale.errors import MissingExtraError, ProbeError, SpecError
-from adamw_scale.probe.engines import ENGINES
+from adamw_scale.probe.engines import ENGINES, ray_cluster
 from adamw_scale.probe.engines.engine import Cohort, Engine, in_cohorts
 from adamw_scale.probe.sweep import Sweep
 from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.commands.guard import descendants
 from adamw_scale.training.tasks.task import Progress, TaskSource
 
 OPTIONS: dict[str, dict[str, str]] = {"slurm": {"cluster": "local"}}
@@ -353,12 +354,41 @@ def test_no_ray_at_the_address(scripted: Callable[..., TaskSource], address: str
         trained(open_engine("ray", scripted(), address=address), cohorts_of(1))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's head in /proc")
+def test_a_ray_whose_head_is_killed_is_one_line_and_leaves_nothing(
+    scripted: Callable[..., TaskSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came back before is there; Ray itself would end the whole program a minute later."""
+    pytest.importorskip("ray")
+    monkeypatch.setattr(ray_cluster, "HEAD_SECONDS", 3.0)
+    before, results = set(descendants(os.getpid()) or ()), list[ProbeResult]()
+
+    def train_without_head() -> None:
+        for done in engine.run(cohorts_of(9), lambda news: None):
+            results.extend(done)
+            for process in started if len(results) == 1 else ():
+                if b"gcs_server" in Path(f"/proc/{process}/cmdline").read_bytes():
+                    os.kill(process, signal.SIGKILL)
+
+    with open_engine("ray", scripted(seconds="2"), jobs=1) as engine:
+        started = set(descendants(os.getpid()) or ()) - before
+        with pytest.raises(
+            ProbeError, match=r"^Ray's head at [^\n]* has not answered for 3 seconds; what is done"
+        ):
+            train_without_head()
+    assert 1 <= len(results) < 9
+    deadline = time.monotonic() + 10
+    while not all(map(is_dead, started)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert all(map(is_dead, started))
+
+
 def test_more_gpus_than_there_are(
     cluster: Any, scripted: Callable[..., TaskSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Ray of this machine's that lacks the GPUs of a cohort is an error, not a wait (a cluster may grow)."""
     with open_engine("ray", scripted(), gpus="1000", address=cluster.address) as engine:
-        monkeypatch.setattr(engine, "_local", True)
+        monkeypatch.setattr(engine, "_most_gpus", 0.0)
         with pytest.raises(ProbeError, match=r"1000 GPUs per cohort"):
             list(engine.run(cohorts_of(1), lambda news: None))
 

@@ -7,9 +7,12 @@ that the nodes share, an interrupted cohort goes on from its checkpoint; elsewhe
 """
 
 import asyncio
+import math
 import os
+import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,6 +23,7 @@ from adamw_scale.errors import MissingExtraError, ProbeError
 from adamw_scale.probe.engines.engine import Cohort, first_line
 from adamw_scale.probe.engines.parcel import pack, train, unpack
 from adamw_scale.spec.measurement import ProbeResult
+from adamw_scale.training.commands.guard import descendants
 from adamw_scale.training.options import number, refuse_unknown
 from adamw_scale.training.tasks.task import Listener, TaskSource
 
@@ -27,6 +31,8 @@ LOCAL = "local"
 ATTEMPTS = 20  # at a cohort whose worker or node is lost, as preemptible ones are; then it is an error
 SECONDS_BETWEEN_NEWS = 0.25
 CONNECT_SECONDS = 10.0
+HEAD_SECONDS = 20.0  # without its head until a cluster is lost: Ray would end the whole program after 60
+SECONDS_BETWEEN_LOOKS = 2.0  # at the head
 STORE_BYTES = 100_000_000  # about Ray's least: what travels is text
 
 
@@ -58,7 +64,8 @@ class RayEngine:
         self._ray = _library()
         self._numbers = count()
         self._submitted: dict[Any, _Submitted] = {}  # by the reference to the reply
-        self._local = False
+        self._most_gpus = math.inf  # for a cohort: of a cluster, which may grow
+        self._head = _Head("")
         self._ending = ExitStack()
         self._train: Any = None
         self._inbox: Any = None
@@ -72,16 +79,18 @@ class RayEngine:
     def __enter__(self) -> Self:
         if not self._ray.is_initialized():
             self._start()
+        self._head = _Head(self._ray.get_runtime_context().gcs_address)
         self._train = self._ray.remote(_train)
         self._inbox = self._ray.remote(_Inbox).options(num_cpus=0, scheduling_strategy=self._here()).remote()
         self._news = self._inbox.take.remote()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for reply in self._submitted:
-            self._ray.cancel(reply, force=True)
+        if not self._head.is_lost:
+            for reply in self._submitted:
+                self._ray.cancel(reply, force=True)
+            self._ray.kill(self._inbox)
         self._submitted.clear()
-        self._ray.kill(self._inbox)
         self._ending.close()
 
     def run(self, cohorts: Sequence[Cohort], listener: Listener) -> Iterator[list[ProbeResult]]:
@@ -91,7 +100,11 @@ class RayEngine:
         while waiting or self._submitted:
             while waiting and len(self._submitted) < self.jobs:
                 self._submit(waiting.pop())
-            ready, _ = self._ray.wait([*self._submitted, *([self._news] if self._news else [])])
+            awaited = [*self._submitted, *([self._news] if self._news else [])]
+            ready, _ = self._ray.wait(awaited, timeout=SECONDS_BETWEEN_LOOKS)
+            self._head.look()
+            if not ready:
+                continue
             if ready[0] == self._news:
                 self._listen(listener)
                 continue
@@ -106,15 +119,12 @@ class RayEngine:
         return self.gpus if self.gpus is not None else float(cohort[0].device == "cuda")
 
     def _refuse_missing_gpus(self, cohorts: Sequence[Cohort]) -> None:
-        """ProbeError where a Ray that is this machine only would wait for ever; clusters may grow."""
-        if not self._local:
-            return
-        there = self._ray.cluster_resources().get("GPU", 0.0)
+        """ProbeError where a Ray that is this machine only would wait for ever."""
         needed = max(map(self._gpus, cohorts), default=0.0)
-        if needed > there:
+        if needed > self._most_gpus:
             raise ProbeError(
-                f"{needed:g} GPUs per cohort: Ray finds {there:g} on this machine. Lower --engine-option gpus, or name "
-                "a cluster with --engine-option address"
+                f"{needed:g} GPUs per cohort: Ray finds {self._most_gpus:g} on this machine. Lower "
+                "--engine-option gpus, or name a cluster with --engine-option address"
             )
 
     def _submit(self, new: _Submitted) -> None:
@@ -163,19 +173,51 @@ class RayEngine:
         _refuse_silent_host(self.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray of ours reports to nobody
         self._ending.enter_context(_silence(self._ray))
-        self._ending.callback(self._ray.shutdown)
+        self._ending.callback(_shut_down, self._ray)
         try:
-            self._local = self.address == LOCAL
-            self._ray.init(self.address, **quiet, **(local if self._local else remote))
+            is_local = self.address == LOCAL
+            self._ray.init(self.address, **quiet, **(local if is_local else remote))
         except (OSError, RuntimeError, ValueError) as error:
             self._ending.close()
             raise ProbeError(f"--engine-option address={self.address}: {first_line(error)}") from None
+        if is_local:
+            self._most_gpus = self._ray.cluster_resources().get("GPU", 0.0)
 
     def _here(self) -> Any:
         """This node, if it takes actors: the inbox is to live as long as the engine."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         return NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=True)
+
+
+class _Head:
+    """The process that keeps a cluster together, Ray's GCS; no task starts or ends without it.
+
+    Attributes:
+        is_lost: Whether it has not answered for so long that nothing more is asked of it.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._looked = self._answered = time.monotonic()
+        self.is_lost = False
+
+    def look(self) -> None:
+        """Now and then, see whether it answers; ProbeError where it has not for long."""
+        now = time.monotonic()
+        if now - self._looked < SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked = now
+        host, _, port = self._address.rpartition(":")
+        with suppress(OSError):
+            create_connection((host, int(port)), SECONDS_BETWEEN_LOOKS).close()
+            self._answered = now
+        if now - self._answered > HEAD_SECONDS:
+            self.is_lost = True
+            raise ProbeError(
+                f"Ray's head at {self._address} has not answered for {HEAD_SECONDS:g} seconds; what is done is kept: "
+                "run the same command again, once the cluster is up if it is not this machine's own"
+            )
 
 
 class _Inbox:
@@ -221,6 +263,17 @@ def _silence(ray: Any) -> Iterator[None]:
         yield
     finally:
         worker.print_to_stdstream = printing
+
+
+def _shut_down(ray: Any) -> None:
+    """End a Ray of ours with what it started, which outlives it where its head was lost."""
+    node = ray._private.worker._global_node
+    started = [info.process.pid for infos in node.all_processes.values() for info in infos] if node else []
+    below = [process for pid in started for process in descendants(pid) or ()]
+    ray.shutdown()
+    for process in below:
+        with suppress(OSError):
+            os.kill(process, signal.SIGKILL)
 
 
 def _address(options: Mapping[str, str]) -> str:
