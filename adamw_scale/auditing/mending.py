@@ -16,7 +16,7 @@ from adamw_scale.auditing.judging import Audit
 from adamw_scale.auditing.provenance import NAMES
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks.config import Finding, Mend
-from adamw_scale.frameworks.reading import DECAY_KEYS, FIELD_OF_KEY, LR_KEYS
+from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, fields_of
 from adamw_scale.noun import Noun
 from adamw_scale.units import float_of
 
@@ -109,7 +109,7 @@ def _without(fault: Finding, mend: Mend, text: str, found: Audit, read: Reader) 
     It shows no new fault, unless a key that is read only now brings it.
     """
     before = {(each.code, each.key) for each in found.findings} - {(fault.code, fault.key)}
-    free = set(NAMES) - FIXED | {FIELD_OF_KEY.get(mend.key, ""), FIELD_OF_KEY.get(mend.name or "", "")}
+    free = set(NAMES) - FIXED | {*fields_of(mend.key), *fields_of(mend.name or "")}
 
     def holds(other: Audit) -> bool:
         after = {(each.code, each.key) for each in other.findings if each.severity != "note" or mend.name is not None}

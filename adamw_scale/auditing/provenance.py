@@ -61,6 +61,7 @@ class Value(Noun):
         "command line or the environment may change), said by the user, or unknown"
     )
     of: str | None = Field(None, description="whose default it is, or hangs on")
+    part: str | None = Field(None, description="what of it is the default, where the rest was read")
 
     @property
     def name(self) -> str:
@@ -98,7 +99,8 @@ def values_of(framework: str, config: Config, said: Collection[str] = (), text: 
         hangs = next((each for each in HANGS_ON.get(field, ()) if each in config.defaults), None)
         whose = field if origin == "default" else hangs if origin == "computed" else None
         of = default_of(framework, config, whose) if whose else None
-        found.append(Value(field=field, value=value, origin=origin, of=of))
+        part = next((beta for beta in ("beta1", "beta2") if field == "betas" and beta in config.defaults), None)
+        found.append(Value(field=field, value=value, origin=origin, of=of, part=part))
     return tuple(found)
 
 

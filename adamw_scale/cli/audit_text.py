@@ -85,7 +85,7 @@ def _value(value: "Value") -> str:
         else ""
     )
     where = {
-        "default": f" (default of {value.of})",
+        "default": f" ({value.part + ' by ' if value.part else ''}default of {value.of})",
         "overridable": " (default of the script, may be overridden)",
         "computed": f" (computed, with a default of {value.of})" if value.of else " (computed)",
         "said": " (as you say)",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from adamw_scale.errors import SpecError
@@ -35,13 +36,27 @@ BATCH_KEYS = frozenset(
         *("per_device_train_batch_size", "global_train_batch_size"),
     }
 )
-FIELD_OF_KEY = {
-    **dict.fromkeys(DECAY_KEYS, "weight_decay"),
-    **dict.fromkeys(LR_KEYS, "peak_lr"),
-    **dict.fromkeys(SCHEDULE_KEYS, "schedule"),
-    **dict.fromkeys(STEPS_KEYS, "total_steps"),
-    **dict.fromkeys(EPOCHS_KEYS, "epochs"),
-    **dict.fromkeys(BATCH_KEYS, "batch_size"),
+FIELDS_OF_KEYS = {  # what a key may fill, by how it is called
+    "|".join(DECAY_KEYS): ("weight_decay",),
+    "|".join(LR_KEYS): ("peak_lr",),
+    "|".join(SCHEDULE_KEYS): ("schedule",),
+    ".*warmup.*|pct_start": ("warmup_steps", "warmup_fraction"),
+    ".*accum.*|update_freq": ("accumulation",),
+    "|".join((*STEPS_KEYS, "max_train_steps")): ("total_steps",),
+    ".*decay_(iters|epochs|steps)": ("decay_steps", "decay_fraction"),
+    "|".join(EPOCHS_KEYS): ("epochs",),
+    "|".join((*BATCH_KEYS, r"(micro_|train_|train_micro_)?batch(_size)?(_per_gpu)?", "max_sentences")): (
+        *("batch_size", "per_device_batch_size"),
+    ),
+    ".*seq(uence)?_len.*|sequence_length|max_(target_|prompt_)?len(gth)?|tokens_per_sample|block_size|context_length": (
+        "sequence_length",
+    ),
+    r".*betas?_?[12]?|b[12]": ("betas",),
+    ".*eps(ilon)?": ("eps",),
+    "min_lr.*|.*min_lr_rati?o?|lr_min|alpha_f|alpha|eta_min|lr_end|end_(value|learning_rate)|final_lr.*": (
+        "final_lr_fraction",
+    ),
+    "optim|optimizer|optimizer_type|opt": ("optimizer",),
 }
 LEFT_OPEN = ("auto", "none", "null", "")  # spellings of "somebody else fills this in"
 
@@ -88,9 +103,8 @@ class Keys:
             if open_:
                 self._note_unread(path, str(value))
             elif value is not None and not (isinstance(value, str) and value.lower() in LEFT_OPEN):
-                field = FIELD_OF_KEY.get(path.rpartition(".")[2])
-                if field is not None and path in self._overridable:
-                    self.changeable.append(field)
+                if path in self._overridable:
+                    self.changeable += fields_of(path.rpartition(".")[2])
                 return value
         return None
 
@@ -196,6 +210,8 @@ class Keys:
             return one, two
         if self.filled("betas", default, first, second) is None:
             return None
+        if one is not None or two is not None:
+            self.defaults.append("beta1" if one is None else "beta2")  # only that one
         return (default[0] if one is None else one, default[1] if two is None else two)
 
     def mapping(self, path: str) -> "Keys":
@@ -250,6 +266,12 @@ class Keys:
                 return missing
             value = value[part]
         return value
+
+
+@cache
+def fields_of(key: str) -> tuple[str, ...]:
+    """Fields of a `Config` that a key of this name may fill."""
+    return next((fields for keys, fields in FIELDS_OF_KEYS.items() if re.fullmatch(keys, key)), ())
 
 
 def keys_of(document: Document, calls: Iterable[str] = (), order: Iterable[str] = ()) -> Keys:

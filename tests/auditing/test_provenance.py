@@ -12,6 +12,7 @@ from adamw_scale.errors import AdamWScaleError
 from adamw_scale.formats import parse
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
+from adamw_scale.units import float_of
 
 # Numbers that a shorter text says in another way, worked out from what is left of it.
 COMPUTED_OTHERWISE = {
@@ -80,3 +81,18 @@ def test_a_value_that_stands_elsewhere_is_no_default() -> None:
     assert {value.field: value.origin for value in found.values}["peak_lr"] == "unknown"
     plain = audit(recipe, "torchtune", suffix=".yaml")
     assert {value.field: value.origin for value in plain.values}["peak_lr"] == "default"
+
+
+@pytest.mark.parametrize("framework", READERS)
+def test_a_value_that_the_environment_may_change_says_so(framework: str) -> None:
+    """Whatever it is a value of: in a script whose every value is a default of its own, none is simply read."""
+    for source in sources(framework):
+        if source.suffix != ".sh":
+            continue
+        text = re.sub(r"(?m)((?:^\s*|\s)--[\w-]+[ =])([\w.+-]+)(?=\s)", r"\1${SET:-\2}", source.text)
+        config = config_of(framework, text, source.suffix)
+        assert config is not None, text
+        changed = {float_of(each) or each for each in re.findall(r"\$\{SET:-([\w.+-]+)", text)}
+        for value in values_of(framework, config, text=text):
+            parts = value.value if isinstance(value.value, tuple) else (value.value,)
+            assert value.origin != "read" or not (changed - {1.0}).issuperset(parts), (value, text)

@@ -372,9 +372,7 @@ def test_a_ray_whose_head_is_killed_is_one_line_and_leaves_nothing(
 
     with open_engine("ray", scripted(seconds="2"), jobs=1) as engine:
         started = set(descendants(os.getpid()) or ()) - before
-        with pytest.raises(
-            ProbeError, match=r"^Ray's head at [^\n]* has not answered for 3 seconds; what is done"
-        ):
+        with pytest.raises(ProbeError, match=r"^Ray's head at [^\n]* has not answered for 3 seconds; what is done"):
             train_without_head()
     assert 1 <= len(results) < 9
     deadline = time.monotonic() + 10
