@@ -225,3 +225,9 @@ def test_decay_erases_or_does_nothing_but_not_both(weight_decay: float, peak_lr:
     kept = found.groups[0].retention
     assert kept is not None
     assert ("inert" in codes(found)) == (kept > 0.99)
+
+
+def test_a_low_end_of_a_config_is_no_slip_of_a_flag() -> None:
+    """One-cycle ends at a fraction of 4e-6, which nobody typed."""
+    found = audited(schedule="one-cycle", final_lr_fraction=4e-6, run={**RUN, "final_lr_fraction": 4e-6})
+    assert "final-lr" not in {each.code for each in found.findings}
