@@ -20,7 +20,7 @@ from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, fields_of
 from adamw_scale.noun import Noun
 from adamw_scale.units import float_of
 
-NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.%])")
+NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.%])")
 WORD = re.compile(r"[\w.+-]+")
 FIXED = frozenset({"peak_lr", "weight_decay", "total_steps", "epochs", "batch_size"})  # that mending never moves
 CLOSE = 1e-9  # relative difference up to which two readings are one value

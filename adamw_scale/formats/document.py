@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Hashable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
@@ -31,14 +32,7 @@ class Call(NamedTuple):
     spelled: Mapping[str, str] = {}
 
 
-class Document(NamedTuple):
-    """What a text says: a mapping, and the calls of a Python text.
-
-    `content` of Python text holds its assignments ("lr", "cfg.optim.lr") and the options of its command line, that of
-    shell text its --flags without the dashes. `text` is what was parsed. `overridable` names an argument of a call by
-    the call and its keyword or place ("torch.optim.AdamW.lr").
-    """
-
+class _Parts(NamedTuple):
     format: str
     content: dict[str, Any]
     calls: tuple[Call, ...] = ()
@@ -47,8 +41,21 @@ class Document(NamedTuple):
     overridable: frozenset[str] = frozenset()
     lost: tuple[str, ...] = ()  # what of the text could not be followed, such as "$EXTRA_ARGS"
 
+
+class Document(_Parts):
+    """What a text says: a mapping, and the calls of a Python text.
+
+    `content` of Python text holds its assignments ("lr", "cfg.optim.lr") and the options of its command line, that of
+    shell text its --flags without the dashes. `text` is what was parsed. `overridable` names an argument of a call by
+    the call and its keyword or place ("torch.optim.AdamW.lr").
+    """
+
     def keys(self) -> frozenset[str]:
         """Every key at any depth, alone and with the path to it, and the last part of every name that is called."""
+        return self._keys
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
         found = {call.name.rpartition(".")[2] for call in self.calls}
         for mapping in (self.content, *(call.keywords for call in self.calls)):
             for path, _, _ in entries(mapping):

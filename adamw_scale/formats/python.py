@@ -10,13 +10,16 @@ import operator
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple, TypeGuard
 
+from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import ANY_MORE, Call, Document, Unread, refuse_deep, without_duplicates
 from adamw_scale.formats.python_names import MOST_GIVEN, PARSERS, Branch, Given, Names, Scope, dotted, survey
 
 LARGEST_POWER = 64  # exponent in arithmetic of a Python config
 LARGEST_INTEGER = 10**30
+MOST_WORK = 200_000  # expressions that are worked out for one text; the largest files of libraries need 9,000
 # Names that people give to what holds their options, where nothing in the text says what it is.
 HOLDERS = frozenset(
     {"args", "opt", "opts", "flags", "FLAGS", "hparams", "hps", "params", "config", "cfg", "conf", "Config", "CFG"}
@@ -29,8 +32,7 @@ def python_source(text: str) -> Document:
     refuse_deep(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other people's code
-        tree = ast.parse(text)
-    names = survey(tree)
+        names = survey(text)
     values = _Values(names)
     content: dict[str, Any] = {}
     overridable: set[str] = set()
@@ -58,6 +60,15 @@ class _Owner(NamedTuple):
 OPTIONS = _Owner()
 
 
+class _Known(NamedTuple):
+    """The value of an expression, whether it may be changed, its text, and how many values it took to work out."""
+
+    value: Any
+    changeable: bool
+    shown: str
+    work: int
+
+
 class _Values:
     """Values of expressions as far as text goes; ValueError where it does not.
 
@@ -66,8 +77,11 @@ class _Values:
 
     def __init__(self, names: Names) -> None:
         self._names = names
-        self._known: dict[int, tuple[Any, bool]] = {}
+        self._known: dict[int, _Known | None] = {}
+        self._fields_known: dict[str, tuple[dict[str, Any], set[str]]] = {}
+        self._items: dict[int, dict[str, ast.expr] | None] = {}
         self._open: set[int] = set()
+        self._work = 0
         self.changeable = False
         calls = [each for each in names.nodes if isinstance(each.node, ast.Call)]
         named = [(each.node.func.id, each) for each in calls if isinstance(each.node.func, ast.Name)]  # type: ignore[union-attr]
@@ -78,22 +92,27 @@ class _Values:
     def told(self, path: str, givens: list[Given]) -> tuple[Any, bool]:
         """What a name is in the end, and whether that may be changed; source where it is code or told in a branch."""
         last = givens[-1]
-        source = Unread("code that changes it" if last.value is None else ast.unparse(last.value)[:80])
         self.changeable = last.changeable
         scopes = {id(each.scope): each for each in givens}
         if len(scopes) > 1 or any(each.branch for each in givens):
-            roots = self._roots(list(scopes.values()))
             try:
+                if len(scopes) > MOST_GIVEN:
+                    raise ValueError("given in too many places")
+                roots = self._roots(list(scopes.values()))
                 value = self._one(path, [each for each in givens if id(each.scope) in roots], ())
             except ValueError:
-                where = " and ".join(dict.fromkeys(f"{each.scope.name or 'module'}()" for each in givens))
-                return Unread(f"{source} in a branch" if len(scopes) == 1 else f"told differently in {where}"), False
+                some = dict.fromkeys(f"{each.scope.name or 'module'}()" for each in givens[:MOST_GIVEN])
+                where = " and ".join(some)
+                one = f"{self._source(last)} in a branch"
+                return Unread(one if len(scopes) == 1 else f"told differently in {where}"), False
             return value, self.changeable
-        try:
-            value = self.plain(last.value, last.scope, last.branch, last.at) if last.value is not None else source
-        except ValueError:
-            value = source
-        return value, self.changeable
+        with suppress(ValueError):
+            if last.value is not None:
+                return self.plain(last.value, last.scope, last.branch, last.at), self.changeable
+        return Unread(self._source(last)), self.changeable
+
+    def _source(self, given: Given) -> str:
+        return "code that changes it" if given.value is None else self._names.source(given.value)
 
     def _roots(self, givens: list[Given]) -> set[int]:
         """Scopes that no other of these calls: what a caller sets goes before what its helper did."""
@@ -108,9 +127,7 @@ class _Values:
         """A call, and those of its arguments that may be changed from outside."""
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
-            named = [
-                (key.value, each) for key, each in pairs if isinstance(key, ast.Constant) and isinstance(key.value, str)
-            ]
+            named = [(key.value, each) for key, each in pairs if _is_text(key)]
             keywords, changeable = self._arguments(named, scope, branch)
             return Call("dict", keywords, line=node.lineno), changeable
         function, positional = node.func, list(node.args)
@@ -145,10 +162,14 @@ class _Values:
 
     def _fields(self, class_name: str) -> tuple[dict[str, Any], set[str]]:
         """Defaults of a class' fields, those of its bases in this text first; all of them may be changed."""
+        if class_name in self._fields_known:
+            self._spend(len(self._fields_known[class_name][0]))
+            return self._fields_known[class_name]
         own = self._names.classes[class_name]
         fields: dict[str, Any] = {}
+        self._fields_known[class_name] = fields, set()  # where it extends itself by a detour
         for base in own.node.bases:
-            if (inner := self._names.own_class(base)) and inner != class_name:
+            if inner := self._names.own_class(base):
                 fields |= self._fields(inner)[0]
         for name, givens in own.scope.given.items():
             if not name.startswith("self."):
@@ -156,8 +177,9 @@ class _Values:
                 try:
                     fields[name] = self._of_class(class_name, name)
                 except ValueError:
-                    fields[name] = Unread(ast.unparse(value)[:80] if value is not None else name)
-        return fields, set(fields)
+                    fields[name] = Unread(self._names.source(value) if value is not None else name)
+        self._fields_known[class_name] = fields, set(fields)
+        return self._fields_known[class_name]
 
     def _arguments(
         self, named: list[tuple[str, ast.expr]], scope: Scope, branch: Branch
@@ -170,7 +192,7 @@ class _Values:
             try:
                 values[name] = self.plain(node, scope, branch)
             except ValueError:
-                values[name] = Unread(ast.unparse(node)[:80])
+                values[name] = Unread(self._names.source(node))
             if self.changeable:
                 changeable.add(name)
         return values, changeable
@@ -182,7 +204,7 @@ class _Values:
         for node in given:
             mapping = self._dict(node, scope)
             if mapping is None:
-                spread[ANY_MORE] = Unread(f"**{ast.unparse(node)[:60]}")
+                spread[ANY_MORE] = Unread(f"**{self._names.source(node, 60)}")
             else:
                 values, changing = self._arguments(list(mapping[0].items()), mapping[1], branch)
                 spread |= values
@@ -195,6 +217,7 @@ class _Values:
         Raises:
             ValueError: it is something else.
         """
+        self._spend(1)
         if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | bool | None):
             return node.value
         if isinstance(node, ast.Name):
@@ -217,6 +240,12 @@ class _Values:
             left = _number(self.plain(node.left, scope, branch, before))
             return _computed(node.op, left, _number(self.plain(node.right, scope, branch, before)))
         raise ValueError("not plain data")
+
+    def _spend(self, work: int) -> None:
+        """Count what is done, as values that hold others several times grow beyond any bound."""
+        self._work += work
+        if self._work > MOST_WORK:
+            raise SpecError(f"more than {MOST_WORK:,} values to work out: this is no training script; pass one")
 
     def _called(self, node: ast.Call, scope: Scope, branch: Branch, before: int) -> Any:
         """Calls that are as good as data: dict(), int(), float(), what an environment may set."""
@@ -259,28 +288,33 @@ class _Values:
             raise ValueError("code gives it")
         if any(each.branch != branch[: len(each.branch)] for each in givens):
             raise ValueError("given in a branch")
-        values = [self._given(each) for each in givens]
-        if any(repr(value) != repr(values[0]) for value in values[1:]):
+        first, *others = [self._given(each) for each in givens]
+        if any(each.shown != first.shown for each in others):
             raise ValueError(f"{name} is given several values")
-        return values[0]
+        return first.value
 
-    def _given(self, given: Given) -> Any:
-        """The value of what is given, worked out once."""
+    def _given(self, given: Given) -> "_Known":
+        """What is given, worked out once."""
         node = given.value
         if node is None or id(node) in self._open:
             raise ValueError("code, or a value that holds itself")
-        if id(node) not in self._known:
-            before, self.changeable = self.changeable, given.changeable
+        if id(node) in self._known:
+            known = self._known[id(node)]
+            self._spend(known.work if known else 1)
+        else:
+            known, before, work = None, self.changeable, self._work
+            self.changeable = given.changeable
             self._open.add(id(node))
-            try:
+            with suppress(ValueError):
                 value = self.plain(node, given.scope, given.branch, given.at)
-            finally:
-                self._open.discard(id(node))
-                changed, self.changeable = self.changeable, before
-            self._known[id(node)] = value, changed
-        value, changed = self._known[id(node)]
-        self.changeable = self.changeable or changed
-        return value
+                work = self._work - work if isinstance(value, list | dict) else 1
+                known = _Known(value, self.changeable, repr(value), work)
+            self._open.discard(id(node))
+            self._known[id(node)], self.changeable = known, before
+        if known is None:
+            raise ValueError("code")
+        self.changeable = self.changeable or known.changeable
+        return known
 
     def _attribute(self, node: ast.Attribute, scope: Scope, branch: Branch, before: int) -> Any:
         """args.lr, cfg.lr, self.lr: what is assigned to it, else the default of what it is one of."""
@@ -304,15 +338,16 @@ class _Values:
     def _of_class(self, class_name: str, attribute: str, owner: _Owner = OPTIONS) -> Any:
         """A field: what the call that built the object gives it, else its default, which may be changed."""
         own = self._names.classes[class_name]
+        self._spend(1)
         if owner.call is not None and owner.scope is not None:
             if any(each.arg is None for each in owner.call.keywords):
                 raise ValueError("built from a mapping")
             for keyword in owner.call.keywords:
                 if keyword.arg == attribute:
                     return self.plain(keyword.value, owner.scope, ())
-            fields = [name for name in own.scope.annotations if "." not in name]
-            if attribute in fields and fields.index(attribute) < len(owner.call.args) and "__init__" not in own.methods:
-                return self.plain(owner.call.args[fields.index(attribute)], owner.scope, ())
+            place = own.fields.get(attribute, len(owner.call.args))
+            if place < len(owner.call.args) and "__init__" not in own.methods:
+                return self.plain(owner.call.args[place], owner.scope, ())
         for path in (f"self.{attribute}", attribute):
             if path in own.scope.given:
                 givens = own.scope.given[path]
@@ -373,7 +408,7 @@ class _Values:
         if number is None and (own := self._names.own_class(value.func)):
             return _Owner(own, value, scope)
         if (dotted(value.func) or "").rpartition(".")[2] == PARSERS[2]:
-            parsed = [own for name in self._parsed() if (own := self._names.own_class(name))]
+            parsed = self._parsed
             index = 0 if number is None else number
             return _Owner(parsed[index]) if isinstance(index, int) and 0 <= index < len(parsed) else None
         if self._names.parses(value):
@@ -381,12 +416,14 @@ class _Values:
         classes = [own for each in value.args if (own := self._names.own_class(each))]
         return _Owner(classes[0]) if len(classes) == 1 and number is None else None
 
-    def _parsed(self) -> list[ast.expr]:
-        """Classes that HfArgumentParser is asked to fill."""
+    @cached_property
+    def _parsed(self) -> list[str]:
+        """Classes of this text that HfArgumentParser is asked to fill."""
         for each in self._names.nodes:
             if isinstance(each.node, ast.Call) and (dotted(each.node.func) or "").endswith("ArgumentParser"):
                 for argument in each.node.args[:1]:
-                    return list(argument.elts) if isinstance(argument, ast.Tuple | ast.List) else [argument]
+                    asked = argument.elts if isinstance(argument, ast.Tuple | ast.List) else [argument]
+                    return [own for name in asked if (own := self._names.own_class(name))]
         return []
 
     def _by_habit(self, name: str) -> _Owner | None:
@@ -405,16 +442,10 @@ class _Values:
             if given.value is None or given.branch:
                 return None
             node, scope = given.value, given.scope
-        if isinstance(node, ast.Call) and dotted(node.func) == "dict" and not node.args:
-            return {each.arg: each.value for each in node.keywords if each.arg}, scope
-        if not isinstance(node, ast.Dict):
-            return None
-        items = {}
-        for key, value in zip(node.keys, node.values, strict=True):
-            if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
-                return None
-            items[key.value] = value
-        return items, scope
+        if id(node) not in self._items:
+            self._items[id(node)] = _items(node)
+        items = self._items[id(node)]
+        return None if items is None else (items, scope)
 
     def _item(self, node: ast.expr, key: Any, scope: Scope, branch: Branch) -> Any:
         """config["lr"], of a dict that is written out."""
@@ -429,9 +460,22 @@ def _is_settings(names: Names, class_name: str) -> bool:
     """Whether a class of the text holds values: a dataclass, or one whose body is assignments."""
     node = names.classes[class_name].node
     return (
-        any("dataclass" in ast.unparse(each)[:60] for each in node.decorator_list)
+        any("dataclass" in names.source(each, 60) for each in node.decorator_list)
         or not names.classes[class_name].methods
     )
+
+
+def _items(node: ast.expr) -> dict[str, ast.expr] | None:
+    """The items of a dict that is written out; None where something else or another key is."""
+    if isinstance(node, ast.Call) and dotted(node.func) == "dict" and not node.args:
+        return {each.arg: each.value for each in node.keywords if each.arg}
+    if not isinstance(node, ast.Dict) or not all(map(_is_text, node.keys)):
+        return None
+    return {key.value: each for key, each in zip(node.keys, node.values, strict=True) if _is_text(key)}
+
+
+def _is_text(node: ast.expr | None) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _field_default(value: ast.expr) -> ast.expr | None:

@@ -1,12 +1,20 @@
 """What the names of a Python text are given, and where: scopes, imports, classes, options of a command line."""
 
 import ast
+import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
+
+from adamw_scale.errors import SpecError
 
 Branch = tuple[tuple[int, int], ...]  # the ifs, loops and handlers around a node, and which arm of each it is in
 PARSERS = ("parse_args", "parse_known_args", "parse_args_into_dataclasses")
 MOST_GIVEN = 64  # values of a name that are looked at; one that is given more is code's
+MOST_PARTS = 50_000  # statements and expressions of a text; the largest files of libraries have 35,000
+MOST_CALLS = 5_000  # of a text, with its dicts; the same have 3,000
+SHOWN = 80  # characters of source that stand for a value
+LONGEST_UNPARSED = 200  # characters of source that are put into standard form
 DATA_BASES = ("Arguments", "Config", "Args")  # ends of the names of classes whose fields are settings
 
 
@@ -52,14 +60,18 @@ class Scope:
         return scope
 
 
-class Class(NamedTuple):
-    """A class of the text: its body's scope, its bases, its fields in order."""
+class Class:
+    """A class of the text: its body's scope, and the scope around it."""
 
-    node: ast.ClassDef
-    scope: Scope
-    outer: Scope
+    def __init__(self, node: ast.ClassDef, scope: Scope, outer: Scope) -> None:
+        self.node, self.scope, self.outer = node, scope, outer
 
-    @property
+    @cached_property
+    def fields(self) -> dict[str, int]:
+        """Names of its annotated fields, and the place of each."""
+        return {name: place for place, name in enumerate(each for each in self.scope.annotations if "." not in each)}
+
+    @cached_property
     def methods(self) -> frozenset[str]:
         """Names of its methods."""
         return frozenset(each.name for each in self.node.body if isinstance(each, ast.FunctionDef))
@@ -76,8 +88,9 @@ class Node(NamedTuple):
 class Names:
     """A text's names: what its module, classes and functions give them."""
 
-    def __init__(self, module: Scope) -> None:
-        self.module = module
+    def __init__(self, text: str) -> None:
+        self.module = Scope(None)
+        self._lines = text.encode().splitlines(keepends=True)
         self.imports: dict[str, str | None] = {}  # None where two imports give one name two meanings
         self.classes: dict[str, Class] = {}
         self.functions: dict[str, tuple[ast.FunctionDef | ast.AsyncFunctionDef, Scope]] = {}
@@ -85,12 +98,36 @@ class Names:
         self.nodes: list[Node] = []
         self.assigned: dict[str, list[Given]] = {}
         self._parsing: dict[str, bool] = {}
+        self._bases: dict[tuple[str, int], str | None] = {}
+
+    def source(self, node: ast.expr, most: int = SHOWN) -> str:
+        """The first characters of an expression: in standard form, and as it is written where it is long."""
+        if (path := dotted(node)) is not None:
+            return path[:most]
+        if not hasattr(node, "lineno"):  # an item of what a tuple is given, or a default that is not written
+            inner = f"{self.source(node.value)}[{ast.unparse(node.slice)}]" if isinstance(node, ast.Subscript) else ""
+            return (inner or ast.unparse(node))[:most]
+        written = self._written(node)
+        if len(written) > LONGEST_UNPARSED or (isinstance(node, ast.Call) and _STANDARD.fullmatch(written)):
+            return " ".join(written.split())[:most]
+        return ast.unparse(node)[:most]
+
+    def _written(self, node: ast.expr) -> str:
+        """What an expression is in the text; of a long one no more than its beginning."""
+        first, *others = self._lines[node.lineno - 1 : node.end_lineno] or [b""]
+        start, end = node.col_offset, node.end_col_offset or 0
+        most = 4 * LONGEST_UNPARSED
+        if not others:
+            return first[start : min(end, start + most)].decode(errors="ignore")
+        *between, last = others[:most]
+        text = first[start : start + most] + b"".join(each[:most] for each in between)
+        return (text + (last[:end] if len(others) <= most else last))[:most].decode(errors="ignore")
 
     def resolved(self, node: ast.expr, scope: Scope, hops: int = 8) -> str:
         """A name with what it is imported as; a file's own alias of one is followed."""
         path = dotted(node)
         if path is None:
-            return ast.unparse(node)[:200]
+            return self.source(node, 200)
         root, _, rest = path.partition(".")
         found = scope.find(root)
         if found is not None and hops:
@@ -113,17 +150,18 @@ class Names:
 
     def foreign_base(self, name: str, hops: int = 8) -> str | None:
         """The imported class of settings that a class of this text extends, through others of this text."""
-        own = self.classes[name]
-        if {"__init__", "step"} & own.methods:
-            return None
-        for base in own.node.bases:
-            inner = self.own_class(base)
-            found = self.foreign_base(inner, hops - 1) if inner and hops else None
-            if inner is None and self.resolved(base, own.outer).endswith(DATA_BASES):
-                found = self.resolved(base, own.outer)
-            if found:
-                return found
-        return None
+        if (name, hops) not in self._bases:
+            own = self.classes[name]
+            bases = () if {"__init__", "step"} & own.methods else own.node.bases
+            found = (self._foreign(base, own.outer, hops) for base in bases)
+            self._bases[name, hops] = next((each for each in found if each), None)
+        return self._bases[name, hops]
+
+    def _foreign(self, base: ast.expr, scope: Scope, hops: int) -> str | None:
+        if inner := self.own_class(base):
+            return self.foreign_base(inner, hops - 1) if hops else None
+        name = self.resolved(base, scope)
+        return name if name.endswith(DATA_BASES) else None
 
     def parses(self, node: ast.expr) -> bool:
         """Whether a call gives the options of the command line, itself or in a function of this text."""
@@ -150,9 +188,16 @@ def dotted(node: ast.AST | None) -> str | None:
     return ".".join([node.id, *reversed(parts)])
 
 
-def survey(tree: ast.Module) -> Names:
-    """All names of a text."""
-    names = Names(Scope(None))
+def survey(text: str) -> Names:
+    """All names of a text.
+
+    Raises:
+        SpecError: it has more parts or calls than a training script.
+    """
+    if text.count("{") > MOST_CALLS:  # for those in f-strings Python itself takes quadratic time
+        raise SpecError(f"more than {MOST_CALLS:,} braces: this is no training script; pass one")
+    tree = ast.parse(text)
+    names = Names(text)
     walker = _Walker(names)
     for statement in tree.body:
         walker.walk(statement, names.module, ())
@@ -160,23 +205,37 @@ def survey(tree: ast.Module) -> Names:
     return names
 
 
+_Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+_BARE = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)  # nodes that are a word
+_STANDARD = re.compile(r"[A-Za-z_][\w.]*\((?:[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*)?\)", re.ASCII)  # what unparse leaves
+
+
 class _Walker:
     """Goes through a text in its order."""
 
     def __init__(self, names: Names) -> None:
-        self._names, self._at = names, 0
+        self._names, self._at, self._parts = names, 0, 0
 
     def walk(self, node: ast.AST, scope: Scope, branch: Branch) -> None:
         """Remember what a node gives to names, and what is in it."""
+        self._count()
         method = getattr(self, f"_on_{type(node).__name__.lower()}", None)
         if method is not None:
             method(node, scope, branch)
         else:
             self._inside(node, scope, branch)
 
+    def _count(self) -> None:
+        self._parts += 1
+        if self._parts > MOST_PARTS or len(self._names.nodes) > MOST_CALLS:
+            raise SpecError(
+                f"more than {MOST_PARTS:,} expressions or {MOST_CALLS:,} calls: this is no training script; pass one"
+            )
+
     def _inside(self, node: ast.AST, scope: Scope, branch: Branch) -> None:
         for child in ast.iter_child_nodes(node):
-            self.walk(child, scope, branch)
+            if not isinstance(child, _BARE):
+                self.walk(child, scope, branch)
 
     def _each(self, nodes: list[ast.stmt], scope: Scope, branch: Branch) -> None:
         for node in nodes:
@@ -222,13 +281,12 @@ class _Walker:
             inner.give(argument.arg, Given(None, scope, ()))
         self.walk(node.body, inner, branch)
 
-    def _comprehension(self, node: ast.AST, scope: Scope, branch: Branch) -> None:
+    def _comprehension(self, node: _Comprehension, scope: Scope, branch: Branch) -> None:
         inner = Scope(scope, "function")
-        for each in ast.walk(node):
-            if isinstance(each, ast.comprehension):
-                for target in ast.walk(each.target):
-                    if isinstance(target, ast.Name):
-                        inner.give(target.id, Given(None, scope, ()))
+        for each in node.generators:
+            for target in ast.walk(each.target):
+                if isinstance(target, ast.Name):
+                    inner.give(target.id, Given(None, scope, ()))
         self._inside(node, inner, branch)
 
     _on_listcomp = _on_setcomp = _on_dictcomp = _on_generatorexp = _comprehension
@@ -242,7 +300,7 @@ class _Walker:
 
     def _on_if(self, node: ast.If, scope: Scope, branch: Branch) -> None:
         self.walk(node.test, scope, branch)
-        if "__name__" in ast.unparse(node.test)[:40]:
+        if "__name__" in self._names.source(node.test, 40):
             self._each([*node.body, *node.orelse], scope, branch)
             return
         self._each(node.body, scope, (*branch, (id(node), 0)))
@@ -323,6 +381,7 @@ class _Walker:
         path = dotted(target)
         if path is None:
             return
+        self._count()
         self._at += 1
         given = Given(value, scope, branch, at=self._at)
         owner = scope.enclosing("class") if path.startswith("self.") else None
@@ -389,26 +448,22 @@ def _pass_on(names: Names) -> None:
             continue
         skipped = 1 if name in names.classes else 0
         ordered = [each.arg for each in (*function.args.posonlyargs, *function.args.args)][skipped:]
+        told = [_arguments(each, ordered) for each in calls]
         for argument, _ in _parameters(function.args):
-            given = [_argument(each, argument.arg, ordered) for each in calls]
+            given = [each.get(argument.arg, any_) for each, any_ in told]
             values = [each for each in given if each is not None]
             if values:
                 defaults = inner.given[argument.arg][:1] if len(values) < len(calls) else []
                 inner.given[argument.arg] = [*defaults, *values, *inner.given[argument.arg][1:]]
 
 
-def _argument(call: Node, name: str, ordered: list[str]) -> Given | None:
-    """What a call gives to a parameter; None where it leaves that to the default."""
+def _arguments(call: Node, ordered: list[str]) -> tuple[dict[str, Given], Given | None]:
+    """What a call gives to parameters, and to all others: code where it spreads something, else nothing."""
     node = call.node
     if isinstance(node, ast.Dict):
-        return None
-    for keyword in node.keywords:
-        if keyword.arg == name:
-            return Given(keyword.value, call.scope, ())
-    if any(keyword.arg is None for keyword in node.keywords) or any(
-        isinstance(each, ast.Starred) for each in node.args
-    ):
-        return Given(None, call.scope, ())
-    if name in ordered and ordered.index(name) < len(node.args):
-        return Given(node.args[ordered.index(name)], call.scope, ())
-    return None
+        return {}, None
+    spreads = any(each.arg is None for each in node.keywords) or any(isinstance(a, ast.Starred) for a in node.args)
+    placed = {} if spreads else dict(zip(ordered, node.args, strict=False))
+    named = {each.arg: each.value for each in node.keywords if each.arg is not None}
+    given = {name: Given(value, call.scope, ()) for name, value in (placed | named).items()}
+    return given, Given(None, call.scope, ()) if spreads else None

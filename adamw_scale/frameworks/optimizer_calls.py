@@ -128,13 +128,11 @@ LIBRARIES = frozenset(library for library, _ in CONSTRUCTORS)
 
 def built(document: Document) -> dict[str, Call]:
     """The different optimizers that a text builds, by what they are and where."""
-    found: dict[str, Call] = {}
+    distinct: dict[str, Call] = {}
     for call in document.calls:
         if is_optimizer(call.name):
-            same = repr((call.name, call.keywords, call.positional[1:]))
-            if same not in {repr((each.name, each.keywords, each.positional[1:])) for each in found.values()}:
-                found[f"{call.name}({_shown(call)}) in line {call.line}"] = call
-    return found
+            distinct.setdefault(repr((call.name, call.keywords, call.positional[1:])), call)
+    return {f"{call.name}({_shown(call)}) in line {call.line}": call for call in distinct.values()}
 
 
 def _shown(call: Call) -> str:

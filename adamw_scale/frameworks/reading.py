@@ -285,11 +285,13 @@ def keys_of(document: Document, calls: Iterable[str] = (), order: Iterable[str] 
     called = [call for call in document.calls if call.name.rpartition(".")[2] in wanted or call.name in wanted]
     if not called:
         raise SpecError(f"no call of {' or '.join(sorted(wanted))} is in this Python file: pass the file that has it")
-    found = [(call.name.rpartition(".")[2], _arguments(call, names)) for call in called]
     merged: dict[str, Any] = {}
-    for number, (name, keywords) in enumerate(found):
-        for other, before in found[:number]:
-            _refuse_disagreement(name, before if name == other != "dict" else {}, keywords)
+    said: dict[str, dict[str, Any]] = {}
+    for call in called:
+        name, keywords = call.name.rpartition(".")[2], _arguments(call, names)
+        known = {key: value for key, value in keywords.items() if not isinstance(value, Unread) and name != "dict"}
+        _refuse_disagreement(name, said.setdefault(name, {}), known)
+        said[name] |= known
         merged |= keywords
     return _with_overridable(document, called, names, merged)
 
@@ -338,7 +340,7 @@ def refuse_several(document: Document) -> None:
 def _refuse_disagreement(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:
     """Two calls of one function with different values are two configs, of which one has to be chosen."""
     for key in one.keys() & other.keys():
-        if one[key] != other[key] and not isinstance(one[key], Unread) and not isinstance(other[key], Unread):
+        if one[key] != other[key]:
             raise SpecError(f"two calls of {name} in this file disagree about {key}: pass a file with one of them")
 
 

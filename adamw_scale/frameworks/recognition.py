@@ -46,7 +46,7 @@ STRANGERS = (
         "minGPT",
         _keys("warmup_tokens final_tokens grad_norm_clip lr_decay"),
         2,
-        r"(?m)^\s*(from|import)\s+mingpt\b",
+        r"(?m)^[ \t]*(from|import)\s+mingpt\b",
         ("nanogpt",),
     ),
     Stranger(
@@ -65,8 +65,8 @@ STRANGERS = (
         like=("llm-foundry", "composer"),
     ),
     Stranger("Mosaic's diffusion", words=r"_target_:\s*(diffusion|composer)\b", like=("llm-foundry",)),
-    Stranger("code with diffusers", words=r"(?m)^\s*(from|import)\s+diffusers\b", like=("huggingface",)),
-    Stranger("a script without the Trainer", words=r"\w+_no_trainer\.py", like=("huggingface",)),
+    Stranger("code with diffusers", words=r"(?m)^[ \t]*(from|import)\s+diffusers\b", like=("huggingface",)),
+    Stranger("a script without the Trainer", words=r"\w_no_trainer\.py", like=("huggingface",)),
     Stranger(
         "DeepSpeed-Chat",
         _keys("zero_stage actor_zero_stage num_warmup_steps actor_learning_rate disable_actor_dropout"),
@@ -113,7 +113,10 @@ def _by_keys(document: Document, parts: dict[str, type[Framework]], readable: st
     }
     by_keys = {name: part for name, part in parts.items() if not part.by_optimizer}
     shared = Counter(sign for name, part in by_keys.items() for sign in part.signs - inherited[name])
-    scores = {name: _score(part, document, shared) for name, part in by_keys.items()}
+    called: dict[str, list[str]] = {}
+    for call in document.calls:
+        called.setdefault(call.name.rpartition(".")[2], []).append(call.name)
+    scores = {name: _score(part, part.shown(document), called, shared) for name, part in by_keys.items()}
     best = max(scores.values(), default=0.0)
     likely = [name for name, score in scores.items() if best and score >= best * CLOSE]
     names = [  # one that extends another has to show more than that
@@ -142,13 +145,12 @@ def _by_keys(document: Document, parts: dict[str, type[Framework]], readable: st
     raise SpecError(f"whose config this is cannot be told, {which}: pass --framework with one of {readable}")
 
 
-def _score(part: type[Framework], document: Document, shared: Counter[str]) -> float:
-    """How much of a framework a document shows; a function of its own, not imported from elsewhere, counts double."""
-    called: dict[str, list[str]] = {}
-    for call in document.calls:
-        called.setdefault(call.name.rpartition(".")[2], []).append(call.name)
+def _score(
+    part: type[Framework], shown: frozenset[str], called: dict[str, list[str]], shared: Counter[str]
+) -> float:
+    """How much of a framework its signs show; a function of its own, not imported from elsewhere, counts double."""
     score = 0.0
-    for sign in part.shown(document):
+    for sign in shown:
         elsewhere = sign in called and all(not _may_be_of(part, name) for name in called[sign])
         score += 0.0 if elsewhere else (2.0 if sign in called else 1.0) / shared[sign]
     return score
