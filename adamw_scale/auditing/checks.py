@@ -140,8 +140,8 @@ def _defaults(facts: Facts) -> Iterator[Finding]:
         shown = ", ".join(f"{format_count(value)} {name}" for name, value in lengths.items())
         message = f"not in the config, and so by default of {facts.default_of('epochs')}: {shown}"
         yield finding("note", "length-by-default", None, message, fix="write what is meant")
-    if config.overridable:
-        names = ", ".join(NAMES[field] for field in config.overridable)
+    if changeable := [field for field in config.overridable if getattr(config, field) is not None]:
+        names = ", ".join(NAMES[field] for field in changeable)
         message = f"{names}: defaults of the script, which its command line or environment may change"
         yield finding("note", "script-defaults", None, message, fix="pass what a launch sets as an option, if it does")
 

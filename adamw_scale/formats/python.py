@@ -44,6 +44,7 @@ def python_source(text: str) -> Document:
     for call, changeable_ones in calls:
         overridable |= {f"{call.name}.{each}" for each in changeable_ones}
     found = tuple(call for call, _ in calls if call.name)
+    content |= {f"param_groups.{key}": Unread(f"set in line {line}") for key, line in names.regrouped.items()}
     if any(call.name == "exec" for call in found):
         overridable |= set(content)  # nanoGPT's configurator
     return Document("Python", content, found, overridable=frozenset(overridable))
@@ -88,6 +89,7 @@ class _Values:
         self._callers = {(name, id(each.scope)) for name, each in named}
         self._built_classes = {name for name, _ in named} & names.classes.keys()
         self._settings = [name for name in names.classes if _is_settings(names, name)]
+        self._later = _told_later(names)
 
     def told(self, path: str, givens: list[Given]) -> tuple[Any, bool]:
         """What a name is in the end, and whether that may be changed; source where it is code or told in a branch."""
@@ -147,10 +149,22 @@ class _Values:
         spread, changing_spread = self._spread(
             [each.value for each in node.keywords if each.arg is None], scope, branch
         )
+        later, changing_later = self._told_later(node)
         spelled = {key: path for key, each in named if (path := dotted(each))}
         spelled |= {str(place): path for place, each in enumerate(positional) if (path := dotted(each))}
+        keywords |= later
         call = Call(name, own | spread | keywords, tuple(placed.values()), node.lineno, scope.name, spelled)
-        return call, (changeable - keywords.keys()) | changing | changing_places | changing_spread
+        changing |= (changeable - keywords.keys()) | changing_places | changing_spread
+        return call, (changing - later.keys()) | changing_later
+
+    def _told_later(self, node: ast.Call) -> tuple[dict[str, Any], set[str]]:
+        """What is assigned to attributes of what a call made, which goes before its arguments; source in a branch."""
+        told: dict[str, Any] = {}
+        changeable = set()
+        for attribute, givens in self._later.get(id(node), {}).items():
+            told[attribute], may_change = self.told(attribute, givens)
+            changeable |= {attribute} if may_change else set()
+        return told, changeable
 
     def settings(self, class_name: str) -> tuple[Call, set[str]]:
         """A class of settings that the text never builds itself, as a call of what it extends; no name for others."""
@@ -454,6 +468,22 @@ class _Values:
             if found is not None and key in found[0]:
                 return self.plain(found[0][key], found[1], branch)
         raise ValueError("an item of something unknown")
+
+
+def _told_later(names: Names) -> dict[int, dict[str, list[Given]]]:
+    """By the call that a name is given: what the text assigns to attributes of that name, by the path to each."""
+    told: dict[int, dict[str, list[Given]]] = {}
+    for path, givens in names.assigned.items():
+        holder = path
+        while holder := holder.rpartition(".")[0]:
+            for given in givens:
+                found = given.scope.find(holder)
+                for each in found[1][:MOST_GIVEN] if found else ():
+                    if found and isinstance(each.value, ast.Call):
+                        if given.scope is not found[0]:  # of which nobody knows when it runs
+                            given = given._replace(value=None)
+                        told.setdefault(id(each.value), {}).setdefault(path[len(holder) + 1 :], []).append(given)
+    return told
 
 
 def _is_settings(names: Names, class_name: str) -> bool:

@@ -97,6 +97,7 @@ class Names:
         self.options: dict[str, list[Given]] = {}
         self.nodes: list[Node] = []
         self.assigned: dict[str, list[Given]] = {}
+        self.regrouped: dict[str, int] = {}  # keys that code sets in an optimizer's groups, and the line of each
         self._parsing: dict[str, bool] = {}
         self._bases: dict[tuple[str, int], str | None] = {}
 
@@ -207,7 +208,9 @@ def survey(text: str) -> Names:
 
 _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 _BARE = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)  # nodes that are a word
-_STANDARD = re.compile(r"[A-Za-z_][\w.]*\((?:[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*)?\)", re.ASCII)  # what unparse leaves
+_STANDARD = re.compile(
+    r"[A-Za-z_][\w.]*\((?:[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*)?\)", re.ASCII
+)  # what unparse leaves
 
 
 class _Walker:
@@ -215,6 +218,7 @@ class _Walker:
 
     def __init__(self, names: Names) -> None:
         self._names, self._at, self._parts = names, 0, 0
+        self._groups: set[str] = set()  # names of loops over an optimizer's groups
 
     def walk(self, node: ast.AST, scope: Scope, branch: Branch) -> None:
         """Remember what a node gives to names, and what is in it."""
@@ -309,6 +313,8 @@ class _Walker:
     def _loop(self, node: ast.For | ast.While | ast.AsyncFor, scope: Scope, branch: Branch) -> None:
         if not isinstance(node, ast.While):
             self._changed(node.target, scope, branch)
+            if any((dotted(each) or "").endswith("param_groups") for each in ast.walk(node.iter)):
+                self._groups |= {each.id for each in ast.walk(node.target) if isinstance(each, ast.Name)}
         self.walk(node.test if isinstance(node, ast.While) else node.iter, scope, branch)
         self._each([*node.body, *node.orelse], scope, (*branch, (id(node), 0)))
 
@@ -391,6 +397,11 @@ class _Walker:
 
     def _changed(self, target: ast.expr, scope: Scope, branch: Branch) -> None:
         """A name that code changes."""
+        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+            held = target.value.value if isinstance(target.value, ast.Subscript) else target.value
+            holder = dotted(held) or ""
+            if holder in self._groups or holder.endswith("param_groups"):
+                self._names.regrouped.setdefault(str(target.slice.value), target.lineno)
         while isinstance(target, ast.Subscript | ast.Starred):
             target = target.value
         self._give(target, None, scope, branch)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import Call, Document
 from adamw_scale.frameworks.config import Group
-from adamw_scale.frameworks.reading import Keys, keys_of_call
+from adamw_scale.frameworks.reading import UNREAD, Keys, keys_of_call
 from adamw_scale.theory.optimizer_classes import CLASSES, turned
 from adamw_scale.theory.parametrizations import GROUPS, HIDDEN, NORM_AND_BIAS
 
@@ -189,7 +189,7 @@ def read_optimizer(document: Document, keys: Keys, call: Call, made: Constructor
         if "betas" in made.order
         else keys.betas(made.betas, *made.names("b1", "beta1", "beta_1"), *made.names("b2", "beta2", "beta_2"))
     )
-    return {
+    fields = {
         "convention": convention,
         "optimizer": call.name,
         "peak_lr": peak_lr,
@@ -197,6 +197,25 @@ def read_optimizer(document: Document, keys: Keys, call: Call, made: Constructor
         "eps": eps,
         **read_groups(document, keys, peak_lr, weight_decay, eps, params=_params(document, keys, made)),
     }
+    return {**fields, **_set_by_code(document, keys, fields["groups"])}
+
+
+def _set_by_code(document: Document, keys: Keys, groups: tuple[Group, ...]) -> dict[str, Any]:
+    """What is no longer known where the text writes into the optimizer's param_groups."""
+    changed: dict[str, Any] = {}
+    for name, field in (("lr", "peak_lr"), ("weight_decay", "weight_decay")):
+        told = document.content.get(f"param_groups.{name}")
+        if told is not None:
+            keys.settle(field)
+            keys.unknown.append(field)
+            message = f"{name} of the optimizer's groups is {told}, by code"
+            keys.note(UNREAD, f"param_groups.{name}", message, fix=f"look at the training itself: {WATCH}")
+            changed["weight_decay_known" if name == "weight_decay" else field] = (
+                False if name == "weight_decay" else None
+            )
+    if "weight_decay_known" in changed:
+        changed["groups"] = tuple(group.model_copy(update={"weight_decay": 1.0}) for group in groups)
+    return changed
 
 
 def _params(document: Document, keys: Keys, made: Constructor) -> str:
@@ -254,6 +273,7 @@ def read_groups(
             )
             keys.warning("group-by-default", "weight_decay", message, fix='write "weight_decay": 0.0 into the group')
         keys.settle("weight_decay")
+        keys.changeable += ["weight_decay"] * ("dict.weight_decay" in document.overridable)
     most = max(said, default=0.0) if complete else 1.0
     groups = tuple(
         Group(group=name, weight_decay=min(said, default=most) if name == NORM_AND_BIAS else most) for name in GROUPS

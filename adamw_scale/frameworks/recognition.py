@@ -145,9 +145,7 @@ def _by_keys(document: Document, parts: dict[str, type[Framework]], readable: st
     raise SpecError(f"whose config this is cannot be told, {which}: pass --framework with one of {readable}")
 
 
-def _score(
-    part: type[Framework], shown: frozenset[str], called: dict[str, list[str]], shared: Counter[str]
-) -> float:
+def _score(part: type[Framework], shown: frozenset[str], called: dict[str, list[str]], shared: Counter[str]) -> float:
     """How much of a framework its signs show; a function of its own, not imported from elsewhere, counts double."""
     score = 0.0
     for sign in shown:

@@ -263,6 +263,7 @@ def _fields(document: Document, call: Call) -> Fields:
             place = name if name in call.keywords else str(kind.order.index(name))
             if f"{call.name}.{place}" in document.overridable:
                 fields["overridable"] = (*fields.get("overridable", ()), "total_steps" if unit == "steps" else "epochs")
+    fields["overridable"] = (*fields.get("overridable", ()), *keys.changeable)
     if fields.pop("after_warmup", False) and "total_steps" in fields:
         fields["total_steps"] += fields["warmup_steps"]
     return fields

@@ -113,7 +113,7 @@ def _agreed(document: Document, keys: Keys, calls: list[Call], name: str) -> flo
         return None
     field = {"epochs": "epochs", "max_epochs": "epochs", "max_steps": "total_steps"}.get(name, "batch_size")
     if any(f"{call.name}.{place}" in document.overridable for call in calls for place in (name, "1")):
-        keys.changeable.append(field)
+        keys.changeable += [field, "per_device_batch_size"] if field == "batch_size" else [field]
     return numbers.pop()
 
 
@@ -129,7 +129,7 @@ def _name(document: Document, keys: Keys, names: tuple[str, ...], field: str) ->
     if len(set(found.values())) != 1:
         return None
     if any(path in document.overridable for path in found):
-        keys.changeable.append(field)
+        keys.changeable += [field, "per_device_batch_size"] if field == "batch_size" else [field]
     return next(iter(found.values()))
 
 

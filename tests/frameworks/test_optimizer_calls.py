@@ -213,3 +213,73 @@ def test_constructors_are_told_by_library() -> None:
     assert {made.convention for made in CONSTRUCTORS.values()} <= CONVENTIONS.keys()
     assert all(isinstance(made, Constructor) for made in CONSTRUCTORS.values())
     assert importlib.import_module("adamw_scale.frameworks.optimizer_calls").WATCH.startswith("adamw-scale audit --")
+
+
+ARGUMENTS = (
+    "from transformers import TrainingArguments\nargs = TrainingArguments('o', learning_rate=1e-4, weight_decay=.1)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("later", "weight_decay"),
+    [
+        ("args.weight_decay = 0.3", 0.3),
+        ("args.weight_decay = 3 * 0.1\nargs.lr_scheduler_type = 'constant'", 0.3),
+        ("if big:\n    args.weight_decay = 0.3", None),
+        ("args.weight_decay *= 2", None),
+        ("args.weight_decay = chosen()", None),
+        ("def late():\n    args.weight_decay = 0.3", None),
+        ("other.weight_decay = 0.3", 0.1),
+    ],
+)
+def test_what_is_assigned_after_a_call_goes_before_its_arguments(later: str, weight_decay: float | None) -> None:
+    """And is not known where code or a branch assigns it."""
+    values = {each.field: each for each in found(ARGUMENTS + later).values}
+    assert values["weight_decay"].value == (None if weight_decay is None else pytest.approx(weight_decay))
+    assert values["weight_decay"].origin == ("unknown" if weight_decay is None else values["weight_decay"].origin)
+    assert values["peak_lr"].value == 1e-4
+
+
+OPTIMIZER = "import torch\nopt = torch.optim.AdamW(m.parameters(), lr=1e-3, weight_decay=0.1)\n"
+
+
+@pytest.mark.parametrize(
+    ("later", "unknown"),
+    [
+        ("for g in opt.param_groups:\n    g['weight_decay'] = 0.02", {"weight_decay"}),
+        ("for i, g in enumerate(opt.param_groups):\n    g['lr'] = warmed(i)", {"peak_lr"}),
+        ("opt.param_groups[0]['lr'] *= 0.5", {"peak_lr"}),
+        ("for g in other.parts:\n    g['lr'] = 1", set()),
+        ("for g in opt.param_groups:\n    print(g['lr'])", set()),
+    ],
+)
+def test_what_code_writes_into_groups_is_not_known(later: str, unknown: set[str]) -> None:
+    """It may be another value at every step."""
+    values = {each.field: each for each in found(OPTIMIZER + later).values}
+    assert {field for field in ("peak_lr", "weight_decay") if values[field].origin == "unknown"} == unknown
+
+
+def test_every_argument_that_a_command_line_may_change_says_so() -> None:
+    """Of groups, schedulers and data loaders too."""
+    text = """
+import argparse, torch
+from torch.utils.data import DataLoader
+from transformers import get_scheduler
+p = argparse.ArgumentParser()
+for name in ():
+    pass
+p.add_argument("--weight_decay", type=float, default=0.05)
+p.add_argument("--lr", type=float, default=5e-5)
+p.add_argument("--eps", type=float, default=1e-6)
+p.add_argument("--batch", type=int, default=8)
+p.add_argument("--warmup", type=int, default=7)
+p.add_argument("--steps", type=int, default=900)
+args = p.parse_args()
+groups = [{"params": a, "weight_decay": args.weight_decay}, {"params": b, "weight_decay": 0.0}]
+opt = torch.optim.AdamW(groups, lr=args.lr, eps=args.eps)
+sched = get_scheduler("linear", optimizer=opt, num_warmup_steps=args.warmup, num_training_steps=args.steps)
+loader = DataLoader(data, shuffle=True, batch_size=args.batch)
+"""
+    origins = {each.field: each.origin for each in found(text).values}
+    fields = ("weight_decay", "peak_lr", "eps", "warmup_steps", "total_steps", "batch_size")
+    assert {origins[field] for field in fields} == {"overridable"}
