@@ -471,6 +471,20 @@ if [ -n "$A" ]; then A="x=1"; fi
 A+=""
 : ${A:="1e-3"}
 python train.py --lr 1 $A --steps 3
+===
+LR=1e-3 WD=0.1
+python train.py --lr $LR --wd ${WD}
+===
+A=1 B="2 3" \
+C=4 \
+  D=5
+LR=2 WD=$C
+LR=3 python train.py --lr $LR --wd $WD --b "$B" --d $D
+===
+A=1
+A=2 B=3 # two
+C=$A D=$B \
+  python train.py --lr $A --wd "$C" --b $B
 """.strip("\n").split("\n===\n")
 PRINTING = r"""
 python() { printf '%s\0' launch python "$@"; }

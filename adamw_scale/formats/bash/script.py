@@ -14,7 +14,7 @@ from adamw_scale.formats.bash.branches import Command
 from adamw_scale.formats.bash.builtins import BUILTINS, QUIET, EndError
 from adamw_scale.formats.bash.conditions import EXTERNAL, UNKNOWN, YES, Truth, words_tested
 from adamw_scale.formats.bash.loops import Loops
-from adamw_scale.formats.bash.syntax import names_set, parsed, source_of, sources_of, words_of
+from adamw_scale.formats.bash.syntax import ends_statement, names_set, parsed, source_of, sources_of, words_of
 from adamw_scale.formats.bash.values import PRIVATE, WIDE, defaulted, is_known, plain, widened
 from adamw_scale.formats.bash.variables import ABSENT
 
@@ -127,6 +127,10 @@ class Script(Loops):
 
     def _run_command(self, node: "Node") -> Truth:
         prefix = [child for child in node.children if child.type == "variable_assignment"]
+        # tree-sitter takes several assignments in a line for the prefix of a command in the next
+        alone = max((place for place, each in enumerate(prefix, 1) if ends_statement(each)), default=0)
+        self.run_all(prefix[:alone])
+        prefix = prefix[alone:]
         sources = sources_of([child for child in node.children if child.type not in _NO_WORDS])
         words = [field for source in sources for field in self.fields(source)]
         if node.has_error:

@@ -64,6 +64,16 @@ def sources_of(nodes: "list[Node]") -> Iterator[str]:
         yield text
 
 
+def ends_statement(node: "Node") -> bool:
+    """Whether a line ends between a node and what follows it, and no backslash joins it to the next."""
+    after = node.next_sibling
+    if node.parent is None or after is None:
+        return False
+    start = node.parent.start_byte
+    between = (node.parent.text or b"")[node.end_byte - start : after.start_byte - start]
+    return b"\n" in between.replace(b"\\\n", b"") or (after.type == "comment" and ends_statement(after))
+
+
 def names_set(text: str) -> list[str]:
     """Names that a text may set."""
     names = [each[1] for each in SETTING.finditer(text)] + re.findall(r"\(\(\s*(?:\+\+|--)\s*([A-Za-z_]\w*)", text)
