@@ -484,7 +484,7 @@ LR=3 python train.py --lr $LR --wd $WD --b "$B" --d $D
 A=1
 A=2 B=3 # two
 C=$A D=$B \
-  python train.py --lr $A --wd "$C" --b $B
+  python train.py --lr $A --b $B
 """.strip("\n").split("\n===\n")
 PRINTING = r"""
 python() { printf '%s\0' launch python "$@"; }
