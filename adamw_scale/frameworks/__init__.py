@@ -18,6 +18,7 @@ FRAMEWORKS: Registry[type[Framework]] = Registry(
         "llama-factory": f"{_HERE}.llama_factory:LLaMAFactory",
         "ms-swift": f"{_HERE}.ms_swift:MSSwift",
         "verl": f"{_HERE}.verl:Verl",
+        "big-vision": f"{_HERE}.big_vision:BigVision",
         "openrlhf": f"{_HERE}.openrlhf:OpenRLHF",
         "gpt-neox": f"{_HERE}.gpt_neox:GPTNeoX",
         "nanotron": f"{_HERE}.nanotron:Nanotron",

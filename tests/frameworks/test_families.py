@@ -3,6 +3,7 @@
 import pytest
 from walking import advice, read
 
+from adamw_scale.auditing import audit
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import parse
 from adamw_scale.frameworks import FRAMEWORKS
@@ -364,3 +365,64 @@ class TestTorchVision:
         """Biases are not normalization layers."""
         config = found("torchvision", f"{self.LAUNCH.format('adamw').strip()} --norm-weight-decay 0\n")
         assert not config.group("norm-and-bias").known
+
+
+class TestBigVision:
+    """Config files of big_vision."""
+
+    CONFIG = """
+import ml_collections as mlc
+def get_config():
+  {0} = mlc.ConfigDict()
+  {0}.total_epochs = 90
+  {0}.input = {{}}
+  {0}.input.batch_size = 1024
+  {0}.ckpt_steps = 1000
+  {0}.optax_name = 'scale_by_adam'
+  {0}.optax = dict(mu_dtype='bfloat16', b2=0.95)
+  {0}.lr = 0.001
+  {0}.wd = 0.0001
+  {0}.schedule = dict(warmup_steps=10_000, decay_type='cosine')
+  {0}.grad_clip_norm = 1.0
+"""
+
+    @pytest.mark.parametrize("holder", ["config", "c"])
+    def test_a_config(self, holder: str) -> None:
+        """Whose decay does not hang on the learning rate: 1e-4 a step at the peak is a λ of 0.1."""
+        judged = audit(self.CONFIG.format(holder), suffix=".py")
+        assert judged.framework == "big-vision"
+        assert {each.group: each.weight_decay for each in judged.groups} == {
+            "hidden": pytest.approx(0.1),
+            "embedding": 0,
+            "output": pytest.approx(0.1),
+            "norm-and-bias": 0,
+        }
+        values = {each.field: (each.value, each.origin) for each in judged.values}
+        assert values["schedule"] == ("cosine", "read")
+        assert values["warmup_steps"] == (10_000, "read")
+        assert values["betas"] == ((0.9, 0.95), "default")
+        assert (values["epochs"][0], values["batch_size"][0]) == (90, 1024)
+
+    @pytest.mark.parametrize(
+        ("line", "known"),
+        [("c.wd_mults = [('.*', 1.0)]", True), ("c.wd_mults = [('.*/kernel', 1.0), ('.*bias', .1)]", False)],
+    )
+    def test_patterns_of_what_decays(self, line: str, known: bool) -> None:
+        """Everything, or what nobody knows by its pattern."""
+        judged = audit(self.CONFIG.format("c") + f"  {line}\n", suffix=".py")
+        decays = {each.group: each.written for each in judged.groups}
+        assert decays == dict.fromkeys(decays, 0.0001) | ({} if known else dict.fromkeys(set(decays) - {"hidden"}))
+
+    @pytest.mark.parametrize(
+        "schedule",
+        ["dict(decay_type='rsqrt', cooldown_steps=9)", "[('a', None), ('b', {})]", "dict(decay_type=code())"],
+    )
+    def test_schedules_that_are_not_followed(self, schedule: str) -> None:
+        """Are unknown, not constant."""
+        text = self.CONFIG.format("c") + f"  c.schedule = {schedule}\n"
+        assert "schedule" in {each.field for each in audit(text, suffix=".py").values if each.origin == "unknown"}
+
+    def test_other_optimizers_are_refused(self) -> None:
+        """Adafactor is no AdamW."""
+        with pytest.raises(SpecError, match="scale_by_adafactor"):
+            audit(self.CONFIG.format("c").replace("scale_by_adam", "big_vision.scale_by_adafactor"), suffix=".py")
