@@ -5,6 +5,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,7 +71,8 @@ def write_atomically(
         os.replace(temporary, path)
     except BaseException as error:
         if temporary is not None:
-            os.unlink(temporary)
+            with suppress(OSError):  # its folder may be gone
+                os.unlink(temporary)
         if isinstance(error, OSError):  # its name is that of the temporary file, which nobody knows
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise

@@ -61,7 +61,7 @@ def audit(
     """What timescale a config really gives each parameter group, and what in it is probably not meant.
 
     Args:
-        text: The whole config, launch script or training script; it is read as data and never run.
+        text: The whole config, launch script, training script or notebook; it is read as data and never run.
         framework: Whose it is, a name from `FRAMEWORKS`; None to tell by its keys.
         suffix: Of its file, such as ".yaml", which settles the format.
         command: Which launch of a shell script it is, from 1, where that has several.

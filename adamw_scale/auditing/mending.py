@@ -7,6 +7,7 @@ cannot be found that way is left alone.
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -15,6 +16,7 @@ from pydantic import Field
 from adamw_scale.auditing.judging import Audit
 from adamw_scale.auditing.provenance import NAMES
 from adamw_scale.errors import SpecError
+from adamw_scale.formats.notebook import Notebook, is_notebook
 from adamw_scale.frameworks.config import Finding, Mend
 from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, fields_of
 from adamw_scale.noun import Noun
@@ -55,7 +57,7 @@ def mended(text: str, read: Reader, *, to_recommendation: bool = False) -> Mende
     r"""The text with its faults mended where one value does it, and with the recommended weight decay where asked.
 
     Args:
-        text: A whole config, launch script or training script.
+        text: A whole config, launch script, training script or notebook.
         read: Audits a text.
         to_recommendation: Also write the recommended weight decay, in the config's own unit.
 
@@ -97,7 +99,8 @@ def _recommended(text: str, found: Audit, read: Reader) -> Read | None:
 
     if _near(written, float(new)):
         return None
-    other = _first(_in_place(text, written, new), read, holds) or _first(_beside_lr(text, found, new), read, holds)
+    ways = (partial(_in_place, value=written, new=new), partial(_beside_lr, found=found, new=new))
+    other = next((other for way in ways if (other := _first(_trials(text, way), read, holds))), None)
     if other is None:
         raise SpecError(f"--to-recommendation: no single number in the text is its weight decay; write {new} yourself")
     return other
@@ -116,7 +119,15 @@ def _without(fault: Finding, mend: Mend, text: str, found: Audit, read: Reader) 
         gone = (fault.code, fault.key) not in after
         return gone and (mend.name is not None or after <= before) and _same(found, other, but=free)
 
-    return _first(_of_key(text, mend), read, holds)
+    return _first(_trials(text, partial(_of_key, mend=mend)), read, holds)
+
+
+def _trials(text: str, way: Callable[[str], Iterator[str]]) -> Iterator[str]:
+    """Texts with changes that are made in one way; those of a notebook's code, within its JSON."""
+    if not is_notebook(text):
+        return way(text)
+    notebook = Notebook(text)
+    return filter(None, map(notebook.changed, way(notebook.text)))
 
 
 def _first(trials: Iterator[str], read: Reader, holds: Callable[[Audit], bool]) -> Read | None:
@@ -133,11 +144,17 @@ def _first(trials: Iterator[str], read: Reader, holds: Callable[[Audit], bool]) 
 
 def _in_place(text: str, value: float | None, new: str) -> Iterator[str]:
     """Texts with another number for each one of a value, and for all of them."""
-    spelled = [match.span() for match in NUMBER.finditer(text) if _near(float_of(match[0]), value)]
-    for start, end in spelled:
+    yield from _replaced(
+        text, [match.span() for match in NUMBER.finditer(text) if _near(float_of(match[0]), value)], new
+    )
+
+
+def _replaced(text: str, places: list[tuple[int, int]], new: str) -> Iterator[str]:
+    """Texts with something else in each of several places, and in all of them."""
+    for start, end in places:
         yield text[:start] + new + text[end:]
-    if len(spelled) > 1:
-        ends, starts = [0, *(end for _, end in spelled)], [*(start for start, _ in spelled), len(text)]
+    if len(places) > 1:
+        ends, starts = [0, *(end for _, end in places)], [*(start for start, _ in places), len(text)]
         yield new.join(text[end:start] for end, start in zip(ends, starts, strict=True))
 
 
@@ -172,10 +189,12 @@ def _beside_lr(text: str, found: Audit, new: str) -> Iterator[str]:
 def _of_key(text: str, mend: Mend) -> Iterator[str]:
     """Texts with another value or name for each place of a key, or without it."""
     key = re.escape(mend.key).replace("_", "[_-]")
-    for match in re.finditer(rf"(?<![\w-])(?P<dashes>--?)?(?P<quote>[\"']?)(?P<key>{key})(?P=quote)(?![\w-])", text):
-        if mend.name is not None:
-            yield text[: match.start("key")] + mend.name + text[match.end("key") :]
-            continue
+    place = re.compile(rf"(?<![\w-])(?P<dashes>--?)?(?P<quote>[\"']?)(?P<key>{key})(?P=quote)(?![\w-])")
+    if mend.name is not None:
+        places = [match.span("key") for match in place.finditer(text)]
+        yield from _replaced(text, places, mend.name)
+        return
+    for match in place.finditer(text):
         value = re.compile(r"[ \t]*[:= ][ \t]*(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;)}\]#]+)").match(text, match.end())
         if value is None:
             continue

@@ -65,7 +65,8 @@ def refuse_newer(folder: str | Path) -> None:
     """CalibrationError where a folder holds the calibration of a newer version, which would be lost."""
     with suppress(OSError):
         file = Path(folder) / CALIBRATION_FILE
-        _refuse_newer(file.read_bytes()[:MAX_CALIBRATION_BYTES], file)
+        if file.is_file():
+            _refuse_newer(file.read_bytes()[:MAX_CALIBRATION_BYTES], file)
 
 
 def _refuse_newer(content: bytes, file: Path) -> None:

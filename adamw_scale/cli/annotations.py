@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from adamw_scale import __version__
+from adamw_scale.formats.notebook import Notebook, is_notebook
 from adamw_scale.noun import to_json
 from adamw_scale.units import printable
 
@@ -18,6 +19,9 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 def line_of(finding: "Finding", text: str) -> int:
     """Line, from 1, on which a finding's key is written; 1 where it is not."""
+    if is_notebook(text):
+        notebook = Notebook(text)
+        return notebook.line(line_of(finding, notebook.text))
     if finding.key:
         key = re.escape(finding.key.rpartition(".")[2]).replace("_", "[_-]")
         for number, line in enumerate(text.splitlines(), start=1):

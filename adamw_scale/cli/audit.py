@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from adamw_scale.auditing import Audit, Watched
 
 MAX_CONFIG_BYTES = 1 << 18
+MAX_NOTEBOOK_BYTES = 1 << 23  # with the pictures in it
 FORMATS = ("text", "json", "sarif", "github")
 MARK = "\ufeff"  # that some editors put first
 STEPS = "20"  # that a command is watched for
@@ -32,7 +33,9 @@ def command(
     given: Given,
     words: Annotated[
         list[str] | None,
-        typer.Argument(help="a config, launch script or training script; - is stdin", metavar="FILE | -- COMMAND ..."),
+        typer.Argument(
+            help="a config, launch script, training script or notebook; - is stdin", metavar="FILE | -- COMMAND ..."
+        ),
     ] = None,
     framework: Annotated[
         str | None,
@@ -141,7 +144,7 @@ def command(
 
 def _audit_file(words: list[str], given: Given, read: dict[str, Any], output: str) -> None:
     file = _only(words)
-    text = read_text(file, MAX_CONFIG_BYTES)
+    text = read_text(file, _most_bytes(file))
     with _named(file):
         found = _reader(file, given, read)(text)
     if document := _rendered(found, output, file, text):
@@ -161,7 +164,7 @@ def _mend_file(
         raise SpecError("--fix writes into the file, and stdin is none: pass --diff, or the file")
     if output not in ("text", "json"):
         raise SpecError(f"--format {output} is for findings: drop it beside --diff and --fix")
-    text = read_plain(file, MAX_CONFIG_BYTES).decode()
+    text = read_plain(file, _most_bytes(file)).decode()
     mark, text = text[: text.startswith(MARK)], text.removeprefix(MARK)
     with _named(file):
         done = mended(text, _reader(file, given, read), to_recommendation=to_recommendation)
@@ -175,6 +178,10 @@ def _mend_file(
         say(f"adamw-scale: left to you: {each.severity} {each.code}: {each.message}; {each.fix}")
     if done.audit.failed:
         raise typer.Exit(1)
+
+
+def _most_bytes(file: str) -> int:
+    return MAX_NOTEBOOK_BYTES if Path(file).suffix.lower() == ".ipynb" else MAX_CONFIG_BYTES
 
 
 def _only(words: list[str]) -> str:
@@ -210,7 +217,7 @@ def _audit_command(arguments: list[str], given: Given, limit: int | None, steps_
     said = said_over(described_by(_said(given)), {"steps": float(total)} if total else {})
     if "steps" in said and total is None:
         total = _whole_number("steps", str(said["steps"]))
-    run = watched(arguments, limit, total)
+    run = watched(arguments, limit, total, lambda text: say(f"adamw-scale: {text}"))
     own_status = 128 - run.status if run.status < 0 else run.status
     ended = "" if run.stopped else f" It ended with exit status {own_status}."
     if run.interrupted and not run.processes:

@@ -1,7 +1,7 @@
 """The app, and the single place where errors become messages and exit codes.
 
-0 answer · 1 the answer is a problem · 2 bad input or usage · 130 interrupted · 143 terminated. The answer goes to
-stdout, everything else to stderr. A traceback is a bug.
+0 answer · 1 the answer is a problem · 2 bad input or usage · 130 interrupted · 143 terminated · 129 the terminal is
+gone. The answer goes to stdout, everything else to stderr. A traceback is a bug.
 """
 
 import os
@@ -11,7 +11,7 @@ import threading
 import warnings
 from _thread import interrupt_main
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
@@ -20,12 +20,15 @@ from typing import Annotated, Any, NoReturn, TextIO, cast
 import typer
 
 from adamw_scale import __version__
-from adamw_scale.cli.text import Answer, say
+from adamw_scale.cli.text import Answer, Unheard, say
 from adamw_scale.errors import AdamWScaleError, SpecError, UnknownNameError
 from adamw_scale.registry import SkippedPartWarning
 from adamw_scale.units import printable
 
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED = 130
+ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+if sys.platform != "win32":
+    ENDINGS[signal.SIGHUP] = "its terminal is gone"
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's UsageError until typer 0.26, since then typer's own
 
 # One file each, of which only the one that is asked for is imported; help and unknown names need them all.
@@ -85,28 +88,31 @@ def run() -> None:
         command = f"{asked} " if asked in COMMANDS else ""
         _fail(f"{printable(message)[:1900]} Try: adamw-scale {command}--help" if message else "")
     except (KeyboardInterrupt, typer.Abort):
-        _fail(f"interrupted{kept}", INTERRUPTED)
-    except _TerminatedError:
-        _fail(f"terminated{kept}", TERMINATED)
+        _fail(f"{ENDINGS[signal.SIGINT]}{kept}", INTERRUPTED)
+    except _TerminatedError as end:
+        _fail(f"{ENDINGS[end.number]}{kept}", 128 + end.number)
     except OSError as error:
         _fail(f"{error.filename or 'output'}: {error.strerror or error}. Check the path, its permissions and the disk")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM, as of a batch system that preempts: what is going on ends in order, as after Ctrl-C."""
+    """SIGTERM, as of a batch system that preempts, or SIGHUP: what is going on ends in order, as after Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        self.number = signal.Signals(number)
 
 
 @contextmanager
 def _ending_in_order() -> Iterator[None]:
-    """Ctrl-C and SIGTERM become exceptions here, again where Python ignored one, as in what a weak reference calls."""
+    """Signals that end become exceptions here, again where Python ignored one, as in what a weak reference calls."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt if number == signal.SIGINT else _TerminatedError
+        raise KeyboardInterrupt if number == signal.SIGINT else _TerminatedError(number)
 
     def unraisable(ignored: "sys.UnraisableHookArgs") -> None:
-        if issubclass(ignored.exc_type, KeyboardInterrupt | _TerminatedError):
-            number = signal.SIGINT if issubclass(ignored.exc_type, KeyboardInterrupt) else signal.SIGTERM
+        if isinstance(ignored.exc_value, KeyboardInterrupt | _TerminatedError):
+            number = getattr(ignored.exc_value, "number", signal.SIGINT)
             threading.Timer(0.01, interrupt_main, [number]).start()
         else:
             shown(ignored)
@@ -114,7 +120,7 @@ def _ending_in_order() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in ENDINGS}
     shown, sys.unraisablehook = sys.unraisablehook, unraisable
     for number in before:
         if before[number] != signal.SIG_IGN:
@@ -135,7 +141,10 @@ def _load(asked: str) -> None:
 
 
 def _prepare_streams() -> None:
-    """Closed streams swallow what is written; characters a terminal lacks are replaced, not fatal."""
+    """Streams that are closed, full or gone swallow what is written; characters a terminal lacks are replaced."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next file would be one of the streams
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # open for as long as the process lives
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  # the same
     for stream in (sys.stdout, sys.stderr):
@@ -143,6 +152,8 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="replace")
     if not isinstance(sys.stdout, Answer):  # as where a program calls us several times
         sys.stdout = cast(TextIO, Answer(sys.stdout))
+    if not isinstance(sys.stderr, Unheard):
+        sys.stderr = cast(TextIO, Unheard(sys.stderr))
 
 
 def _say_what_is_skipped() -> None:
@@ -172,6 +183,5 @@ def _refuse_undecodable(arguments: list[str]) -> None:
 
 def _fail(message: str, code: int = 2) -> NoReturn:
     if message:
-        with suppress(OSError):
-            say(f"adamw-scale: {message[:2000]}")
+        say(f"adamw-scale: {message[:2000]}")
     sys.exit(code)

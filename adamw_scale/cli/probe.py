@@ -165,7 +165,7 @@ def export(
 
         added = export_to_optuna(results, optuna, study)
     if csv:
-        _write_csv(results, csv)
+        _write_csv(results, csv, Path(out))
     if json:
         _print_json("export", probes=len(results), csv=csv, study=study if optuna else None, trials_added=added)
     elif csv != "-":
@@ -176,16 +176,25 @@ def export(
         print(printable("; ".join(filter(None, said))))
 
 
-def _write_csv(results: "list[ProbeResult]", name: str) -> None:
+def _write_csv(results: "list[ProbeResult]", name: str, folder: Path) -> None:
+    from adamw_scale.calibration import CALIBRATION_FILE, COMMAND_FILE, PROBES_FILE
     from adamw_scale.probe.exchange import to_csv
+    from adamw_scale.probe.job_arrays import PLAN_FILE
 
     file = Path(name)
     if name == "-":
         print(to_csv(results), end="")
     elif file.exists() and not file.is_file():
         raise SpecError(f"--csv {name} is not a file: pass a file, or - for stdout")
+    elif file.name in (CALIBRATION_FILE, COMMAND_FILE, PROBES_FILE, PLAN_FILE) and _is(file.parent, folder):
+        raise SpecError(f"--csv {name} is a file of the calibration itself, which would be lost: pass another name")
     else:
         write_atomically(file, to_csv(results))
+
+
+def _is(folder: Path, other: Path) -> bool:
+    """Whether two paths are of one folder."""
+    return folder.resolve() == other.resolve()
 
 
 def _print_json(name: str, **content: Any) -> None:

@@ -9,6 +9,7 @@ shell.py      launches of a training in shell text, and their arguments
 launchers.py  the program of a command line, behind torchrun and its like
 bash/         what the commands of a script become, by its syntax
 python.py     assignments and calls in Python text
+notebook.py   the code cells of a Jupyter notebook, as Python or shell text
 """
 
 import re
@@ -18,6 +19,7 @@ from typing import Any
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.data import json_of, toml_of, yaml_of
 from adamw_scale.formats.document import Document, Unread
+from adamw_scale.formats.notebook import NOTEBOOK, Notebook, is_notebook
 from adamw_scale.formats.python import python_source
 from adamw_scale.formats.shell import shell_arguments
 
@@ -36,8 +38,14 @@ def parse(text: str, suffix: str = "", among: Collection[str] = FORMATS, command
     Raises:
         SpecError: not valid in its format, nested beyond reason, not a document with keys, or several launches.
     """
+    if suffix.lower() == NOTEBOOK or (not suffix and is_notebook(text)):
+        return _of_a_notebook(text, command)
     only = next(iter(among)) if len(among) == 1 else None
-    name = _BY_SUFFIX.get(suffix.lower()) or only or _sniffed(text, among)
+    return _read(text, _BY_SUFFIX.get(suffix.lower()) or only or _sniffed(text, among), command)
+
+
+def _read(text: str, name: str, command: int | None) -> Document:
+    """The document of a text in a format."""
     if command is not None and name != "shell arguments":
         raise SpecError(f"--command chooses among the launches of a shell script, and this is {name}: drop it")
     try:
@@ -45,10 +53,26 @@ def parse(text: str, suffix: str = "", among: Collection[str] = FORMATS, command
         document = document if document.text else document._replace(text=text)
         document.keys()  # refuses what aliases and names make of a few bytes
         return document
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise SpecError(
-            f"not valid {name} ({' '.join(str(error).split())[:160] or type(error).__name__}): pass a complete file"
-        ) from None
+    except _INVALID as error:
+        raise _not_valid(name, error) from None
+
+
+def _of_a_notebook(text: str, command: int | None) -> Document:
+    """What the code cells say; lines are told as those of a cell."""
+    try:
+        notebook = Notebook(text)
+    except _INVALID as error:
+        raise _not_valid("Jupyter notebook", error) from None
+    try:
+        document = _read(notebook.text, "shell arguments" if notebook.is_shell else "Python", command)
+    except SpecError as error:
+        raise SpecError(re.sub(r"\bline (\d+)", lambda found: notebook.where(int(found[1])), str(error))) from None
+    return document._replace(calls=tuple(call._replace(cell_line=notebook.where(call.line)) for call in document.calls))
+
+
+def _not_valid(name: str, error: Exception) -> SpecError:
+    said = " ".join(str(error).split())[:160] or type(error).__name__
+    return SpecError(f"not valid {name} ({said}): pass a complete file")
 
 
 def _mapping(format_: str, read: Callable[[str], Any]) -> Callable[[str], Document]:
@@ -99,6 +123,7 @@ def _sniffed(text: str, among: Collection[str]) -> str:
     return "Python" if "Python" in among else "shell arguments"
 
 
+_INVALID = (ValueError, SyntaxError, RecursionError, MemoryError)  # what a parser raises
 _INCLUDES = ("defaults", "include", "includes", "extends", "_base_")  # keys at the top, of Hydra and its kin
 # A line that runs a script, which is no line of any other format but within a string.
 _LAUNCH = re.compile(

@@ -30,6 +30,17 @@ class Call(NamedTuple):
     line: int = 0
     place: str = ""
     spelled: Mapping[str, str] = {}
+    cell_line: str = ""  # in a notebook, as `where`
+
+    @property
+    def last(self) -> str:
+        """Its name without what it is imported from."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def where(self) -> str:
+        """Its line, for people."""
+        return self.cell_line or f"line {self.line}"
 
 
 class _Parts(NamedTuple):
@@ -56,7 +67,7 @@ class Document(_Parts):
 
     @cached_property
     def _keys(self) -> frozenset[str]:
-        found = {call.name.rpartition(".")[2] for call in self.calls}
+        found = {call.last for call in self.calls}
         for mapping in (self.content, *(call.keywords for call in self.calls)):
             for path, _, _ in entries(mapping):
                 found |= {path, path.rpartition(".")[2]}

@@ -29,7 +29,9 @@ _WITHOUT_VALUE = re.compile(
     "|--preserve-env|--preserve-status|--privileged|--pty|-q|--quiet|--rm|--rocm|-s|--same_network|--standalone"
     "|-t|--tpu|-u|--unbuffered|--use-env|--use_deepspeed|--use_env|--use_fsdp|--use_megatron_lm|-v|--verbose"
 )
-DEVICES = frozenset({"nproc_per_node", "nnodes", "num_processes", "num_machines"})  # of launchers, that readers know
+DEVICES = frozenset(  # of launchers, that readers know
+    {"nproc_per_node", "nnodes", "num_processes", "num_machines", "num_gpus", "num_nodes"}
+)
 
 
 class Launched(NamedTuple):

@@ -11,11 +11,11 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import ANY_MORE, Call, Document, Unread, refuse_deep, without_duplicates
-from adamw_scale.formats.python_names import MOST_GIVEN, PARSERS, Branch, Given, Names, Scope, dotted, survey
+from adamw_scale.formats.python_names import MOST_GIVEN, PARSERS, Branch, Given, Names, Scope, dotted, last, survey
 
 LARGEST_POWER = 64  # exponent in arithmetic of a Python config
 LARGEST_INTEGER = 10**30
@@ -129,7 +129,7 @@ class _Values:
         """A call, and those of its arguments that may be changed from outside."""
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
-            named = [(key.value, each) for key, each in pairs if _is_text(key)]
+            named = [(name, each) for key, each in pairs if (name := _text(key)) is not None]
             keywords, changeable = self._arguments(named, scope, branch)
             return Call("dict", keywords, line=node.lineno), changeable
         function, positional = node.func, list(node.args)
@@ -421,7 +421,7 @@ class _Values:
             return None
         if number is None and (own := self._names.own_class(value.func)):
             return _Owner(own, value, scope)
-        if (dotted(value.func) or "").rpartition(".")[2] == PARSERS[2]:
+        if last(value.func) == PARSERS[2]:
             parsed = self._parsed
             index = 0 if number is None else number
             return _Owner(parsed[index]) if isinstance(index, int) and 0 <= index < len(parsed) else None
@@ -499,18 +499,20 @@ def _items(node: ast.expr) -> dict[str, ast.expr] | None:
     """The items of a dict that is written out; None where something else or another key is."""
     if isinstance(node, ast.Call) and dotted(node.func) == "dict" and not node.args:
         return {each.arg: each.value for each in node.keywords if each.arg}
-    if not isinstance(node, ast.Dict) or not all(map(_is_text, node.keys)):
+    if not isinstance(node, ast.Dict):
         return None
-    return {key.value: each for key, each in zip(node.keys, node.values, strict=True) if _is_text(key)}
+    names = [_text(key) for key in node.keys]
+    items = {name: each for name, each in zip(names, node.values, strict=True) if name is not None}
+    return None if None in names else items
 
 
-def _is_text(node: ast.expr | None) -> TypeGuard[ast.Constant]:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _text(node: ast.expr | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def _field_default(value: ast.expr) -> ast.expr | None:
     """The default in a field(default=...) or Field(...); None for another value."""
-    if not isinstance(value, ast.Call) or (dotted(value.func) or "").rpartition(".")[2].lower() != "field":
+    if not isinstance(value, ast.Call) or last(value.func).lower() != "field":
         return None
     for keyword in value.keywords:
         if keyword.arg == "default":

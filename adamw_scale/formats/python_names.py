@@ -168,12 +168,11 @@ class Names:
         """Whether a call gives the options of the command line, itself or in a function of this text."""
         if not isinstance(node, ast.Call):
             return False
-        name = (dotted(node.func) or "").rpartition(".")[2]
+        name = last(node.func)
         if name not in self._parsing:
             inner = ast.walk(self.functions[name][0]) if name in self.functions else iter(())
             self._parsing[name] = name in PARSERS[:2] or any(
-                isinstance(each, ast.Call) and (dotted(each.func) or "").rpartition(".")[2] in PARSERS[:2]
-                for each in inner
+                isinstance(each, ast.Call) and last(each.func) in PARSERS[:2] for each in inner
             )
         return self._parsing[name]
 
@@ -187,6 +186,11 @@ def dotted(node: ast.AST | None) -> str | None:
     if not isinstance(node, ast.Name):
         return None
     return ".".join([node.id, *reversed(parts)])
+
+
+def last(node: ast.expr) -> str:
+    """The last name of a path; empty for anything else."""
+    return (dotted(node) or "").rpartition(".")[2]
 
 
 def survey(text: str) -> Names:
@@ -356,7 +360,7 @@ class _Walker:
 
     def _on_call(self, node: ast.Call, scope: Scope, branch: Branch) -> None:
         self._names.nodes.append(Node(node, scope, branch))
-        name = (dotted(node.func) or "").rpartition(".")[2]
+        name = last(node.func)
         if name in ("add_argument", "add_arg") or name.startswith("DEFINE_"):
             for option, default in _argparse_option(node, flags=name.startswith("DEFINE_")):
                 self._names.options.setdefault(option, []).append(Given(default, scope, branch, changeable=True))
@@ -440,7 +444,7 @@ def _argparse_option(node: ast.Call, *, flags: bool) -> Iterator[tuple[str, ast.
 
 def _click_option(node: ast.expr, scope: Scope, branch: Branch) -> Iterator[tuple[str, Given]]:
     """An option that a decorator of click's gives to a parameter."""
-    if isinstance(node, ast.Call) and (dotted(node.func) or "").rpartition(".")[2] == "option":
+    if isinstance(node, ast.Call) and last(node.func) == "option":
         for name, default in _argparse_option(node, flags=False):
             yield name, Given(default, scope, branch, changeable=True)
 

@@ -17,6 +17,8 @@ FRAMEWORKS: Registry[type[Framework]] = Registry(
         "trl": f"{_HERE}.trl:TRL",
         "llama-factory": f"{_HERE}.llama_factory:LLaMAFactory",
         "ms-swift": f"{_HERE}.ms_swift:MSSwift",
+        "megatron-swift": f"{_HERE}.megatron_swift:MegatronSwift",
+        "deepspeed-chat": f"{_HERE}.deepspeed_chat:DeepSpeedChat",
         "verl": f"{_HERE}.verl:Verl",
         "big-vision": f"{_HERE}.big_vision:BigVision",
         "openrlhf": f"{_HERE}.openrlhf:OpenRLHF",

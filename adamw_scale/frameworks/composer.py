@@ -13,7 +13,7 @@ from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.optimizer_calls import read_groups
+from adamw_scale.frameworks.optimizer_calls import Constructor, read_groups
 from adamw_scale.frameworks.pytorch import multiplier_source, param_groups_source
 from adamw_scale.frameworks.reading import Keys, keys_of, sane
 from adamw_scale.frameworks.spelling import betas_of, eps_of, exact, lr_of, one_for_all, value, whole
@@ -26,8 +26,9 @@ _CLASSES = {
     "cosine": ("CosineAnnealingScheduler", "CosineAnnealingWithWarmupScheduler"),
     "polynomial": ("PolynomialScheduler", "PolynomialWithWarmupScheduler"),
 }
+_STATE = "import math\n\nfrom composer.core import State\n"
 _SCHEDULES = {spelled: name for name, both in _CLASSES.items() for spelled in both}
-LR, WEIGHT_DECAY, BETAS, EPS = 1e-3, 1e-5, (0.9, 0.95), 1e-8  # of DecoupledAdamW
+DECOUPLED_ADAMW = Constructor(1e-3, 1e-5, (0.9, 0.95), convention="composer")
 
 
 class Composer(Framework):
@@ -50,29 +51,19 @@ class Composer(Framework):
         """A module with build_optimizer(model), `scheduler` and MAX_DURATION, which go to the Trainer."""
         by_group, (beta1, beta2) = not one_for_all(config), betas_of(config)
         imported, source = _scheduler(config)
-        head = [
-            *([] if imported else ["import math", "", "from composer.core import State"]),
-            f"from composer.optim import {', '.join(sorted(['DecoupledAdamW', *imported]))}",
-            "from torch import nn",
-            "",
-            f"TOTAL_STEPS = {whole(config.total_steps)}",
-            'MAX_DURATION = f"{TOTAL_STEPS}ba"',
-            *(
-                [f"GLOBAL_BATCH_SIZE = {whole(config.batch_size)}  # each DataLoader has its device's share"]
-                if config.batch_size
-                else []
-            ),
-        ]
+        names = ", ".join(sorted(("DecoupledAdamW", *imported)))
+        batch = f"GLOBAL_BATCH_SIZE = {whole(config.batch_size)}  # each DataLoader has its device's share\n"
         model = "model, output_layer" if by_group else "model"
-        signature = "model: nn.Module, output_layer: nn.Module" if by_group else "model: nn.Module"
-        return (
-            "\n".join(head)
-            + f"""
+        return f"""{"" if imported else _STATE}from composer.optim import {names}
+from torch import nn
 
+TOTAL_STEPS = {whole(config.total_steps)}
+MAX_DURATION = f"{{TOTAL_STEPS}}ba"
+{batch if config.batch_size else ""}
 
 {param_groups_source(config)}
 
-def build_optimizer({signature}) -> DecoupledAdamW:
+def build_optimizer({", ".join(f"{each}: nn.Module" for each in model.split(", "))}) -> DecoupledAdamW:
     \"\"\"Trainer(optimizers=build_optimizer({model}), schedulers=scheduler, max_duration=MAX_DURATION, ...).\"\"\"
     return DecoupledAdamW(
         param_groups({model}),
@@ -84,22 +75,22 @@ def build_optimizer({signature}) -> DecoupledAdamW:
 
 
 {source}"""
-        )
 
     def read(self, document: Document) -> Config:
         """Arguments of DecoupledAdamW and of a scheduler, and groups beside them; a schedule in code is not known."""
-        keys = keys_of(document, ("DecoupledAdamW",))
+        keys, usual = keys_of(document, ("DecoupledAdamW",)), DECOUPLED_ADAMW
         assigned = Keys(document.content)
-        peak_lr = keys.number_or("peak_lr", LR, "lr")
-        eps = keys.number_or("eps", EPS, "eps")
-        weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "weight_decay")
-        total = read_time(_call_with(document, keys, "max_duration"), "max_duration")
+        peak_lr = keys.number_or("peak_lr", usual.peak_lr, "lr")
+        weight_decay = keys.number_or("weight_decay", usual.weight_decay, "weight_decay")
+        eps = keys.number_or("eps", usual.eps, "eps")
+        called = [call.keywords for call in document.calls if "max_duration" in call.keywords]
+        total = read_time(keys.within(called[-1] if called else {}), "max_duration")
         steps = assigned.number("TOTAL_STEPS")
         return Config(
             convention=self.convention,
             peak_lr=peak_lr,
             **read_groups(document, keys, peak_lr, weight_decay, eps),
-            betas=keys.pair_or("betas", BETAS, "betas"),
+            betas=keys.pair_or("betas", usual.betas, "betas"),
             eps=eps,
             **_read_scheduler(document, keys, total),
             **({"total_steps": steps} if steps else run_length(total)),
@@ -143,7 +134,8 @@ def read_time(keys: Keys, path: str) -> Duration | None:
         whole_epochs = name == "max_duration" and text.isdecimal()
         with suppress(SpecError):
             found = Duration.of(f"{text}ep" if whole_epochs else text)
-    if found is None and (text is not None or keys.unread(path)):
+    said = text is not None or keys.unread(path)
+    if found is None and said and path not in [each.key for each in keys.findings]:
         keys.unknown.append(TIMES.get(name, "decay_steps"))
         message = f"{name} is {shown}, which is no time that can be read here"
         keys.note("time-unread", path, message, fix="write a number and its unit, such as 1000ba, 1ep or 0.1dur")
@@ -167,12 +159,6 @@ def part_of_run(time: Duration | None, total: Duration | None) -> dict[str, floa
     if total is not None and total.unit == time.unit and total.amount:
         return {"warmup_fraction": time.amount / total.amount}
     return {}
-
-
-def _call_with(document: Document, keys: Keys, name: str) -> Keys:
-    """The arguments of the last call that has one of this name."""
-    found = [call.keywords for call in document.calls if name in call.keywords]
-    return keys.within(found[-1] if found else {})
 
 
 def _read_scheduler(document: Document, keys: Keys, total: Duration | None) -> dict[str, Any]:

@@ -10,14 +10,13 @@ import json
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, same_decay
+from adamw_scale.frameworks.config import Config, Mend, same_decay
 from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import final_lr, lr_of, value, whole
 from adamw_scale.theory.schedules import Schedule
 
 ABOUT = "adamw_scale"  # key of what DeepSpeed has no word for: comments, and the length of the run
-OPTIMIZERS = {"Adam": "deepspeed", "AdamW": "deepspeed", "Lion": "deepspeed"}
 SCHEDULERS = {
     "WarmupLR": "constant",
     "WarmupDecayLR": "linear",
@@ -25,10 +24,10 @@ SCHEDULERS = {
     "LinearLR": "linear",
     "CosineAnnealingLR": "cosine",
 }
+P, S = "optimizer.params", "scheduler.params"
 DECAY_PEAK = 0.001  # where WarmupDecayLR goes if warmup_max_lr is not given
 COSINE_FLOOR = 1e-4  # where WarmupCosineLR ends if cos_min_ratio is not given
 WARMUP_STEPS = 1000.0
-DEFAULT_DECAY = {False: 0.0, True: 0.01}  # of FusedAdam and CPUAdam; of torch's, if torch_adam asks for it
 
 
 class DeepSpeed(Framework):
@@ -63,20 +62,20 @@ class DeepSpeed(Framework):
 
     def write(self, config: Config) -> str:
         """The JSON; merge it into a ds_config that has the rest."""
-        optimizer = {
-            "lr": float(lr_of(config)),
-            "betas": config.betas,
-            "eps": config.eps,
-            "weight_decay": float(value(config.weight_decay)),
-        }
         name, options = _scheduler(config)
+        length = {"sequence_length": whole(config.sequence_length)} if config.sequence_length else {}
         content: dict[str, Any] = {
-            ABOUT: {
-                "total_steps": whole(config.total_steps),
-                **({"sequence_length": whole(config.sequence_length)} if config.sequence_length else {}),
-            },
+            ABOUT: {"total_steps": whole(config.total_steps), **length},
             **({} if config.batch_size is None else {"train_batch_size": whole(config.batch_size)}),
-            "optimizer": {"type": "AdamW", "params": optimizer},
+            "optimizer": {
+                "type": "AdamW",
+                "params": {
+                    "lr": float(lr_of(config)),
+                    "betas": config.betas,
+                    "eps": config.eps,
+                    "weight_decay": float(value(config.weight_decay)),
+                },
+            },
             **({"scheduler": {"type": name, "params": options}} if name else {}),
         }
         return _json(content)
@@ -90,23 +89,23 @@ class DeepSpeed(Framework):
     def read(self, document: Document) -> Config:
         """The optimizer, the scheduler and the batch; "auto", and what is built in code, is not known."""
         keys = keys_of(document, ("dict",))
-        given = keys.mapping("optimizer.params")
-        name = keys.text("optimizer.type")
-        convention = chosen("optimizer.type", name, OPTIMIZERS, self.convention) or self.convention
+        given, name = keys.mapping(P), keys.text("optimizer.type")
+        convention = chosen("optimizer.type", name, dict.fromkeys(("Adam", "AdamW", "Lion"), "deepspeed"), "deepspeed")
         if given.yes("adam_w_mode") is False and (name or "").lower() == "adam":
             convention = "deepspeed-l2"
-        weight_decay = given.number_or("weight_decay", _default_decay(given, name), "weight_decay")
+        torchs = (name or "").lower() == "adamw" and given.yes("torch_adam")
+        decay = given.number_or("weight_decay", None if name is None else 0.01 if torchs else 0.0, "weight_decay")
         _note_optimizer(given, name)
         schedule, peak_lr = _read_scheduler(keys, given, name)
         schedule["total_steps"] = schedule.get("total_steps") or keys.number(f"{ABOUT}.total_steps")
         return Config(
-            convention=convention,
+            convention=str(convention),
             optimizer=name or "adamw",
             peak_lr=peak_lr,
-            groups=same_decay(weight_decay or 0.0),
-            weight_decay_known=weight_decay is not None,
-            betas=given.pair("betas") or (None if name is None or given.unread("betas") else (0.9, 0.999)),
-            eps=given.number("eps") or (None if name is None or given.unread("eps") else 1e-8),
+            groups=same_decay(decay or 0.0),
+            weight_decay_known=decay is not None,
+            betas=given.pair("betas") if name is None else given.pair_or("betas", (0.9, 0.999), "betas"),
+            eps=given.number("eps") if name is None else given.number_or("eps", 1e-8, "eps"),
             **schedule,
             batch_size=keys.number("train_batch_size"),
             per_device_batch_size=keys.number("train_micro_batch_size_per_gpu"),
@@ -145,7 +144,10 @@ def _read_scheduler(keys: Keys, optimizer: Keys, optimizer_name: str | None) -> 
     if name != "WarmupCosineLR":
         top = given.number_or("peak_lr", DECAY_PEAK if name == "WarmupDecayLR" else None, "warmup_max_lr")
         if top is not None and said is not None and top != said:
-            _note_overridden(given, name, said, top)
+            how = "which is" if "warmup_max_lr" in given else "by default"
+            message = f"lr {said:g} is never used: {name} warms up to warmup_max_lr, {how} {top:g}"
+            fix = f"set scheduler.params.warmup_max_lr to {said:g}"
+            keys.error("lr-overridden", f"{S}.warmup_max_lr", message, fix)
         peak = peak if top is None else top
     warmup = given.number_or("warmup_steps", WARMUP_STEPS, "warmup_num_steps")
     _note_warmup(given)
@@ -173,65 +175,41 @@ def _read_torch_scheduler(keys: Keys, given: Keys, kind: str, peak: float | None
     return {"schedule": kind, "total_steps": given.number("T_max"), "final_lr_fraction": floor / peak if peak else None}
 
 
-def _default_decay(given: Keys, name: str | None) -> float | None:
-    """Weight decay where none is written; none where there is no optimizer either."""
-    if name is None or "weight_decay" in given:
-        return None
-    return DEFAULT_DECAY[bool(given.yes("torch_adam")) and name.lower() == "adamw"]
-
-
 def _note_optimizer(given: Keys, name: str | None) -> None:
     """Keys that DeepSpeed refuses or ignores, and what it leaves to others."""
+    decay, mode, norm = (f"{P}.{key}" for key in ("weight_decay", "adam_w_mode", "max_grad_norm"))
     if name is None:
         message = "there is no optimizer in this config, so its weight decay is set in the training script"
-        fix = "check the config or script that builds the optimizer"
-        given.note("optimizer-elsewhere", "optimizer", message, fix)
+        given.note("optimizer-elsewhere", "optimizer", message, "check the config or script that builds the optimizer")
     elif given.unread("weight_decay"):
         message = 'weight_decay is "auto": the Hugging Face Trainer writes its own there, DeepSpeed alone refuses it'
-        fix = "check the TrainingArguments instead"
-        given.note("filled-in-elsewhere", "optimizer.params.weight_decay", message, fix)
+        given.note("filled-in-elsewhere", decay, message, "check the TrainingArguments instead")
     elif "weight_decay" not in given:
         message = (
-            "weight_decay is not written, and its default depends on which Adam runs: 0 in FusedAdam and CPUAdam, "
-            "0.01 in torch's AdamW (torch_adam)"
+            "weight_decay is not written, and is 0 in FusedAdam and CPUAdam but 0.01 in torch's AdamW (torch_adam)"
         )
-        fix = "write weight_decay into optimizer.params"
-        given.warning("decay-by-implementation", "optimizer.params.weight_decay", message, fix)
+        given.warning("decay-by-implementation", decay, message, "write weight_decay into optimizer.params")
     if "max_grad_norm" in given:
         message = "DeepSpeed refuses max_grad_norm among the optimizer's params"
-        fix = "write gradient_clipping at the top of the config"
-        given.error("refused-key", "optimizer.params.max_grad_norm", message, fix)
+        given.error("refused-key", norm, message, "write gradient_clipping at the top of the config")
     if given.yes("adam_w_mode") is False and (name or "").lower() == "adamw":
         message = 'adam_w_mode false has no effect on type "AdamW", whose decay stays decoupled'
         fix = 'drop adam_w_mode, or choose type "Adam" if L2 is meant'
-        given.warning("ignored-key", "optimizer.params.adam_w_mode", message, fix)
-
-
-def _note_overridden(given: Keys, name: str, lr: float, top: float) -> None:
-    """A scheduler that goes to another learning rate than the optimizer's."""
-    message = (
-        f"lr {lr:g} is never used: {name} warms up to warmup_max_lr, "
-        f"{'which is' if 'warmup_max_lr' in given else 'by default'} {top:g}"
-    )
-    fix = f"set scheduler.params.warmup_max_lr to {lr:g}"
-    given.error("lr-overridden", "scheduler.params.warmup_max_lr", message, fix)
+        given.warning("ignored-key", mode, message, fix, Mend(key="adam_w_mode"))
 
 
 def _note_warmup(given: Keys) -> None:
     """A warm-up that is no straight line, or that DeepSpeed refuses."""
     kind, steps = given.text("warmup_type"), given.raw("warmup_num_steps")
     if kind != "linear" and not given.unread("warmup_type"):
-        message = (
-            f"warmup_type {'is' if kind in (None, 'log') else f'{kind[:20]!r} is not known and becomes'} log"
-            f"{'' if kind else ' by default'}: the learning rate is past half its peak after the square root of the "
-            "warm-up's steps; it is judged as linear"
-        )
+        what = "is" if kind == "log" else f"{kind[:20]!r} is not known and becomes" if kind else "is by default"
+        message = f"warmup_type {what} log: past half the peak after the root of its steps; it is judged as linear"
         fix = 'write "warmup_type": "linear" into scheduler.params'
-        (given.note if kind == "log" else given.warning)("log-warmup", "scheduler.params.warmup_type", message, fix)
+        (given.note if kind == "log" else given.warning)("log-warmup", f"{S}.warmup_type", message, fix)
     if steps is not None and ((given.number("warmup_num_steps") or 0) < 1 or isinstance(steps, float)):
         message = f"warmup_num_steps {steps} is refused: a whole number of at least 1 is needed"
         fix = "write a whole number, or for no warm-up a scheduler of torch such as CosineAnnealingLR"
-        given.error("refused-value", "scheduler.params.warmup_num_steps", message, fix)
+        given.error("refused-value", f"{S}.warmup_num_steps", message, fix)
 
 
 def _json(content: dict[str, Any]) -> str:

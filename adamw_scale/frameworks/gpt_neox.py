@@ -13,9 +13,15 @@ from adamw_scale.frameworks.table import Table, Trap, key
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
 
 
-def _ends_apart(keys: Keys) -> bool:
+def _end(keys: Keys) -> float | None:
+    """Where the fall ends, if not where the run does."""
     falls, steps = keys.number("lr_decay_iters"), keys.number("train_iters")
-    return bool(falls and steps and not 0.99 < falls / steps < 1.01)
+    return falls if falls and steps and not 0.99 < falls / steps < 1.01 else None
+
+
+def _rises_again(keys: Keys) -> bool:
+    end, steps = _end(keys), keys.number("train_iters")
+    return bool(end and steps and end < steps and keys.text("lr_decay_style") == "cosine")
 
 
 class GPTNeoX(Table):
@@ -78,9 +84,18 @@ class GPTNeoX(Table):
             "warning",
             "other-end",
             "lr_decay_iters",
-            "the learning rate falls over {value} iterations, which is not the run; it is judged as if it were",
+            "the learning rate falls over {value} iterations, which is not the run",
             "set lr_decay_iters to train_iters, or drop it",
-            _ends_apart,
+            lambda keys: _end(keys) and not _rises_again(keys),
+        ),
+        Trap(
+            "error",
+            "rises-again",
+            "lr_decay_iters",
+            "the cosine is at its end after {value} iterations and rises again for the rest of the run; it is judged "
+            "as if the run ended there",
+            "set lr_decay_iters to train_iters, or drop it",
+            _rises_again,
         ),
     )
 
@@ -89,13 +104,19 @@ class GPTNeoX(Table):
         content = {name.replace("-", "_"): each for name, each in document.content.items() if isinstance(name, str)}
         return keys_of(document._replace(content=content))
 
+    def task(self, keys: Keys, document: Document) -> str | None:
+        """Finetuning where it starts from weights without their optimizer."""
+        return "finetuning" if keys.yes("finetune") else None
+
     def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
         """A straight line that is cut off is a table."""
         fields = super().schedule(keys, peak_lr, steps)
+        if not _rises_again(keys) and fields.get("schedule") != "constant":
+            fields["schedule_end"] = _end(keys)
         floor, start = fields.get("final_lr_fraction"), fields.get("warmup_fraction", 0.0)
         if fields.get("schedule") != "linear" or not floor:
             return fields
         if floor >= 1:
             return {"schedule": "constant", "warmup_fraction": start}
         points = [(0.0, 0.0)] * bool(start) + [(start, 1.0), (start + (1 - start) * (1 - floor), floor), (1.0, floor)]
-        return {"schedule": "table", "schedule_table": tuple(points)}
+        return {"schedule": "table", "schedule_table": tuple(points), "schedule_end": fields["schedule_end"]}

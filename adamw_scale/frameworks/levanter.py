@@ -6,40 +6,32 @@ a fraction that rounds down to it. WSD is a linear or cosine schedule with `deca
 levanter 1.1, which is of 2023 and has other keys.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, same_decay
-from adamw_scale.frameworks.framework import Framework
+from adamw_scale.frameworks.config import Config, Mend
+from adamw_scale.frameworks.group_names import groups_matched
 from adamw_scale.frameworks.phase import MOST_PHASES, phases
-from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, spared, value, whole, yaml_number
+from adamw_scale.frameworks.reading import Keys, chosen
+from adamw_scale.frameworks.spelling import spared, value, whole
+from adamw_scale.frameworks.table import Table, Trap, key
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 from adamw_scale.theory.schedules import MAX_PIECES, POWER, Schedule
 
-_NAMES = {
-    "constant": "constant",
-    "linear": "linear",
-    "cosine": "cosine",
-    "wsd": "linear",
-    "wsd-cosine": "cosine",
-    "cosine-restarts": "cosine",
-    "inverse-sqrt": "inv_sqrt",
-}
-_READ = {**{spelled: spelled for spelled in ("constant", "linear", "cosine", "polynomial")}, "inv_sqrt": "inverse-sqrt"}
-_TIMESCALE = 10_000.0  # of inv_sqrt, if not said
+SHAPE = "optimizer.lr_schedule"
+WSD = {"linear": "wsd", "cosine": "wsd-cosine"}
+KINDS = {**{name: name for name in ("constant", "linear", "cosine", "polynomial")}, "inv_sqrt": "inverse-sqrt"}
+TIMESCALE, POINTS = 10_000.0, 256  # of inv_sqrt, if not said; of a table that stands for it
 EMBEDDING_LAYERS = "Embedding.weight"  # class and attribute, as weight_decay_modules sees them
 # What Levanter calls the weights of its Llama, and Llama's layers by class.
+LAYERS = "transformer.layers.stacked."
 PATHS = {
-    HIDDEN: (
-        "transformer.layers.stacked.self_attn.q_proj.weight",
-        "transformer.layers.stacked.mlp.down_proj.weight",
-        "Linear.weight",
-    ),
-    EMBEDDING: ("embeddings.token_embeddings.weight", EMBEDDING_LAYERS),
-    OUTPUT: ("lm_head.weight", "Linear.weight"),
-    NORM_AND_BIAS: ("transformer.layers.stacked.ln_1.weight", "LayerNorm.weight", "Linear.bias"),
+    HIDDEN: f"{LAYERS}self_attn.q_proj.weight {LAYERS}mlp.down_proj.weight Linear.weight",
+    EMBEDDING: f"embeddings.token_embeddings.weight {EMBEDDING_LAYERS}",
+    OUTPUT: "lm_head.weight Linear.weight",
+    NORM_AND_BIAS: f"{LAYERS}ln_1.weight LayerNorm.weight Linear.bias",
 }
 FIELDS = frozenset(
     {
@@ -49,9 +41,28 @@ FIELDS = frozenset(
         "adamc_weight_decay",
     }
 )
+OWN_NAMES = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "eps": "epsilon",
+    "adam_beta1": "beta1",
+    "adam_beta2": "beta2",
+}
 
 
-class Levanter(Framework):
+def _named(keys: Keys) -> frozenset[str]:
+    """Groups that weight_decay_modules names: by the words of a list, or by a regex."""
+    given = keys.raw("optimizer.weight_decay_modules")
+    if given is None or isinstance(given, list):
+        return frozenset().union(*(groups_matched(str(word), PATHS) for word in given or ()))
+    return groups_matched(str(given), PATHS, from_start=True)
+
+
+def _is_one(path: str) -> Callable[[Keys], bool]:
+    return lambda keys: keys.number(path) == 1
+
+
+class Levanter(Table):
     """The optimizer and trainer sections of train_lm's YAML."""
 
     name = "levanter"
@@ -62,7 +73,7 @@ class Levanter(Framework):
     undecayed_by_default = "embeddings, LayerNorm, RMSNorm, and whatever ends in bias"
     grouping = "decay"
     how_to_group = "register an OptimizerConfig of your own that builds one optimizer per group"
-    schedules = tuple(_NAMES)
+    schedules = ("constant", "linear", "cosine", "wsd", "wsd-cosine", "cosine-restarts", "inverse-sqrt")
     weight_decay_schedules = ("constant", "follows-lr")
     reads = "the YAML of train_lm, or its command line"
     signs = frozenset(
@@ -75,201 +86,170 @@ class Levanter(Framework):
     scripts = r"\blevanter[./]main[./]\w+"
     formats = frozenset({"YAML", "shell arguments"})
     proven = "levanter 1.2.dev1644"
+    unit = "tokens"
+
+    keys = {
+        "optimizer": key("optimizer.type", default="adam"),
+        "peak_lr": key("optimizer.learning_rate", default=6e-4),
+        "weight_decay": key("optimizer.weight_decay", default=0.1),
+        "weight_decay_schedule": key("optimizer.adamc_weight_decay"),
+        "modules": key("optimizer.weight_decay_modules"),
+        "mask": key("optimizer.default_weight_decay_mask"),
+        "beta1": key("optimizer.beta1", default=0.9),
+        "beta2": key("optimizer.beta2", default=0.95),
+        "eps": key("optimizer.epsilon", default=1e-8),
+        "schedule": key(SHAPE, default="cosine"),
+        "final_lr_fraction": key("optimizer.min_lr_ratio", default=0.1),
+        "warmup_steps": key("optimizer.warmup", default=0.01),
+        "decay_steps": key("optimizer.decay"),
+        "cycles": key("optimizer.cycles"),
+        "total_steps": key("trainer.num_train_steps", default=400_000.0),
+        "batch_size": key("trainer.train_batch_size"),
+        "sequence_length": key("model.seq_len", "train_seq_len", "model.max_seq_len"),
+    }
+    optimizers = {"adam": "levanter"}
+    traps = (
+        *(
+            Trap(
+                "error",
+                "fraction-of-one",
+                f"optimizer.{name}",
+                f"{name}: 1 is the whole run and not one step: numbers up to 1 are fractions",
+                "for one step write 1.5 over the steps of the run; above 1 numbers are steps",
+                _is_one(f"optimizer.{name}"),
+            )
+            for name in ("warmup", "decay")
+        ),
+        Trap(
+            "warning",
+            "deprecated-key",
+            "optimizer.cooldown",
+            "cooldown is deprecated: it falls in a straight line after the schedule has ended, and shortens it",
+            "write decay with lr_schedule: linear",
+            lambda keys: keys.number("optimizer.cooldown"),
+        ),
+        Trap(
+            "note",
+            "batch-schedule",
+            "trainer.train_batch_size",
+            "the batch has a schedule of its own, which is not read: lr and decay are judged without it",
+            "say the batch you mean",
+            lambda keys: isinstance(keys.raw("trainer.train_batch_size"), list),
+        ),
+        Trap(
+            "note",
+            "decay-by-name",
+            "optimizer.weight_decay_modules",
+            "what decays is told by the names of your model's weights, and judged by those of Levanter's Llama",
+            "check the list of decayed weights that Levanter logs at its start",
+            lambda keys: "optimizer.weight_decay_modules" in keys and _named(keys) != {EMBEDDING},
+        ),
+    )
 
     def has(self, schedule: Schedule) -> bool:
         """Restarts are listed by the steps where they end."""
         return super().has(schedule) and len(schedule.pieces) <= MOST_PHASES
 
-    def write(self, config: Config) -> str:
-        """YAML to merge into a train_lm config."""
-        total, warmup = whole(config.total_steps), whole(config.warmup_steps)
-        beta1, beta2 = betas_of(config)
-        name = _NAMES[config.schedule or "constant"]
-        ends = [phase.end for phase in phases(config) if phase.curve == "cosine"][:-1]
-        rows = {
-            "type": "adam",
-            "learning_rate": yaml_number(lr_of(config)),
-            "weight_decay": yaml_number(value(config.weight_decay)),
-            **({"adamc_weight_decay": "true"} if config.weight_decay_schedule == "follows-lr" else {}),
-            **_mask(spared(config)),
-            "beta1": yaml_number(beta1),
-            "beta2": yaml_number(beta2),
-            "epsilon": yaml_number(eps_of(config)),
-            "lr_schedule": f"{{type: inv_sqrt, timescale: {warmup}}}" if name == "inv_sqrt" else name,
-            "min_lr_ratio": yaml_number(value(config.lr_schedule.floor)),
-            "warmup": _steps(warmup, total),
-            **({"decay": _steps(whole(config.decay_steps), total)} if config.decay_steps is not None else {}),
-            **({"cycles": f"[{', '.join(map(str, ends))}]"} if config.schedule == "cosine-restarts" and ends else {}),
-        }
-        batch = {} if config.batch_size is None else {"train_batch_size": str(whole(config.batch_size))}
-        length = {"seq_len": str(whole(config.sequence_length))} if config.sequence_length else {}
-        sections = {"optimizer": rows, "trainer": {"num_train_steps": str(total), **batch}, "model": length}
-        return "".join(
-            f"{section}:\n" + "".join(f"  {key}: {text}\n" for key, text in content.items())
-            for section, content in sections.items()
-            if content
-        )
+    def find(self, document: Document) -> Keys:
+        """Keys, of which Levanter refuses those that its adam does not know."""
+        keys, given = super().find(document), document.content.get("optimizer")
+        if isinstance(given, dict) and str(given.get("type", "adam")) == "adam":
+            for name in [str(each)[:40] for each in given if each not in FIELDS | {"type"}][:5]:
+                mend = Mend(key=name, name=OWN_NAMES[name]) if OWN_NAMES.get(name, name) not in given else None
+                message = f"Levanter's adam does not know {name} and refuses the config"
+                fix = "use its own names: learning_rate, weight_decay, beta1, beta2, epsilon, warmup, decay"
+                keys.error("refused-key", f"optimizer.{name}", message, fix, mend)
+        return keys
 
-    def read(self, document: Document) -> Config:
-        """The sections, with Levanter's defaults where they say nothing."""
-        keys = keys_of(document)
-        kind = keys.text_or("optimizer", "adam", "optimizer.type")
-        given = document.content.get("optimizer")
-        _note_strangers(keys, given if isinstance(given, dict) else {})
-        steps = keys.number_or("total_steps", 400_000.0, "trainer.num_train_steps")
-        betas = keys.betas((0.9, 0.95), "optimizer.beta1", "optimizer.beta2")
-        weight_decay = keys.number_or("weight_decay", 0.1, "optimizer.weight_decay")
-        decaying = _decaying(keys)
-        return Config(
-            convention=chosen("optimizer.type", kind, {"adam": self.convention}, None) or self.convention,
-            optimizer=kind,
-            peak_lr=keys.number_or("peak_lr", 6e-4, "optimizer.learning_rate"),
-            groups=same_decay(weight_decay, frozenset(GROUPS) - decaying),
-            betas=betas,
-            eps=keys.number_or("eps", 1e-8, "optimizer.epsilon"),
-            **_read_schedule(keys, steps or 0.0),
-            weight_decay_schedule="follows-lr" if keys.yes("optimizer.adamc_weight_decay") else "constant",
-            total_steps=steps,
-            unit="tokens",
-            batch_size=_batch(keys),
-            sequence_length=keys.number("train_seq_len", "model.seq_len", "model.max_seq_len"),
-            **keys.noted(),
-        )
+    def number(self, keys: Keys, field: str, filling: str | None = None) -> float | None:
+        """A batch with a schedule of its own is not known."""
+        if field == "batch_size" and isinstance(keys.raw(*self.keys[field].names), list):
+            return None
+        return super().number(keys, field, filling)
 
+    def task(self, keys: Keys, document: Document) -> str | None:
+        """LoRA by its section, which lora_lm.py reads; finetuning where a model of Hugging Face is started from."""
+        if isinstance(keys.raw("lora"), dict):
+            return "lora"
+        named = str(keys.raw("model_name_or_path", "initialize_from_hf")).lower() not in ("none", "false")
+        return "finetuning" if named else None
 
-def _steps(steps: int, total: int) -> str:
-    """Whole steps; a single one as a fraction, since 1 is the whole run."""
-    return yaml_number(value(1.5 / total)) if steps == 1 else str(steps)
+    def spares(self, keys: Keys) -> frozenset[str]:
+        """Groups that neither the default mask nor weight_decay_modules lets decay."""
+        mask = keys.yes("optimizer.default_weight_decay_mask")
+        if "optimizer.weight_decay_modules" not in keys:
+            return frozenset() if mask is False else self.undecayed
+        return (self.undecayed if mask else frozenset(GROUPS)) - _named(keys)
 
-
-def _mask(undecayed: frozenset[str]) -> dict[str, str]:
-    """Keys that let decay what does not by default."""
-    if not undecayed:
-        return {"default_weight_decay_mask": "false"}
-    if EMBEDDING in undecayed:
-        return {}
-    return {"weight_decay_modules": f'["{EMBEDDING_LAYERS}"]', "default_weight_decay_mask": "true"}
-
-
-def _batch(keys: Keys) -> float | None:
-    """train_batch_size, which may also be a schedule of its own."""
-    if isinstance(keys.raw("trainer.train_batch_size"), list):
-        message = "the batch has a schedule of its own, which is not read: lr and decay are judged without it"
-        keys.note("batch-schedule", "trainer.train_batch_size", message, fix="say the batch you mean")
-        return None
-    return keys.number("trainer.train_batch_size")
-
-
-def _decaying(keys: Keys) -> frozenset[str]:
-    """Groups that decay: by the default mask, by weight_decay_modules, or by both."""
-    modules, mask = keys.raw("optimizer.weight_decay_modules"), keys.yes("optimizer.default_weight_decay_mask")
-    if modules is None:
-        return frozenset(GROUPS) if mask is False else frozenset(GROUPS) - Levanter.undecayed
-    by_default = frozenset(GROUPS) - Levanter.undecayed if mask else frozenset()
-    named = {name for name, paths in PATHS.items() if any(_names(modules, path) for path in paths)}
-    if named != {EMBEDDING}:
-        message = (
-            "weight_decay_modules says what decays by the names of your model's weights; it is judged by those "
-            "of Levanter's Llama"
-        )
-        fix = "check the list of decayed weights that Levanter logs at its start"
-        keys.note("decay-by-name", "optimizer.weight_decay_modules", message, fix)
-    return by_default | named
-
-
-def _names(modules: Any, path: str) -> bool:
-    """Whether a list's words, or a regex of plain alternatives such as ".*attn.*weight|.*mlp.*", are in a path.
-
-    A regex is not run as one, since it may be anybody's.
-    """
-    if isinstance(modules, list):
-        return any(str(word) in path for word in modules)
-    alternatives = [each.replace("\\", "").split(".*") for each in str(modules).split("|")]
-    return any(path.startswith(words[0]) and all(word in path for word in words) for words in alternatives)
-
-
-def _part(keys: Keys, key: str, total: float, default: float | None) -> float | None:
-    """Steps of a duration that up to 1 is a fraction, rounded down as Levanter does."""
-    given = keys.number(f"optimizer.{key}")
-    given = default if given is None else given
-    if given is None or given > 1:
-        return given
-    return float(int(given * total))
-
-
-def _read_schedule(keys: Keys, total: float) -> dict[str, Any]:
-    """Fields of a `Config` that say its schedule."""
-    for key in ("warmup", "decay"):
-        if keys.number(f"optimizer.{key}") == 1:
-            message = f"{key}: 1 is the whole run and not one step: numbers up to 1 are fractions"
-            fix = f"for one step write a fraction, {1.5 / total if total else 1e-5:.3g}; above 1 numbers are steps"
-            keys.error("fraction-of-one", f"optimizer.{key}", message, fix)
-    shaped = isinstance(keys.raw("optimizer.lr_schedule"), dict)
-    name = keys.text("optimizer.lr_schedule.type") if shaped else keys.text("optimizer.lr_schedule")
-    if name is None:
-        keys.filled("schedule", "cosine", "optimizer.lr_schedule")
-    kind = chosen("optimizer.lr_schedule", name, _READ, "cosine")
-    if "optimizer.warmup" not in keys:
-        keys.filled("warmup_steps", 0.01, "optimizer.warmup")
-    warmup, falling = _part(keys, "warmup", total, 0.01) or 0.0, _part(keys, "decay", total, None)
-    floor = keys.number_or("final_lr_fraction", 0.1, "optimizer.min_lr_ratio")
-    fields: dict[str, Any] = {"schedule": kind, "warmup_steps": min(warmup, max(total - 1, 0.0))}
-    cooldown = _part(keys, "cooldown", total, None)
-    if cooldown:
-        message = "cooldown is deprecated: it falls in a straight line after the schedule has ended, and shortens it"
-        keys.warning("deprecated-key", "optimizer.cooldown", message, fix="write decay with lr_schedule: linear")
-        if kind == "constant":
+    def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
+        """Durations up to 1 are fractions; a fall that starts late makes WSD."""
+        total, own = steps or 0.0, "follows-lr" if keys.yes("optimizer.adamc_weight_decay") else "constant"
+        shaped = isinstance(keys.raw(SHAPE), dict)
+        kind = chosen(SHAPE, keys.text(f"{SHAPE}.type") if shaped else self.word(keys, "schedule"), KINDS, "cosine")
+        warmup = _whole_steps(self.number(keys, "warmup_steps"), total) or 0.0
+        falling = _whole_steps(self.number(keys, "decay_steps"), total)
+        cooldown = _whole_steps(keys.number("optimizer.cooldown"), total)
+        floor = self.number(keys, "final_lr_fraction")
+        if kind == "constant" and cooldown:
             kind, falling = "linear", cooldown
-    if kind == "inverse-sqrt":
-        return {**fields, **_inverse_sqrt(keys, shaped, warmup, total)}
-    if kind == "constant" or falling == 0:
-        return {**fields, "schedule": "constant"}
-    fields["final_lr_fraction"] = floor
-    if kind == "polynomial":
-        fields["schedule_power"] = keys.number("optimizer.lr_schedule.power") or POWER
-    elif falling is not None and warmup + falling < total:
-        fields |= {"schedule": "wsd" if kind == "linear" else "wsd-cosine", "decay_steps": falling}
-    elif kind == "cosine":
-        fields |= {"schedule": kind, **_read_cycles(keys, warmup, total)}
-    return {"schedule": kind, **fields}
+        fields: dict[str, Any] = {"weight_decay_schedule": own, "warmup_steps": min(warmup, max(total - 1, 0.0))}
+        if kind == "inverse-sqrt":
+            return {"schedule": kind, **fields, **_inverse_sqrt(keys, shaped, warmup, total)}
+        if kind == "constant" or falling == 0:
+            return {"schedule": "constant", **fields}
+        fields["final_lr_fraction"] = floor
+        if kind == "polynomial":
+            fields["schedule_power"] = keys.number(f"{SHAPE}.power") or POWER
+        elif kind in WSD and falling is not None and warmup + falling < total:
+            return {"schedule": WSD[kind], "decay_steps": falling, **fields}
+        return {"schedule": kind, **fields, **(_cycles(keys, warmup, total) if kind == "cosine" else {})}
+
+    def spelled(self, field: str, config: Config) -> str | None:
+        """With the mask; a single step as a fraction, since 1 is the whole run."""
+        spares, name = spared(config), config.schedule or "constant"
+        ends = [str(each.end) for each in phases(config) if each.curve == "cosine"][:-1]
+        shape = {**{wsd: curve for curve, wsd in WSD.items()}, "cosine-restarts": "cosine"}.get(name, name)
+        own: dict[str, str | None] = {
+            "weight_decay_schedule": "true" if config.weight_decay_schedule == "follows-lr" else None,
+            "modules": f'["{EMBEDDING_LAYERS}"]' if spares and EMBEDDING not in spares else None,
+            "mask": "false" if not spares else None if EMBEDDING in spares else "true",
+            "schedule": f"{{type: inv_sqrt, timescale: {whole(config.warmup_steps)}}}"
+            if name == "inverse-sqrt"
+            else shape,
+            "final_lr_fraction": value(config.lr_schedule.floor),
+            "cycles": f"[{', '.join(ends)}]" if name == "cosine-restarts" and ends else None,
+        }
+        text = own[field] if field in own else super().spelled(field, config)
+        steps = field in ("warmup_steps", "decay_steps") and text == "1"
+        return value(1.5 / whole(config.total_steps)) if steps else text
+
+
+def _whole_steps(duration: float | None, total: float) -> float | None:
+    """Steps of a duration that up to 1 is a fraction, rounded down as Levanter does."""
+    return duration if duration is None or duration > 1 else float(int(duration * total))
 
 
 def _inverse_sqrt(keys: Keys, shaped: bool, warmup: float, total: float) -> dict[str, Any]:
     """Fields of inv_sqrt, which stays at the peak until its timescale."""
-    timescale = (keys.number("optimizer.lr_schedule.timescale") if shaped else None) or _TIMESCALE
+    timescale = (keys.number(f"{SHAPE}.timescale") if shaped else None) or TIMESCALE
     if timescale >= total:
-        message = (
-            f"inv_sqrt starts to fall at its timescale, step {timescale:g}, which this run of {total:g} does not reach"
-        )
+        message = f"inv_sqrt starts to fall at its timescale, step {timescale:g}, and this run has {total:g}"
         fix = "write lr_schedule: {type: inv_sqrt, timescale: ...} with the steps of the warm-up"
-        keys.warning("never-decays", "optimizer.lr_schedule", message, fix)
+        keys.warning("never-decays", SHAPE, message, fix)
         return {"schedule": "constant"}
     if timescale == warmup:
         return {}
-    points = [(number / 256, number / 256 * total) for number in range(257)]
-    rising = warmup or 1.0
-    table = [(at, min(1.0, step / rising, (timescale / max(step, 1.0)) ** 0.5)) for at, step in points]
+    steps = [number / POINTS * total for number in range(POINTS + 1)]
+    table = [(at / total, min(1.0, at / (warmup or 1.0), (timescale / max(at, 1.0)) ** 0.5)) for at in steps]
     if not warmup:
         table[0] = (0.0, 1.0)
     return {"schedule": "table", "schedule_table": tuple(table), "warmup_steps": None}
 
 
-def _read_cycles(keys: Keys, warmup: float, total: float) -> dict[str, Any]:
-    """Restarts, whose lengths are taken to grow by one factor."""
-    ends = _ends(keys, total)
-    if len(ends) < 2 or sorted({warmup, *ends}) != [warmup, *ends]:
-        return {}
-    lengths = [end - start for start, end in pairwise([warmup, *ends])]
-    growth = (lengths[-1] / lengths[0]) ** (1 / (len(lengths) - 1))
-    if any(abs(later / earlier / growth - 1) > 0.1 for earlier, later in pairwise(lengths)):
-        message = f"the lengths of the cycles grow by no one factor; they are judged as if it were {growth:.3g}"
-        keys.note("uneven-cycles", "optimizer.cycles", message, fix="nothing to do if they are meant")
-    return {"schedule": "cosine-restarts", "cycles": len(lengths), "cycle_growth": growth}
-
-
-def _ends(keys: Keys, total: float) -> list[float]:
-    """Steps at which cycles end: listed, a number of cycles, or their length."""
-    cycles, length = keys.raw("optimizer.cycles"), _part(keys, "cycle_length", total, None)
+def _cycles(keys: Keys, warmup: float, total: float) -> dict[str, Any]:
+    """Restarts, whose lengths are taken to grow by one factor: they are listed, or a number, or of one length."""
+    cycles, length = keys.raw("optimizer.cycles"), _whole_steps(keys.number("optimizer.cycle_length"), total)
+    ends: list[float] = []
     if isinstance(cycles, list):
         ends = [Keys({"cycles": each}).number("cycles") or 0.0 for each in cycles]
     elif cycles is not None:
@@ -277,15 +257,12 @@ def _ends(keys: Keys, total: float) -> list[float]:
         ends = [total / count * number for number in range(1, int(count))]
     elif length and total / length <= MAX_PIECES:
         ends = [length * number for number in range(1, int(total // length))]
-    else:
-        ends = []
-    return [*(end for end in ends if end < total), total]
-
-
-def _note_strangers(keys: Keys, given: dict[str, Any]) -> None:
-    """Keys of the optimizer that Levanter does not know."""
-    unknown = [str(key)[:40] for key in given if key not in FIELDS | {"type"}]
-    if unknown and str(given.get("type", "adam")) == "adam":
-        message = f"Levanter's adam does not know {', '.join(unknown[:5])} and refuses the config"
-        fix = "use its own names: learning_rate, weight_decay, beta1, beta2, epsilon, warmup, decay, min_lr_ratio"
-        keys.error("refused-key", f"optimizer.{unknown[0]}", message, fix)
+    ends = [warmup, *(end for end in ends if end < total), total]
+    if len(ends) < 3 or sorted(set(ends)) != ends:
+        return {}
+    lengths = [end - start for start, end in pairwise(ends)]
+    growth = (lengths[-1] / lengths[0]) ** (1 / (len(lengths) - 1))
+    if any(abs(later / earlier / growth - 1) > 0.1 for earlier, later in pairwise(lengths)):
+        message = f"the lengths of the cycles grow by no one factor; they are judged as if it were {growth:.3g}"
+        keys.note("uneven-cycles", "optimizer.cycles", message, fix="nothing to do if they are meant")
+    return {"schedule": "cosine-restarts", "cycles": len(lengths), "cycle_growth": growth}

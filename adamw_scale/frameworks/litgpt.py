@@ -8,25 +8,23 @@ a run is `train.max_tokens`; `train.max_steps` is not looked at. Every group get
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, Mend, same_decay
-from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, value, whole, yaml_number
+from adamw_scale.frameworks.config import Config, Mend
+from adamw_scale.frameworks.reading import Keys, keys_of
+from adamw_scale.frameworks.spelling import whole
+from adamw_scale.frameworks.table import Table, Trap, key
 
-OPTIMIZERS = {
-    "AdamW": "pytorch",
-    "torch.optim.AdamW": "pytorch",
-    "torch.optim.Adam": "torch-adam",
-    "Adam": "torch-adam",
-    **dict.fromkeys((f"bitsandbytes.optim.{name}" for name in ("AdamW", "AdamW8bit", "PagedAdamW")), "bitsandbytes"),
-}
-# What `litgpt pretrain` and `litgpt finetune_full` take where nothing is said.
-PRETRAIN = {"batch": 512.0, "micro": 4.0, "warmup": 2000.0, "min_lr": 4e-5, "tokens": 3e12}
-FINETUNE = {"batch": 16.0, "micro": 1.0, "warmup": 100.0, "min_lr": 0.0, "epochs": 5.0}
+ARGUMENTS = "optimizer.init_args"
+BITS = ("AdamW", "AdamW8bit", "PagedAdamW")
 MOVED = {"learning_rate": "lr", "weight_decay": "weight_decay", "beta1": "betas", "beta2": "betas"}
 
 
-class LitGPT(Framework):
+def _finetunes(keys: Keys) -> bool:
+    """Whether `litgpt finetune` reads it, which has defaults of its own."""
+    named = "checkpoint_dir" in keys and "model_name" not in keys
+    return "train.epochs" in keys or "lora_r" in keys or named
+
+
+class LitGPT(Table):
     """YAML of `litgpt pretrain --config`: its train and optimizer keys."""
 
     name = "litgpt"
@@ -48,131 +46,150 @@ class LitGPT(Framework):
     )
     formats = frozenset({"YAML"})
     proven = "litgpt 0.5"
+    unit = "tokens"
 
-    def write(self, config: Config) -> str:
-        """YAML; the micro-batch times the number of devices has to divide the batch."""
-        beta1, beta2 = betas_of(config)
-        optimizer = {
-            "lr": yaml_number(lr_of(config)),
-            "weight_decay": yaml_number(value(config.weight_decay)),
-            "betas": f"[{beta1}, {beta2}]",
-            "eps": yaml_number(eps_of(config)),
-        }
-        rows = {
-            **_length(config),
-            "lr_warmup_steps": str(whole(config.warmup_steps)),
-            "min_lr": yaml_number(value(final_lr(config))),
-        }
-        return (
-            "train:\n"
-            + "".join(f"  {key}: {text}\n" for key, text in rows.items())
-            + "optimizer:\n  class_path: torch.optim.AdamW\n  init_args:\n"
-            + "".join(f"    {key}: {text}\n" for key, text in optimizer.items())
-        )
-
-    def read(self, document: Document) -> Config:
-        """The train and optimizer keys, with the defaults of litgpt pretrain, or of finetuning if epochs are given."""
-        keys = keys_of(document)
-        train, arguments, name = keys.mapping("train"), keys.mapping("optimizer.init_args"), _optimizer(keys)
-        named = "checkpoint_dir" in keys and "model_name" not in keys
-        finetuning = "epochs" in train or "lora_r" in keys or named
-        default = FINETUNE if finetuning else PRETRAIN
-        convention = chosen("optimizer", name, OPTIMIZERS, self.convention) or self.convention
-        peak_lr = train.number("learning_rate") or arguments.number_or("peak_lr", 1e-3, "lr")
-        weight_decay = train.number("weight_decay")
-        if weight_decay is None:
-            ordinary = 0.0 if convention == "torch-adam" else 0.01
-            weight_decay = arguments.number_or("weight_decay", ordinary, "weight_decay")
-        batch = train.number_or("batch_size", default["batch"], "global_batch_size")
-        length = train.number("max_seq_length")
-        tokens = None if finetuning else train.number_or("total_tokens", default["tokens"], "max_tokens")
-        most = train.number("max_steps") if finetuning else None
-        floor = 0.0 if finetuning else train.number_or("final_lr_fraction", default["min_lr"], "min_lr")
-        _note_traps(keys, train, finetuning)
-        return Config(
-            task="lora" if "lora_r" in keys else "finetuning" if finetuning else None,
-            convention=convention,
-            optimizer=name or "AdamW",
-            peak_lr=peak_lr,
-            groups=same_decay(weight_decay or 0.0),
-            betas=arguments.pair("betas") or train.betas((0.9, 0.999), "beta1", "beta2"),
-            eps=arguments.number_or("eps", 1e-8, "eps"),
-            schedule="cosine",
-            **_warmup(train, default["warmup"]),
-            final_lr_fraction=(floor or 0.0) / peak_lr if peak_lr else None,
-            total_steps=most or (tokens / (batch * length) if tokens and batch and length else None),
-            epochs=train.number_or("epochs", FINETUNE["epochs"], "epochs") if finetuning and not most else None,
-            unit="tokens",
-            packed=False if finetuning else None,  # litgpt finetune pads rows, and has no packing
-            total_tokens=tokens,
-            sequence_length=length,
-            batch_size=batch,
-            per_device_batch_size=train.number_or("per_device_batch_size", default["micro"], "micro_batch_size"),
-            **keys.noted(),
-        )
-
-
-def _length(config: Config) -> dict[str, str]:
-    """Batch and duration; LitGPT counts the run in tokens, so samples count as one each."""
-    steps, batch = whole(config.total_steps), whole(config.batch_size)
-    if config.batch_size is None:
-        return {
-            "global_batch_size": f"null  # {config.batch_tokens:g} tokens over the sequence length",
-            "max_tokens": str(round(steps * (config.batch_tokens or 0))),
-        }
-    length = whole(config.sequence_length) or 1
-    unknown = (
-        ""
-        if config.sequence_length
-        else "  # a sample counts as one token: set the length and multiply max_tokens by it"
-    )
-    return {
-        "global_batch_size": str(batch),
-        "micro_batch_size": "1  # as much as fits in memory",
-        "max_seq_length": f"{length}{unknown}",
-        "max_tokens": str(steps * batch * length),
+    keys = {
+        "batch_size": key("train.global_batch_size", default=lambda keys: 16.0 if _finetunes(keys) else 512.0),
+        "per_device_batch_size": key("train.micro_batch_size", default=lambda keys: 1.0 if _finetunes(keys) else 4.0),
+        "sequence_length": key("train.max_seq_length"),
+        "total_tokens": key("train.max_tokens", default=3e12),
+        "epochs": key("train.epochs", default=lambda keys: 5.0 if _finetunes(keys) else None),
+        "warmup_steps": key("train.lr_warmup_steps", default=lambda keys: 100.0 if _finetunes(keys) else 2000.0),
+        "warmup_fraction": key("train.lr_warmup_fraction"),
+        "final_lr": key("train.min_lr", default=4e-5),
+        "optimizer": key("optimizer.class_path"),
+        "peak_lr": key(f"{ARGUMENTS}.lr", "train.learning_rate", default=1e-3),
+        "weight_decay": key(
+            f"{ARGUMENTS}.weight_decay",
+            "train.weight_decay",
+            default=lambda keys: 0.0 if (keys.text("optimizer.class_path") or "").endswith("Adam") else 0.01,
+        ),
+        "betas": key(f"{ARGUMENTS}.betas"),
+        "eps": key(f"{ARGUMENTS}.eps", default=1e-8),
     }
+    optimizers = {
+        **dict.fromkeys(("AdamW", "torch.optim.AdamW"), "pytorch"),
+        **dict.fromkeys(("Adam", "torch.optim.Adam"), "torch-adam"),
+        **dict.fromkeys(
+            (f"bitsandbytes.optim.{each}" for each in ("AdamW", "AdamW8bit", "PagedAdamW")), "bitsandbytes"
+        ),
+    }
+    traps = (
+        *(
+            Trap(
+                "warning",
+                "removed-key",
+                f"train.{old}",
+                f"train.{old} is of older releases; LitGPT now refuses it, as the optimizer has its own keys",
+                f"write {ARGUMENTS}.{new}",
+            )
+            for old, new in MOVED.items()
+        ),
+        Trap(
+            "error",
+            "refused-value",
+            "train.lr_warmup_fraction",
+            "lr_warmup_fraction is refused beside lr_warmup_steps, which has a default of its own",
+            "write lr_warmup_steps: 0 too, or lr_warmup_steps alone",
+            lambda keys: keys.number("train.lr_warmup_fraction") and keys.number("train.lr_warmup_steps") != 0,
+        ),
+        Trap(
+            "note",
+            "fraction-of-an-epoch",
+            "train.lr_warmup_fraction",
+            "lr_warmup_fraction is of an epoch of the data, not of the run; it is judged as if the two were equal",
+            "write lr_warmup_steps",
+            lambda keys: keys.number("train.lr_warmup_fraction"),
+        ),
+        Trap(
+            "error",
+            "ignored-key",
+            "train.max_steps",
+            "pretraining does not look at train.max_steps, neither for its schedule nor for its end",
+            "write train.max_tokens: steps times global_batch_size times max_seq_length",
+            lambda keys: "train.max_steps" in keys and not _finetunes(keys),
+        ),
+        Trap(
+            "note",
+            "shorter-of-two",
+            "train.max_steps",
+            "finetuning ends after train.max_steps, or after its epochs if those are shorter; the steps are judged",
+            "pass --steps if the epochs are shorter",
+            lambda keys: "train.max_steps" in keys and _finetunes(keys),
+        ),
+        Trap(
+            "note",
+            "ignored-key",
+            "train.min_lr",
+            "finetuning does not look at train.min_lr: its cosine always falls to zero",
+            "drop it",
+            lambda keys: "train.min_lr" in keys and _finetunes(keys),
+            Mend(key="min_lr"),
+        ),
+        Trap(
+            "error",
+            "refused-value",
+            "optimizer",
+            "optimizer has no class_path, without which it is not built",
+            f"write optimizer.class_path: torch.optim.AdamW, and its arguments below {ARGUMENTS}",
+            lambda keys: isinstance(keys.raw("optimizer"), dict) and "optimizer.class_path" not in keys,
+        ),
+    )
 
+    def find(self, document: Document) -> Keys:
+        """Keys, with a class as a mapping of it."""
+        named = document.content.get("optimizer")
+        content = document.content | ({"optimizer": {"class_path": named}} if isinstance(named, str) else {})
+        return keys_of(document._replace(content=content))
 
-def _optimizer(keys: Keys) -> str | None:
-    """The optimizer's class: a word, or the class_path of a mapping."""
-    return keys.text("optimizer.class_path") if isinstance(keys.raw("optimizer"), dict) else keys.text("optimizer")
+    def word(self, keys: Keys, field: str) -> str | None:
+        """Paged AdamW of bitsandbytes where it quantizes, whatever AdamW is written (instantiate_bnb_optimizer)."""
+        if field == "optimizer" and str(keys.raw("quantize")).startswith("bnb."):
+            return "bitsandbytes.optim.PagedAdamW"
+        return super().word(keys, field)
 
+    def fields(self, keys: Keys, document: Document) -> dict[str, Any]:
+        """Pretraining counts tokens; finetuning steps or epochs, of rows that it pads."""
+        found, tokens, steps = super().fields(keys, document), None, None
+        if _finetunes(keys):
+            found["packed"], steps = False, keys.number("train.max_steps") or None
+        else:
+            tokens = self.number(keys, "total_tokens")
+            if tokens and found["batch_size"] and found["sequence_length"]:
+                steps = tokens / (found["batch_size"] * found["sequence_length"])
+        if steps:
+            keys.settle("epochs")
+            found["epochs"] = None
+        return {**found, "total_tokens": tokens, "total_steps": steps}
 
-def _warmup(train: Keys, default: float) -> dict[str, Any]:
-    """Warm-up in steps, or as a fraction of an epoch."""
-    fraction = train.number("lr_warmup_fraction")
-    if fraction:
-        return {"warmup_fraction": fraction}
-    return {"warmup_steps": train.number_or("warmup_steps", default, "lr_warmup_steps") or 0.0}
+    def task(self, keys: Keys, document: Document) -> str | None:
+        """LoRA by its rank."""
+        return "lora" if "lora_r" in keys else "finetuning" if _finetunes(keys) else None
 
+    def betas(self, keys: Keys) -> tuple[float, float] | None:
+        """Of the optimizer, or as older releases had them."""
+        return super().betas(keys) or keys.betas((0.9, 0.999), "train.beta1", "train.beta2")
 
-def _note_traps(keys: Keys, train: Keys, finetuning: bool) -> None:
-    """Keys that LitGPT refuses or does not look at."""
-    for old, new in MOVED.items():
-        if old in train:
-            message = f"train.{old} is of older releases; LitGPT now refuses it, as the optimizer has its own keys"
-            keys.warning("removed-key", f"train.{old}", message, fix=f"write optimizer.init_args.{new}")
-    if train.number("lr_warmup_fraction"):
-        if train.number_or("warmup_steps", 1.0, "lr_warmup_steps"):
-            message = "lr_warmup_fraction is refused beside lr_warmup_steps, which has a default of its own"
-            fix = "write lr_warmup_steps: 0 too, or lr_warmup_steps alone"
-            keys.error("refused-value", "train.lr_warmup_fraction", message, fix)
-        message = "lr_warmup_fraction is of an epoch of the data, not of the run; it is judged as if the two were equal"
-        keys.note("fraction-of-an-epoch", "train.lr_warmup_fraction", message, fix="write lr_warmup_steps")
-    if "max_steps" in train and not finetuning:
-        message = "pretraining does not look at train.max_steps, neither for its schedule nor for its end"
-        fix = "write train.max_tokens: steps times global_batch_size times max_seq_length"
-        keys.error("ignored-key", "train.max_steps", message, fix)
-    if "max_steps" in train and finetuning:
-        message = (
-            "finetuning ends after train.max_steps, or after its epochs if those are shorter; the steps are judged"
-        )
-        keys.note("shorter-of-two", "train.max_steps", message, fix="pass --steps if the epochs are shorter")
-    if "min_lr" in train and finetuning:
-        message = "finetuning does not look at train.min_lr: its cosine always falls to zero"
-        keys.note("ignored-key", "train.min_lr", message, fix="drop it", mend=Mend(key="min_lr"))
-    if isinstance(keys.raw("optimizer"), dict) and "optimizer.class_path" not in keys:
-        message = "optimizer has no class_path, without which it is not built"
-        fix = "write optimizer.class_path: torch.optim.AdamW, and its arguments below optimizer.init_args"
-        keys.error("refused-value", "optimizer", message, fix)
+    def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
+        """The one cosine, to zero in finetuning."""
+        part = self.number(keys, "warmup_fraction")
+        warmup = {"warmup_fraction": part} if part else {"warmup_steps": self.number(keys, "warmup_steps")}
+        floor = 0.0 if _finetunes(keys) else self.number(keys, "final_lr", filling="final_lr_fraction")
+        fraction = keys.fraction("final_lr_fraction", floor, peak_lr)
+        return {"schedule": "cosine", **warmup, "final_lr_fraction": fraction}
+
+    def spelled(self, field: str, config: Config) -> str | None:
+        """The run in tokens, of which samples count as one each."""
+        steps, batch, length = (whole(each) for each in (config.total_steps, config.batch_size, config.sequence_length))
+        tokens = steps * batch * (length or 1) if batch else round(steps * (config.batch_tokens or 0))
+        unknown = "1  # a sample counts as one token: set the length and multiply max_tokens by it"
+        own: dict[str, str | None] = {
+            "batch_size": str(batch) if batch else f"null  # {config.batch_tokens:g} tokens over the sequence length",
+            "per_device_batch_size": "1  # as much as fits in memory" if batch else None,
+            "sequence_length": (str(length) if length else unknown) if batch else None,
+            "total_tokens": str(tokens),
+            "optimizer": "torch.optim.AdamW",
+            "epochs": None,
+            "warmup_fraction": None,
+        }
+        return own[field] if field in own else super().spelled(field, config)

@@ -10,9 +10,9 @@ from typing import Any
 
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
-from adamw_scale.frameworks.huggingface import HuggingFace, scheduler_of
+from adamw_scale.frameworks.huggingface import RATIO_REMOVED, HuggingFace
 from adamw_scale.frameworks.reading import Keys
-from adamw_scale.frameworks.spelling import exact, whole, yaml_number
+from adamw_scale.frameworks.spelling import whole
 from adamw_scale.frameworks.table import Table, Trap, key
 
 
@@ -34,7 +34,7 @@ class LLaMAFactory(HuggingFace):
     packages = frozenset({"llamafactory"})
     scripts = r"\bllamafactory-cli\b|\bllamafactory\b|\bLLaMA-Factory/src/train\w*\.py\b"
     formats = frozenset({"YAML", "JSON", "shell arguments"})
-    proven = "source only: llamafactory 0.9.5; its arguments are proven as the Trainer's"
+    proven = "llamafactory 0.9.5, on transformers 5.23"
 
     keys = {**HuggingFace.keys, "sequence_length": key("cutoff_len")}
     besides = {"finetuning_type": "full"}  # LoRA otherwise
@@ -46,24 +46,16 @@ class LLaMAFactory(HuggingFace):
         "use_mca": "Megatron's optimizer",
     }
     traps = (
-        *HuggingFace.traps,
-        Trap(
-            "note",
-            "muon-decays-all",
-            "use_muon",
-            "use_muon trains matrices with Muon and the rest with AdamW, all at learning_rate, and decays every "
-            "tensor, norms and biases too",
-            "nothing to do if it is meant; a weight decay for AdamW is none for Muon",
-            lambda keys: keys.yes("use_muon"),
-        ),
-        Trap(
-            "note",
-            "loraplus",
-            "loraplus_lr_ratio",
-            "LoRA+ trains lora_B at {value} times learning_rate, and so decays it as many times faster",
-            "nothing to do if it is meant",
-        ),
-    )
+        RATIO_REMOVED,
+        Trap("note", "muon-decays-all", "use_muon",
+             "use_muon trains matrices with Muon and the rest with AdamW, all at learning_rate, and decays every "
+             "tensor, norms and biases too",
+             "nothing to do if it is meant; a weight decay for AdamW is none for Muon",
+             lambda keys: keys.yes("use_muon")),
+        Trap("note", "loraplus", "loraplus_lr_ratio",
+             "LoRA+ trains lora_B at {value} times learning_rate, and so decays it as many times faster",
+             "nothing to do if it is meant"),
+    )  # fmt: skip
     write = Table.write
 
     def fields(self, keys: Keys, document: Document) -> dict[str, Any]:
@@ -79,7 +71,7 @@ class LLaMAFactory(HuggingFace):
 
     def task(self, keys: Keys, document: Document) -> str | None:
         """LoRA by default."""
-        if keys.text("finetuning_type") in (None, "lora"):
+        if keys.text("finetuning_type") in (None, "lora", "oft"):  # OFT adapts too: the weights stay as they are
             return "lora"
         return "pretraining" if keys.text("stage") == "pt" else "finetuning"
 
@@ -108,19 +100,10 @@ class LLaMAFactory(HuggingFace):
             keys.warning("other-end", "lr_scheduler_kwargs", message, fix)
         return {**fields, "decay_steps": fall}
 
-    def rows(self, config: Config) -> dict[str, str]:
-        """With the arguments of the schedule."""
-        rows, (scheduler, kwargs) = super().rows(config), scheduler_of(config)
+    def scheduler(self, config: Config) -> tuple[str, dict[str, Any]]:
+        """With the steps before a fall."""
+        name, kwargs = super().scheduler(config)
         if "num_decay_steps" in kwargs:
-            kwargs["num_stable_steps"] = (
-                whole(config.total_steps) - whole(config.warmup_steps) - kwargs["num_decay_steps"]
-            )
-        inside = ", ".join(
-            f"{name}: {each if isinstance(each, str) else yaml_number(exact(each))}" for name, each in kwargs.items()
-        )
-        rows["lr_scheduler_type"] = scheduler
-        return {
-            **rows,
-            **({"lr_scheduler_kwargs": f"{{{inside}}}"} if kwargs else {}),
-            "warmup_steps": str(whole(config.warmup_steps)),
-        }
+            after = whole(config.total_steps) - whole(config.warmup_steps)
+            kwargs["num_stable_steps"] = after - kwargs["num_decay_steps"]
+        return name, kwargs

@@ -11,22 +11,13 @@ from collections import Counter
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.composer import BETAS, EPS, LR, WEIGHT_DECAY, Duration, part_of_run, read_time, run_length
+from adamw_scale.frameworks.composer import DECOUPLED_ADAMW, Duration, part_of_run, read_time, run_length
 from adamw_scale.frameworks.config import Config, Group
-from adamw_scale.frameworks.framework import Framework
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, value, whole, yaml_number
+from adamw_scale.frameworks.spelling import value, whole, yaml_number
+from adamw_scale.frameworks.table import Table, key
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, HIDDEN, NORM_AND_BIAS, OUTPUT
 
-_SCHEDULERS = {
-    "constant": "constant_with_warmup",
-    "linear": "linear_decay_with_warmup",
-    "cosine": "cosine_with_warmup",
-    "wsd": "inv_sqrt_with_warmup",
-    "inverse-sqrt": "inv_sqrt_with_warmup",
-}
-_READ_SCHEDULERS = {spelled: name for name, spelled in _SCHEDULERS.items()}
-_OPTIMIZERS = dict.fromkeys(("decoupled_adamw", "decoupled_lionw", "adalr_lion", "clip_lion"), "composer")
 # What names of tensors are searched for, in this order; hidden matrices are whatever is left.
 _MATCHES = {NORM_AND_BIAS: r"norm|ln_|bias$", EMBEDDING: "wte|wpe|embed", OUTPUT: "lm_head", HIDDEN: "."}
 # Names by which groups of a config are told apart: of MPT, and of Hugging Face models.
@@ -47,7 +38,12 @@ _NAMES = {
 MOST_REPEATS = 3  # in a config's regular expression; with repeats of groups, one could run forever
 
 
-class LLMFoundry(Framework):
+ADAPTERS = ("model.peft_config", "peft_config", "model.peft", "peft", "lora")
+FINETUNING = "finetuning"  # the loader's name for rows of prompts and responses
+PARAM_GROUPS, S = "optimizer.param_groups", "scheduler"
+
+
+class LLMFoundry(Table):
     """Keys of a YAML for scripts/train/train.py."""
 
     name = "llm-foundry"
@@ -56,7 +52,7 @@ class LLMFoundry(Framework):
     convention = "composer"
     undecayed_by_default = "nothing: embeddings, norms and biases decay too"
     grouping = "all"
-    schedules = tuple(_SCHEDULERS)
+    schedules = ("constant", "linear", "cosine", "wsd", "inverse-sqrt")
     reads = "YAML for scripts/train/train.py"
     signs = frozenset(
         {
@@ -67,132 +63,147 @@ class LLMFoundry(Framework):
     formats = frozenset({"YAML"})
     proven = "mosaicml 0.32, llm-foundry 0.22"
 
+    unit = "tokens"
+
+    keys = {
+        "optimizer": key("optimizer.name", default="decoupled_adamw"),
+        "peak_lr": key("optimizer.lr"),
+        "betas": key("optimizer.betas"),
+        "eps": key("optimizer.eps"),
+        "weight_decay": key("optimizer.weight_decay"),
+        "schedule": key(f"{S}.name"),
+        "warmup_steps": key(f"{S}.t_warmup"),
+        "final_lr_fraction": key(f"{S}.alpha_f", default=0.0),
+        "scale": key(f"{S}.t_scale"),
+        "decay_steps": key(f"{S}.t_cooldown"),
+        "before": key(f"{S}.alpha_f_decay"),
+        "after": key(f"{S}.alpha_f_cooldown"),
+        "duration": key("max_duration"),
+        "batch_size": key("global_train_batch_size"),
+        "sequence_length": key("max_seq_len", "variables.max_seq_len", "model.max_seq_len"),
+    }
+    optimizers = dict.fromkeys(("decoupled_adamw", "decoupled_lionw", "adalr_lion", "clip_lion"), DECOUPLED_ADAMW)
+    words = {
+        "constant": ("constant_with_warmup",),
+        "linear": ("linear_decay_with_warmup",),
+        "cosine": ("cosine_with_warmup",),
+        "wsd": ("inv_sqrt_with_warmup",),
+        "inverse-sqrt": ("inv_sqrt_with_warmup",),
+    }
+
+    def find(self, document: Document) -> Keys:
+        """Keys, which are below `parameters` in what MosaicML's platform takes."""
+        inner = document.content.get("parameters")
+        if isinstance(inner, dict) and isinstance(inner.get("optimizer"), dict):
+            return keys_of(document._replace(content=inner))
+        return keys_of(document)
+
+    def fields(self, keys: Keys, document: Document) -> dict[str, Any]:
+        """With the run's duration, in whatever it counts."""
+        return {**super().fields(keys, document), **run_length(read_time(keys, "max_duration"))}
+
+    def task(self, keys: Keys, document: Document) -> str | None:
+        """LoRA by its section, the finetuning of a model by its loader."""
+        if any(isinstance(keys.raw(path), dict) for path in ADAPTERS):
+            return "lora"
+        return "finetuning" if keys.text("train_loader.name") == FINETUNING else None
+
+    def packed(self, keys: Keys, document: Document) -> bool | None:
+        """By the finetuning loader, which does it by a ratio, a number or "auto"."""
+        if keys.text("train_loader.name") != FINETUNING:
+            return None
+        given = keys.source("train_loader.dataset.packing_ratio") is not None
+        return True if given else keys.filled("packed", False, "train_loader.dataset")
+
+    def grouped(
+        self, keys: Keys, document: Document, peak_lr: float | None, weight_decay: float | None, eps: float | None
+    ) -> dict[str, Any]:
+        """What each kind of tensor gets, found by the names that tensors of its kind have."""
+        listed = keys.raw(PARAM_GROUPS)
+        rows = [Keys(row) for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        patterns = [_pattern(row, keys) for row in rows]
+        groups = []
+        for name in GROUPS:
+            hits = Counter(
+                next((i for i, p in enumerate(patterns) if p and p.search(each)), -1) for each in _NAMES[name]
+            )
+            index = hits.most_common(1)[0][0]
+            row = Keys({}) if index < 0 else rows[index]
+            decay = row.number("weight_decay")
+            groups.append(
+                Group(
+                    group=name,
+                    weight_decay=(weight_decay or 0.0) if decay is None else decay,
+                    lr_factor=(row.number("lr") or peak_lr) / peak_lr if peak_lr else 1.0,
+                    eps_factor=(row.number("eps") or eps) / eps if eps else 1.0,
+                )
+            )
+        return {"groups": tuple(groups)}
+
+    def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
+        """Of inv_sqrt_with_warmup what is WSD or the plain inverse square root, else no schedule."""
+        known = {spelled: name for name, (spelled,) in self.words.items()}
+        name = chosen(f"{S}.name", keys.text(f"{S}.name"), known, None)
+        if name is None:
+            return {}
+        total, warmup = (read_time(keys, path) for path in ("max_duration", f"{S}.t_warmup"))
+        plain = name == "inverse-sqrt"
+        _note_units(keys, warmup, total, in_run_units=plain)
+        fields: dict[str, Any] = {"schedule": name, **part_of_run(warmup, total), **_other_end(keys, total)}
+        if name in ("linear", "cosine"):
+            fields["final_lr_fraction"] = self.number(keys, "final_lr_fraction")
+        if not plain:
+            return fields
+        scale, cooldown = (read_time(keys, f"{S}.{name}") for name in ("t_scale", "t_cooldown"))
+        if keys.number(f"{S}.alpha_f_decay") == 1.0 and cooldown is not None:
+            part = part_of_run(cooldown, total)
+            return {
+                **fields,
+                "schedule": "wsd",
+                "final_lr_fraction": keys.number(f"{S}.alpha_f_cooldown") or 0.0,
+                "decay_steps": part.get("warmup_steps"),
+                "decay_fraction": part.get("warmup_fraction"),
+            }
+        ends = cooldown is None or cooldown.amount != 0 or f"{S}.alpha_f_decay" in keys
+        return {} if ends or scale != warmup else fields
+
     def write(self, config: Config) -> str:
         """The optimizer, its groups, the scheduler, duration and batch."""
-        (beta1, beta2), rows = betas_of(config), _group_rows(config)
-        lines = [
-            "optimizer:",
-            "  name: decoupled_adamw",
-            f"  lr: {yaml_number(lr_of(config))}",
-            f"  betas: [{yaml_number(beta1)}, {yaml_number(beta2)}]",
-            f"  eps: {yaml_number(eps_of(config))}",
-            f"  weight_decay: {yaml_number(value(config.weight_decay))}",
-            *(["  param_groups:  # by name; the first that matches counts"] if rows else []),
-            *rows,
-            "scheduler:",
-            f"  name: {_SCHEDULERS[config.schedule or 'constant']}",
-            *(f"  {key}: {text}" for key, text in _scheduler_rows(config).items()),
-            f"max_duration: {whole(config.total_steps)}ba",
-            *([f"global_train_batch_size: {whole(config.batch_size)}"] if config.batch_size else []),
-            *([f"max_seq_len: {whole(config.sequence_length)}"] if config.sequence_length else []),
-        ]
-        return "".join(f"{line}\n" for line in lines)
+        about = "  # by name; the first that matches counts"
+        return super().write(config).replace("param_groups:\n", f"param_groups:{about}\n")
 
-    def read(self, document: Document) -> Config:
-        """The keys, with the defaults of DecoupledAdamW and of the schedulers where they say nothing."""
-        keys = keys_of(document)
-        optimizer = keys.text_or("optimizer", "decoupled_adamw", "optimizer.name")
-        peak_lr = keys.number_or("peak_lr", LR, "optimizer.lr")
-        weight_decay = keys.number_or("weight_decay", WEIGHT_DECAY, "optimizer.weight_decay")
-        eps = keys.number_or("eps", EPS, "optimizer.eps")
-        total = read_time(keys, "max_duration")
-        fields = _read_scheduler(keys, total)
-        return Config(
-            convention=chosen("optimizer.name", optimizer, _OPTIMIZERS, None) or self.convention,
-            optimizer=optimizer,
-            peak_lr=peak_lr,
-            groups=_read_groups(keys, Keys({"lr": peak_lr, "weight_decay": weight_decay, "eps": eps})),
-            betas=keys.pair_or("betas", BETAS, "optimizer.betas"),
-            eps=eps,
-            **fields,
-            **run_length(total),
-            unit="tokens",
-            packed=_packed(keys),
-            task=_task(keys),
-            batch_size=keys.number("global_train_batch_size"),
-            sequence_length=keys.number("max_seq_len", "variables.max_seq_len", "model.max_seq_len"),
-            **keys.noted(),
-        )
+    def rows(self, config: Config) -> dict[str, Any]:
+        """With a group for each kind of tensor that is unlike the optimizer's own; all, where hidden matrices are."""
+        listed = []
+        hidden = config.group(HIDDEN)
+        each = hidden.lr_factor != 1 or hidden.eps_factor != 1
+        for name, match in _MATCHES.items():
+            group, own = config.group(name), {}
+            if each or group.lr_factor != 1:
+                own["lr"] = (config.peak_lr or 0) * group.lr_factor
+            if each or group.weight_decay != config.weight_decay:
+                own["weight_decay"] = group.weight_decay
+            if group.eps_factor != 1:
+                own["eps"] = (config.eps or 0) * group.eps_factor
+            if own:
+                numbers = {field: yaml_number(value(number)) for field, number in own.items()}
+                listed.append({"param_str_match": f"'{match}'", **numbers})
+        return {**super().rows(config), **({PARAM_GROUPS: listed} if listed else {})}
 
-
-ADAPTERS = ("model.peft_config", "peft_config", "model.peft", "peft", "lora")
-FINETUNING = "finetuning"  # the loader's name for rows of prompts and responses
-
-
-def _task(keys: Keys) -> str | None:
-    """LoRA by its section, the finetuning of a model by its loader."""
-    if any(isinstance(keys.raw(path), dict) for path in ADAPTERS):
-        return "lora"
-    return "finetuning" if keys.text("train_loader.name") == FINETUNING else None
-
-
-def _packed(keys: Keys) -> bool | None:
-    """Whether the finetuning loader packs rows, which it does by a ratio, a number or "auto"."""
-    if keys.text("train_loader.name") != FINETUNING:
-        return None
-    given = keys.source("train_loader.dataset.packing_ratio") is not None
-    return True if given else keys.filled("packed", False, "train_loader.dataset")
-
-
-def _group_rows(config: Config) -> list[str]:
-    """One group for each kind of tensor that is unlike the optimizer's own; all, where hidden matrices are."""
-    rows = []
-    hidden = config.group(HIDDEN)
-    each = hidden.lr_factor != 1 or hidden.eps_factor != 1
-    for name, match in _MATCHES.items():
-        group = config.group(name)
-        values = {}
-        if each or group.lr_factor != 1:
-            values["lr"] = (config.peak_lr or 0) * group.lr_factor
-        if each or group.weight_decay != config.weight_decay:
-            values["weight_decay"] = group.weight_decay
-        if group.eps_factor != 1:
-            values["eps"] = (config.eps or 0) * group.eps_factor
-        if values:
-            rows.append(f"    - param_str_match: '{match}'")
-            rows += [f"      {key}: {yaml_number(value(number))}" for key, number in values.items()]
-    return rows
-
-
-def _scheduler_rows(config: Config) -> dict[str, str]:
-    """Arguments of the scheduler; every time in batches, as max_duration."""
-    warmup, floor = whole(config.warmup_steps), yaml_number(value(config.lr_schedule.floor))
-    rows = {"t_warmup": f"{warmup}ba"}
-    if config.schedule in ("linear", "cosine"):
-        rows["alpha_f"] = floor
-    if config.schedule == "wsd":
-        rows |= {"t_scale": "1ba", "t_cooldown": f"{whole(config.decay_steps)}ba"}
-        rows |= {"alpha_f_decay": "1.0", "alpha_f_cooldown": floor}
-    if config.schedule == "inverse-sqrt":
-        rows |= {"t_scale": f"{warmup}ba", "t_cooldown": "0ba"}
-    return rows
-
-
-def _read_scheduler(keys: Keys, total: Duration | None) -> dict[str, Any]:
-    """Schedule fields; of inv_sqrt_with_warmup what is WSD or the plain inverse square root, else no schedule."""
-    spelled = keys.text("scheduler.name")
-    name = chosen("scheduler.name", spelled, _READ_SCHEDULERS, None)
-    if name is None:
-        return {}
-    warmup = read_time(keys, "scheduler.t_warmup")
-    _note_units(keys, warmup, total, in_run_units=spelled == "inv_sqrt_with_warmup")
-    fields: dict[str, Any] = {"schedule": name, **part_of_run(warmup, total), **_other_end(keys, total)}
-    if name in ("linear", "cosine"):
-        fields["final_lr_fraction"] = keys.number_or("final_lr_fraction", 0.0, "scheduler.alpha_f")
-    if spelled != "inv_sqrt_with_warmup":
-        return fields
-    scale, cooldown = (read_time(keys, f"scheduler.{key}") for key in ("t_scale", "t_cooldown"))
-    if keys.number("scheduler.alpha_f_decay") == 1.0 and cooldown is not None:
-        part = part_of_run(cooldown, total)
-        return {
-            **fields,
-            "schedule": "wsd",
-            "final_lr_fraction": keys.number("scheduler.alpha_f_cooldown") or 0.0,
-            "decay_steps": part.get("warmup_steps"),
-            "decay_fraction": part.get("warmup_fraction"),
+    def spelled(self, field: str, config: Config) -> str | None:
+        """Every time in batches; there is no decay of an inverse square root."""
+        wsd, warmup = config.schedule == "wsd", f"{whole(config.warmup_steps)}ba"
+        floor = value(config.lr_schedule.floor)
+        own = {
+            "warmup_steps": warmup,
+            "final_lr_fraction": floor if config.schedule in ("linear", "cosine") else None,
+            "scale": {"wsd": "1ba", "inverse-sqrt": warmup}.get(config.schedule or ""),
+            "decay_steps": {"wsd": f"{whole(config.decay_steps)}ba", "inverse-sqrt": "0ba"}.get(config.schedule or ""),
+            "before": "1.0" if wsd else None,
+            "after": floor if wsd else None,
+            "duration": f"{whole(config.total_steps)}ba",
         }
-    plain = scale == warmup and cooldown is not None and cooldown.amount == 0 and "scheduler.alpha_f_decay" not in keys
-    return {**fields, "schedule": "inverse-sqrt"} if plain else {}
+        return own[field] if field in own else super().spelled(field, config)
 
 
 def _note_units(keys: Keys, warmup: Duration | None, total: Duration | None, *, in_run_units: bool) -> None:
@@ -217,29 +228,6 @@ def _other_end(keys: Keys, total: Duration | None) -> dict[str, Any]:
     )
     keys.warning("other-end", "scheduler.t_max", message, fix="leave t_max out, which is 1dur")
     return {"schedule_end": end.amount} if end.unit == total.unit == "ba" else {"schedule": None}
-
-
-def _read_groups(keys: Keys, own: Keys) -> tuple[Group, ...]:
-    """What each kind of tensor gets, found by the names that tensors of its kind have."""
-    listed = keys.raw("optimizer.param_groups")
-    rows = [Keys(row) for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
-    patterns = [_pattern(row, keys) for row in rows]
-    lr, weight_decay, eps = (own.number(key) or 0.0 for key in ("lr", "weight_decay", "eps"))
-    groups = []
-    for name in GROUPS:
-        hits = Counter(next((i for i, p in enumerate(patterns) if p and p.search(each)), -1) for each in _NAMES[name])
-        index = hits.most_common(1)[0][0]
-        row = Keys({}) if index < 0 else rows[index]
-        decay = row.number("weight_decay")
-        groups.append(
-            Group(
-                group=name,
-                weight_decay=weight_decay if decay is None else decay,
-                lr_factor=(row.number("lr") or lr) / lr if lr else 1.0,
-                eps_factor=(row.number("eps") or eps) / eps if eps else 1.0,
-            )
-        )
-    return tuple(groups)
 
 
 def _pattern(row: Keys, keys: Keys) -> re.Pattern[str] | None:

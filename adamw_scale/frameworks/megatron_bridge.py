@@ -10,27 +10,19 @@ from typing import Any, NamedTuple
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import Document, Unread
 from adamw_scale.frameworks.config import Config
-from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.megatron import STYLES, WSD_STYLES, Megatron, read_arguments
+from adamw_scale.frameworks.megatron import Megatron, in_iterations
 from adamw_scale.frameworks.reading import Keys
-from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, value, whole
-from adamw_scale.theory.parametrizations import EMBEDDING, OUTPUT
+from adamw_scale.frameworks.spelling import value
 
-TITLE = "Megatron-Bridge"
-FIELDS = frozenset(
-    {
-        *("optimizer", "lr", "min_lr", "weight_decay", "adam_beta1", "adam_beta2", "adam_eps"),
-        *("decoupled_lr", "lr_decay_style", "lr_wsd_decay_style", "lr_decay_iters", "lr_decay_samples"),
-        *("lr_wsd_decay_iters", "lr_wsd_decay_samples", "lr_warmup_fraction", "lr_warmup_iters", "lr_warmup_samples"),
-        *("start_weight_decay", "end_weight_decay", "weight_decay_incr_style", "train_iters", "train_samples"),
-        *("global_batch_size", "micro_batch_size", "seq_length"),
-    }
-)
+FIELDS = frozenset(name for names, _ in Megatron.keys.values() for name in names) | {
+    *("lr_decay_samples", "lr_wsd_decay_samples", "lr_warmup_fraction", "lr_warmup_samples", "train_samples"),
+    *("start_weight_decay", "end_weight_decay", "decoupled_lr"),
+}
 CONFIGS = ("OptimizerConfig", "SchedulerConfig", "TrainingConfig")
-_CONSTANT = {"start_weight_decay": 0.033, "end_weight_decay": 0.033, "weight_decay_incr_style": "constant"}
+CONSTANT = {"start_weight_decay": 0.033, "end_weight_decay": 0.033, "weight_decay_incr_style": "constant"}
 
 
-class _Recipe(NamedTuple):
+class Recipe(NamedTuple):
     """What a function that makes both configs fills in, and what it has no argument for."""
 
     defaults: dict[str, Any]
@@ -38,43 +30,39 @@ class _Recipe(NamedTuple):
 
 
 RECIPES = {
-    "distributed_fused_adam_with_cosine_annealing": _Recipe(
-        {"lr": 1e-4, "adam_beta2": 0.95, "lr_decay_style": "cosine", "lr_warmup_iters": 2000, **_CONSTANT}
+    "distributed_fused_adam_with_cosine_annealing": Recipe(
+        {"lr": 1e-4, "adam_beta2": 0.95, "lr_decay_style": "cosine", "lr_warmup_iters": 2000, **CONSTANT}
     ),
-    "distributed_fused_adam_with_cosine_annealing_samples": _Recipe(
-        {"lr": 1e-4, "adam_beta2": 0.95, "lr_decay_style": "cosine", **_CONSTANT}, tuple(_CONSTANT)
+    "distributed_fused_adam_with_cosine_annealing_samples": Recipe(
+        {"lr": 1e-4, "adam_beta2": 0.95, "lr_decay_style": "cosine", **CONSTANT}, tuple(CONSTANT)
     ),
-    "distributed_muon_with_cosine_annealing": _Recipe(
+    "distributed_muon_with_cosine_annealing": Recipe(
         {
             "optimizer": "dist_muon",
             "lr": 1e-4,
             "lr_decay_style": "cosine",
             "lr_warmup_iters": 2000,
             "lr_decay_iters": 2000,
-            **_CONSTANT,
+            **CONSTANT,
         },
-        tuple(_CONSTANT),
+        tuple(CONSTANT),
     ),
 }
-_NOUNS = {"lr": "peak_lr", "lr_warmup_iters": "warmup_steps", "start_weight_decay": "weight_decay"}
+NOUNS = {"lr": "peak_lr", "lr_warmup_iters": "warmup_steps", "start_weight_decay": "weight_decay"}
 STATED = 0.1  # weight_decay that the same functions give OptimizerConfig if nothing is said
+OF_TRAIN = ("train_iters", "global_batch_size")
 
 
-class MegatronBridge(Framework):
+class MegatronBridge(Megatron):
     """OptimizerConfig, SchedulerConfig and TrainingConfig of a ConfigContainer."""
 
     name = "megatron-bridge"
-    title = TITLE
+    title = "Megatron-Bridge"
     language = "python"
-    convention = "megatron"
-    undecayed = Megatron.undecayed
-    undecayed_by_default = Megatron.undecayed_by_default
-    grouping = "none"
     how_to_group = (
         "subclass OptimizerConfigOverrideProvider: it maps ParamKey(name=...) to ParamGroupOverride(max_lr=..., "
         "min_lr=..., start_wd=..., end_wd=..., wd_mult=...)"
     )
-    schedules = Megatron.schedules
     reads = "a recipe in Python, or the YAML that overrides one"
     signs = frozenset(
         {
@@ -85,79 +73,65 @@ class MegatronBridge(Framework):
         }
     )
     packages = frozenset({"megatron"})
+    scripts = ""
     formats = frozenset({"Python", "YAML"})
     proven = "megatron-bridge 0.3 on megatron-core 0.16"
+    _alone = False  # of the document that is read
+
+    def find(self, document: Document) -> Keys:
+        """Calls of the configs and of the functions that make them, then what is assigned to their fields."""
+        given, filled = _python(document) if document.format == "Python" else (_fields(document.content), {})
+        filled = {} if document.lost else filled
+        values = in_iterations(filled | given)
+        keys = Keys(values, lost=(*document.lost, *_unseen_base(document, filled)))
+        keys.defaults += [noun for field, noun in NOUNS.items() if field in filled and field not in given]
+        _note_recipe(keys, document, given, filled)
+        self._alone = _is_alone(document)
+        if not self._alone:
+            _note_missing(keys)
+        warmup, end = keys.number("lr_warmup_iters"), keys.number("lr_decay_iters", "train_iters")
+        if warmup is not None and end is not None and warmup >= end:
+            message = f"{warmup:g} iterations of warm-up are cut to the {end:g} of the schedule, which then never falls"
+            keys.warning("warmup-fills-run", "lr_warmup_iters", message, fix="lower lr_warmup_iters")
+            values["lr_warmup_iters"] = end
+        return keys
+
+    def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
+        """That of the scheduler, where Megatron-Bridge builds one."""
+        found = super().schedule(keys, peak_lr, steps)
+        if not self._alone:
+            return found
+        for field in ("schedule", "final_lr_fraction"):
+            keys.settle(field)
+        return {**found, "schedule": None, "final_lr_fraction": None}
 
     def write(self, config: Config) -> str:
         """Values to pass as ConfigContainer(optimizer=optimizer, scheduler=scheduler, train=train, ...)."""
-        schedule, (beta1, beta2) = config.schedule or "constant", betas_of(config)
-        decay = value(config.weight_decay)
-        optimizer = {
-            "optimizer": '"adam"',
-            "lr": lr_of(config),
-            "min_lr": value(final_lr(config)),
-            "weight_decay": decay,
-            "adam_beta1": beta1,
-            "adam_beta2": beta2,
-            "adam_eps": eps_of(config),
-        }
-        scheduler = {
-            "start_weight_decay": decay,
-            "end_weight_decay": decay,
-            "weight_decay_incr_style": '"constant"',
-            "lr_decay_style": f'"{STYLES[schedule]}"',
-            **(
-                {"lr_wsd_decay_style": f'"{WSD_STYLES[schedule]}"', "lr_wsd_decay_iters": whole(config.decay_steps)}
-                if schedule in WSD_STYLES
-                else {}
-            ),
-            "lr_decay_iters": whole(config.total_steps),
-            "lr_warmup_iters": whole(config.warmup_steps),
-            "lr_warmup_init": 0.0,
-        }
-        train = {
-            "train_iters": whole(config.total_steps),
-            **({"global_batch_size": whole(config.batch_size)} if config.batch_size else {}),
-        }
+        rows = {name: text if text[0].isdigit() else f'"{text}"' for name, text in self.rows(config).items()}
+        length, decay = rows.pop("seq_length", None), value(config.weight_decay)
+        style = rows.pop("weight_decay_incr_style")
+        train = {name: rows.pop(name) for name in OF_TRAIN if name in rows}
+        scheduler = {name: rows.pop(name) for name in [*rows] if name.startswith("lr_")}
+        decays = {"start_weight_decay": decay, "end_weight_decay": decay, "weight_decay_incr_style": style}
         return (
             f"from megatron.bridge.training.config import {', '.join(CONFIGS)}\n\n"
-            + _call("optimizer", "OptimizerConfig", optimizer)
+            + _call("optimizer", "OptimizerConfig", rows)
             + "# The run decays by start_weight_decay to end_weight_decay, whatever the optimizer's weight_decay is.\n"
-            + _call("scheduler", "SchedulerConfig", scheduler)
+            + _call("scheduler", "SchedulerConfig", {**decays, **scheduler, "lr_warmup_init": "0.0"})
             + _call("train", "TrainingConfig", train)
-            + (
-                f"SEQ_LENGTH = {whole(config.sequence_length)}  # of dataset and model\n"
-                if config.sequence_length
-                else ""
-            )
+            + (f"SEQ_LENGTH = {length}  # of dataset and model\n" if length else "")
         )
 
-    def read(self, document: Document) -> Config:
-        """Calls of the configs and of the functions that make them, then what is assigned to their fields."""
-        given, filled = _python(document) if document.format == "Python" else (_fields(document.content), {})
-        if document.lost:
-            filled = {}
-        values = filled | given
-        keys = Keys(values, lost=(*document.lost, *_unseen_base(document, filled)))
-        _note_fixed(keys, document)
-        _note_missing(keys)
-        _note_disagreeing(keys, given, filled)
-        if warmup := _capped(keys):
-            values["lr_warmup_iters"] = warmup
-        config = read_arguments(keys, TITLE)
-        lr, decoupled = keys.number("lr"), keys.number("decoupled_lr")
-        if lr and decoupled:
-            apart = {"lr_factor": decoupled / lr}
-            groups = tuple(
-                group.model_copy(update=apart) if group.group in (EMBEDDING, OUTPUT) else group
-                for group in config.groups
-            )
-            config = config.model_copy(update={"groups": groups})
-        defaults = [noun for field, noun in _NOUNS.items() if field in filled and field not in given]
-        return config.model_copy(update={"defaults": (*config.defaults, *defaults)})
+
+def _is_alone(document: Document) -> bool:
+    """Whether a script builds megatron-core's optimizer without Megatron-Bridge: its schedule is elsewhere, if any."""
+    called = [call.name for call in document.calls]
+    of_core = any(name.startswith("megatron.core.") and name.endswith(".OptimizerConfig") for name in called)
+    others = {"ConfigContainer", "SchedulerConfig", *RECIPES}
+    return of_core and not any(name.rpartition(".")[2] in others for name in called)
 
 
-def _call(name: str, function: str, rows: dict[str, Any]) -> str:
+def _call(name: str, function: str, rows: dict[str, str]) -> str:
     return f"{name} = {function}(\n" + "".join(f"    {key}={each},\n" for key, each in rows.items()) + ")\n"
 
 
@@ -208,14 +182,24 @@ def _unseen_base(document: Document, filled: dict[str, Any]) -> tuple[str, ...]:
     return tuple(source for source in sources if source.endswith(")"))
 
 
-def _note_fixed(keys: Keys, document: Document) -> None:
-    """Arguments that a recipe's function does not have."""
+def _note_recipe(keys: Keys, document: Document, given: dict[str, Any], filled: dict[str, Any]) -> None:
+    """Arguments that a recipe's function does not have, and two decays of its own of which nobody wrote either."""
     for call in document.calls:
         name = call.name.rpartition(".")[2]
-        recipe = RECIPES.get(name, _Recipe({}))
-        for key in sorted(call.keywords.keys() & set(recipe.fixed)):
-            message = f"{name} has no argument {key}, and refuses it: it always sets {recipe.defaults[key]}"
-            keys.error("unknown-argument", key, message, fix=f"assign scheduler.{key} afterwards")
+        recipe = RECIPES.get(name, Recipe({}))
+        for each in sorted(call.keywords.keys() & set(recipe.fixed)):
+            message = f"{name} has no argument {each}, and refuses it: it always sets {recipe.defaults[each]}"
+            keys.error("unknown-argument", each, message, fix=f"assign scheduler.{each} afterwards")
+    acting = filled.get("start_weight_decay")
+    if acting is not None and not {"weight_decay", "start_weight_decay", "end_weight_decay"} & given.keys():
+        message = (
+            f"the recipe's function gives OptimizerConfig a weight_decay of {STATED:g}, which the run never uses: its "
+            f"scheduler gets {acting:g}, and that acts"
+        )
+        fix = (
+            f"set the scheduler's start_weight_decay and end_weight_decay to {STATED:g}, or all three to what is meant"
+        )
+        keys.warning("decay-overridden", None, message, fix)
 
 
 def _note_missing(keys: Keys) -> None:
@@ -234,29 +218,3 @@ def _note_missing(keys: Keys) -> None:
         )
         fix = "set start_weight_decay and end_weight_decay to the weight decay that is meant"
         keys.error("no-scheduled-decay", missing[0], message, fix)
-
-
-def _note_disagreeing(keys: Keys, given: dict[str, Any], filled: dict[str, Any]) -> None:
-    """A recipe's function whose own defaults contradict each other: nobody wrote either."""
-    acting = filled.get("start_weight_decay")
-    if acting is not None and not {"weight_decay", "start_weight_decay", "end_weight_decay"} & given.keys():
-        keys.warning(
-            "decay-overridden",
-            None,
-            f"the recipe's function gives OptimizerConfig a weight_decay of {STATED:g}, which the run never uses: its "
-            f"scheduler gets {acting:g}, and that acts",
-            fix=(
-                f"set start_weight_decay and end_weight_decay of the scheduler to {STATED:g}, or all three to what is "
-                "meant"
-            ),
-        )
-
-
-def _capped(keys: Keys) -> float | None:
-    """Warm-up that is as long as the schedule or longer, as Megatron-Bridge shortens it."""
-    warmup, end = keys.number("lr_warmup_iters"), keys.number("lr_decay_iters", "train_iters")
-    if warmup is None or end is None or warmup < end:
-        return None
-    message = f"{warmup:g} iterations of warm-up are cut to the {end:g} of the schedule, which then never falls"
-    keys.warning("warmup-fills-run", "lr_warmup_iters", message, fix="lower lr_warmup_iters")
-    return end

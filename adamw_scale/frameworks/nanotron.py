@@ -9,12 +9,13 @@ from typing import Any
 
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config, same_decay
-from adamw_scale.frameworks.reading import Keys
+from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import whole
-from adamw_scale.frameworks.table import Table, key
+from adamw_scale.frameworks.table import Table, Trap, key
 from adamw_scale.theory.parametrizations import HIDDEN
 
 LR = "optimizer.learning_rate_scheduler"
+FACTORY = "optimizer.optimizer_factory.name"
 _FALLS = {"linear": ("linear", "wsd"), "cosine": ("cosine", "wsd-cosine"), "1-sqrt": ("wsd-1-sqrt", "wsd-1-sqrt")}
 
 
@@ -42,7 +43,7 @@ class Nanotron(Table):
         }
     )
     formats = frozenset({"YAML"})
-    proven = "source only: nanotron 0.4 and the repository's main (00708b8)"
+    proven = "nanotron 0.4; of its main (00708b8) the source: optimizer_factory and 1-sqrt"
 
     keys = {
         "peak_lr": key(f"{LR}.learning_rate"),
@@ -61,8 +62,24 @@ class Nanotron(Table):
         "sequence_length": key("tokens.sequence_length"),
     }
     words = {name: (style,) for style, names in _FALLS.items() for name in names} | {"constant": ("linear",)}
-    besides = {"optimizer.optimizer_factory.name": "adamW", f"{LR}.lr_warmup_style": "linear"}
-    not_adamw = {"optimizer.optimizer_factory.sgd": "SGD"}
+    besides = {FACTORY: "adamW", f"{LR}.lr_warmup_style": "linear"}
+    traps = (
+        Trap(
+            "warning",
+            "mup",
+            "model.init_method.use_mup",
+            "use_mup trains each matrix at learning_rate times its fan-out over its fan-in, and so decays it; what is "
+            "judged is learning_rate",
+            "nothing to do if it is meant; the timescale of a matrix is its fan-in over its fan-out of what is said",
+            lambda keys: keys.yes("model.init_method.use_mup"),
+        ),
+    )
+
+    def find(self, document: Document) -> Keys:
+        """Of AdamW only."""
+        keys = keys_of(document)
+        chosen(FACTORY, keys.text(FACTORY), {"adamW": "pytorch"}, None)
+        return keys
 
     def grouped(
         self, keys: Keys, document: Document, peak_lr: float | None, weight_decay: float | None, eps: float | None
@@ -74,25 +91,35 @@ class Nanotron(Table):
         return {"groups": groups, "weight_decay_known": weight_decay is not None}
 
     def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
-        """A fall over what follows the warm-up, or from a step on."""
+        """A fall from the warm-up's end, or from a step on, which may end apart from the run."""
         style, end = self.word(keys, "schedule") or "linear", self.number(keys, "final_lr")
         warmup, start = self.number(keys, "warmup_steps"), keys.number(f"{LR}.lr_decay_starting_step")
-        fields: dict[str, Any] = {"warmup_steps": warmup}
+        if keys.text(f"{LR}.lr_warmup_style") == "constant":  # at the peak from the first step on
+            warmup, start = None, warmup if start is None else start
         if style not in _FALLS:
             return {"schedule": None}
         if end is None or end == peak_lr:
-            return {"schedule": "constant", **fields}
-        after = None if steps is None else steps - (warmup or 0.0)
-        fall = self.number(keys, "decay_steps") or after
-        late = start is not None and start > (warmup or 0.0)
-        if steps and fall and abs((start if late and start else warmup or 0.0) + fall - steps) > 1:
-            message = f"the fall of {fall:g} steps does not end with the run of {steps:g}; it is judged as if it did"
-            fix = "let lr_decay_starting_step and lr_decay_steps add up to train_steps"
-            keys.warning("other-end", f"{LR}.lr_decay_steps", message, fix)
-        name = _FALLS[style][late]
-        if name.startswith("wsd"):
-            fields["decay_steps"] = steps - start if late and steps and start is not None else fall
-        return {"schedule": name, "final_lr_fraction": end / peak_lr if peak_lr else None, **fields}
+            return {"schedule": "constant", "warmup_steps": warmup}
+        falls_after = max(warmup or 0.0, start or 0.0)
+        name = _FALLS[style][falls_after > (warmup or 0.0)]
+        fall = self.number(keys, "decay_steps")
+        if fall is None and steps is not None:
+            fall = steps - (keys.number(f"{LR}.lr_warmup_steps") or 0.0)  # wherever it starts (config.py)
+            if name.startswith("wsd"):
+                fall = keys.filled("decay_steps", fall, *self.keys["decay_steps"].names)
+        fields: dict[str, Any] = {
+            "schedule": name,
+            "warmup_steps": warmup,
+            "final_lr_fraction": end / peak_lr if peak_lr else None,
+            "decay_steps": fall if name.startswith("wsd") else None,
+        }
+        if not steps or not fall or abs(falls_after + fall - steps) <= 1:
+            return fields
+        apart = "stays there for the rest" if falls_after + fall < steps else "has not come down by then"
+        message = f"the learning rate falls until step {falls_after + fall:g} and the run has {steps:g}: it {apart}"
+        fix = "let lr_decay_starting_step, or lr_warmup_steps, and lr_decay_steps add up to train_steps"
+        keys.warning("other-end", f"{LR}.lr_decay_steps", message, fix)
+        return {**fields, "schedule_end": falls_after + fall, "after_end": fields["final_lr_fraction"]}
 
     def rows(self, config: Config) -> dict[str, str]:
         """With the step at which a late fall starts."""

@@ -10,11 +10,11 @@ from typing import Any
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import Document, Unread
-from adamw_scale.frameworks.config import Config, Group
+from adamw_scale.frameworks.config import Config, Group, Mend
 from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.group_names import kinds_named, own_groups
+from adamw_scale.frameworks.group_names import groups_of_values, kinds_named, own_groups, values_of
 from adamw_scale.frameworks.reading import Keys, chosen
-from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, value, whole
+from adamw_scale.frameworks.spelling import betas_of, value, whole
 from adamw_scale.theory.parametrizations import EMBEDDING, GROUPS, NORM_AND_BIAS, OUTPUT
 
 GLOBS = {NORM_AND_BIAS: "*norm*", EMBEDDING: "embeddings.weight", OUTPUT: "lm_head.w_out.weight"}
@@ -45,6 +45,7 @@ _OTHERS = (
     *("SequentialScheduler", "ExponentialScheduler"),
     *("wsds", "power_lr", "half_cos_with_warmup", "cos_with_warmup_and_linear_decay", "sequential", "exponential"),
 )
+BIASES = 'Add "*.bias" if the model has biases; a pattern without a match is refused.'
 _LENGTHS = ("max_duration", "global_batch_size", "rank_microbatch_size", "sequence_length", "max_sequence_length")
 _KNOWN = {"lr", "betas", "eps", "weight_decay", "amsgrad", "maximize", "foreach", "fused", "capturable", "initial_lr"}
 _DURATION = re.compile(r"Duration\.(steps|epochs|tokens)\((?:int\()?([\w.]+)\)*")
@@ -82,25 +83,19 @@ class OLMoCore(Framework):
     def write(self, config: Config) -> str:
         """Values for TransformerTrainModuleConfig(optim=optim, scheduler=scheduler, ...) and the configs beside it."""
         *others, hidden = own_groups(config)
-        beta1, beta2 = betas_of(config)
+        classes, scheduler = _scheduler(config)
         overrides = "".join(f"        {_override(config, group, hidden)},\n" for group in others)
         rows = {
-            **_values(config, hidden),
-            "betas": f"({beta1}, {beta2})",
+            **values_of(config, hidden),
+            "betas": "({}, {})".format(*betas_of(config)),
             **({"group_overrides": f"[\n{overrides}    ]"} if overrides else {}),
         }
-        classes, scheduler = _scheduler(config)
         return (
             f"from olmo_core.optim import AdamWConfig{', OptimGroupOverride' if overrides else ''}\n"
             f"from olmo_core.optim.scheduler import {classes}\n"
             "from olmo_core.train import Duration\n\n"
-            f"TOTAL_STEPS = {whole(config.total_steps)}\n"
-            + _batch(config)
-            + (
-                '\n# Add "*.bias" if the model has biases; a pattern without a match is refused.\n'
-                if overrides
-                else "\n"
-            )
+            f"TOTAL_STEPS = {whole(config.total_steps)}\n{_batch(config)}\n"
+            + (f"# {BIASES}\n" if overrides else "")
             + "optim = AdamWConfig(\n"
             + "".join(f"    {key}={each},\n" for key, each in rows.items())
             + f")\nscheduler = {scheduler}\nmax_duration = Duration.steps(TOTAL_STEPS)\n"
@@ -112,13 +107,13 @@ class OLMoCore(Framework):
         keys = Keys(content, document.overridable, document.lost)
         optim = _section(keys, "train_module.optim", "optim")
         name = _class(optim) or "AdamWConfig"
-        peak_lr, eps, groups = _read_groups(keys, optim)
-        lengths = _lengths(keys)
+        groups, lengths = _read_groups(keys, optim), _lengths(keys)
+        peak_lr, eps = groups[NORM_AND_BIAS]["lr"], groups[NORM_AND_BIAS]["eps"]
         return Config(
             convention=chosen("optim", name, OPTIMIZERS, None) or self.convention,
             optimizer=name,
             peak_lr=peak_lr,
-            groups=groups,
+            groups=groups_of_values(groups),
             betas=optim.pair_or("betas", (0.9, 0.999), "betas"),
             eps=eps,
             **_read_schedule(keys, peak_lr, lengths),
@@ -128,43 +123,33 @@ class OLMoCore(Framework):
         )
 
 
-def _values(config: Config, group: Group) -> dict[str, str]:
-    return {"lr": lr_of(config, group), "eps": eps_of(config, group), "weight_decay": value(group.weight_decay)}
-
-
 def _override(config: Config, group: Group, hidden: Group) -> str:
     """What differs from the rest; a group keeps its own lr through the schedule."""
-    own, rest = _values(config, group), _values(config, hidden)
+    own, rest = values_of(config, group), values_of(config, hidden)
     opts = ", ".join(f"{key}={each}" for key, each in own.items() if each != rest[key])
     return f'OptimGroupOverride(params=["{GLOBS[group.group]}"], opts=dict({opts}))'
 
 
 def _scheduler(config: Config) -> tuple[str, str]:
-    """Classes to import, and the call."""
-    schedule, warmup = config.lr_schedule, whole(config.warmup_steps)
-    name = schedule.name
+    """Classes to import, and the call; of stages, which end at a fraction of each group's own lr, none may be empty."""
+    schedule, warmup, falling = config.lr_schedule, whole(config.warmup_steps), whole(config.decay_steps)
+    name, floor = schedule.name, value(schedule.floor)
     if name == "wsd-cosine" or (name == "wsd" and schedule.floor):
-        return "ComposableScheduler, ComposableSchedulerStage", _composable(config, schedule.floor)
-    options = [f"warmup={warmup}"]
-    if name == "wsd":
-        options += [f"decay={whole(config.decay_steps)}", "decay_fraction=None"]
-    elif name != "constant":
-        options.append(f"alpha_f={0.0 if name == 'inverse-sqrt' else float(value(schedule.floor))}")
-    return _CLASSES[name], f"{_CLASSES[name]}({', '.join(options)})"
-
-
-def _composable(config: Config, floor: float) -> str:
-    """Stages that end at a fraction of each group's own lr; none may last no steps."""
-    warmup, falling = whole(config.warmup_steps), whole(config.decay_steps)
-    stable = whole(config.total_steps) - warmup - falling
-    shape = ', shape="cosine"' if config.schedule == "wsd-cosine" else ""
-    stages = [
-        (warmup, "start_lr_fraction=0.0, end_lr_fraction=1.0"),
-        (stable, "end_lr_fraction=1.0"),
-        (falling, f"end_lr_fraction={value(floor)}{shape}"),
-    ]
-    rows = "".join(f"        ComposableSchedulerStage(duration={steps}, {ends}),\n" for steps, ends in stages if steps)
-    return f"ComposableScheduler(\n    stages=[\n{rows}    ]\n)"
+        shape = ', shape="cosine"' if name == "wsd-cosine" else ""
+        stages = {
+            "start_lr_fraction=0.0, end_lr_fraction=1.0": warmup,
+            "end_lr_fraction=1.0": whole(config.total_steps) - warmup - falling,
+            f"end_lr_fraction={floor}{shape}": falling,
+        }
+        rows = [f"ComposableSchedulerStage(duration={steps}, {ends})" for ends, steps in stages.items() if steps]
+        listed = "".join(f"        {row},\n" for row in rows)
+        return "ComposableScheduler, ComposableSchedulerStage", f"ComposableScheduler(\n    stages=[\n{listed}    ]\n)"
+    options = {
+        "constant": "",
+        "wsd": f", decay={falling}, decay_fraction=None",
+        "inverse-sqrt": ", alpha_f=0.0",
+    }.get(name, f", alpha_f={float(floor)}")
+    return _CLASSES[name], f"{_CLASSES[name]}(warmup={warmup}{options})"
 
 
 def _batch(config: Config) -> str:
@@ -172,10 +157,8 @@ def _batch(config: Config) -> str:
     if config.batch_size is None:
         return f"GLOBAL_BATCH_SIZE = {whole(config.batch_tokens)}  # tokens\n"
     if config.sequence_length is None:
-        return (
-            f"SEQUENCES = {whole(config.batch_size)}  # times your sequence length is the global_batch_size, in "
-            "tokens\n"
-        )
+        times = "times your sequence length is the global_batch_size, in tokens"
+        return f"SEQUENCES = {whole(config.batch_size)}  # {times}\n"
     return (
         f"SEQUENCE_LENGTH = {whole(config.sequence_length)}\n"
         f"GLOBAL_BATCH_SIZE = {whole(config.batch_size)} * SEQUENCE_LENGTH  # tokens\n"
@@ -223,45 +206,25 @@ def _class(section: Keys) -> str | None:
     return None if name is None else name.rpartition(".")[2]
 
 
-def _read_groups(keys: Keys, optim: Keys) -> tuple[float | None, float | None, tuple[Group, ...]]:
-    """Learning rate, eps, and groups as multiples of them; gains and biases have them unscaled under muP."""
+def _read_groups(keys: Keys, optim: Keys) -> dict[str, dict[str, float | None]]:
+    """Learning rate, weight decay and eps by group."""
     own: dict[str, float | None] = {
         "lr": optim.number_or("peak_lr", LR, "lr"),
         "weight_decay": optim.number_or("weight_decay", WEIGHT_DECAY, "weight_decay"),
         "eps": optim.number_or("eps", EPS, "eps"),
     }
-    values = dict.fromkeys(GROUPS, own)
-    overrides = optim.raw("group_overrides")
+    values, overrides = dict.fromkeys(GROUPS, own), optim.raw("group_overrides")
     for override in overrides if isinstance(overrides, list) else []:
         given = Keys(override if isinstance(override, dict) else {})
-        opts, params = given.mapping("opts"), given.raw("params")
+        opts, params, raw = given.mapping("opts"), given.raw("params"), given.raw("opts")
         kinds = {kind for glob in (params if isinstance(params, list) else [params]) for kind in kinds_named(str(glob))}
         changed = {name: opts.number(name) for name in own if name in opts}
         values |= {kind: {**values[kind], **changed} for kind in kinds}
-        raw = given.raw("opts")
         for name in sorted((raw if isinstance(raw, dict) else {}).keys() - _KNOWN):
-            message = (
-                f"{name} in a group override is no option of AdamW: OLMo-core stores it in the group, and nothing "
-                "reads it"
-            )
+            message = f"{name} in a group override is no option of AdamW: OLMo-core stores it, and nothing reads it"
             fix = "write lr, betas, eps or weight_decay"
-            keys.error("ignored-key", f"group_overrides.opts.{name}", message, fix)
-    base = values[NORM_AND_BIAS]
-
-    def factor(kind: str, name: str) -> float:
-        one, other = values[kind][name], base[name]
-        return one / other if one and other else 1.0
-
-    groups = tuple(
-        Group(
-            group=kind,
-            weight_decay=values[kind]["weight_decay"] or 0.0,
-            lr_factor=factor(kind, "lr"),
-            eps_factor=factor(kind, "eps"),
-        )
-        for kind in GROUPS
-    )
-    return base["lr"], base["eps"], groups
+            keys.error("ignored-key", f"group_overrides.opts.{name}", message, fix, Mend(key=name))
+    return values
 
 
 def _lengths(keys: Keys) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class OpenCLIP(Table):
     )
     scripts = r"\bopen_clip_train(\.|/)main\b|-m\s+training\.main\b"
     formats = frozenset({"shell arguments"})
-    proven = "source only: a script of a repository"
+    proven = "open_clip_torch 3.3"
 
     keys = {
         "optimizer": key("opt", default="adamw"),

@@ -36,7 +36,7 @@ class OpenRLHF(Table):
     )
     scripts = r"\bopenrlhf\.cli\.train_\w+"
     formats = frozenset({"shell arguments"})
-    proven = "source only: openrlhf 0.11.2"
+    proven = "openrlhf 0.11.2, with torch's AdamW for DeepSpeed's"
 
     keys = {
         "optimizer": key("optim", default="adam"),

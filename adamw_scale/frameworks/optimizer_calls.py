@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import Call, Document
-from adamw_scale.frameworks.config import Group
+from adamw_scale.frameworks.config import Group, Mend
 from adamw_scale.frameworks.reading import UNREAD, Keys, keys_of_call
 from adamw_scale.theory.optimizer_classes import CLASSES, turned
 from adamw_scale.theory.parametrizations import GROUPS, HIDDEN, NORM_AND_BIAS
 
+OLD_KEY = "weight_decay_rate"
 BY_GROUP = "lr-by-group"  # code of the finding that groups have learning rates of their own
 WATCH = "adamw-scale audit -- COMMAND"
 
@@ -22,7 +23,7 @@ WATCH = "adamw-scale audit -- COMMAND"
 class Constructor(NamedTuple):
     """A class of a library: its defaults, its arguments in order, what its weight decay means."""
 
-    lr: float | None
+    peak_lr: float | None
     weight_decay: float | None
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -126,13 +127,28 @@ def constructor_of(name: str, otherwise: str = "") -> Constructor | None:
 LIBRARIES = frozenset(library for library, _ in CONSTRUCTORS)
 
 
+def constructors_in(*modules: str) -> dict[str, Constructor]:
+    """Constructors by the dotted paths under which configs name the classes of these modules.
+
+    Example:
+        >>> constructors_in("torch.optim")["torch.optim.AdamW"].weight_decay
+        0.01
+    """
+    return {
+        f"{module}.{name}": made
+        for module in modules
+        for (library, name), made in CONSTRUCTORS.items()
+        if library == library_of(module)
+    }
+
+
 def built(document: Document) -> dict[str, Call]:
     """The different optimizers that a text builds, by what they are and where."""
     distinct: dict[str, Call] = {}
     for call in document.calls:
         if is_optimizer(call.name):
             distinct.setdefault(repr((call.name, call.keywords, call.positional[1:])), call)
-    return {f"{call.name}({_shown(call)}) in line {call.line}": call for call in distinct.values()}
+    return {f"{call.name}({_shown(call)}) in {call.where}": call for call in distinct.values()}
 
 
 def _shown(call: Call) -> str:
@@ -180,7 +196,7 @@ def read_optimizer(document: Document, keys: Keys, call: Call, made: Constructor
             keys.unknown.append("weight_decay")
         weight_decay = keys.filled("weight_decay", default, "weight_decay")
     lr_names = made.names("lr", "learning_rate")
-    peak_lr = keys.number_or("peak_lr", made.lr, *lr_names)
+    peak_lr = keys.number_or("peak_lr", made.peak_lr, *lr_names)
     if peak_lr is None:
         keys.unknown.append("peak_lr")
     eps = keys.number_or("eps", made.eps, *made.names("eps", "epsilon"))
@@ -242,6 +258,7 @@ def read_groups(
     spare some, or all. Code counts as an unknown decay above 0.
     """
     rows = [keys.within(call.keywords) for call in document.calls if call.name == "dict" and "params" in call.keywords]
+    _note_old_keys(document, keys, rows)
     if {row.text("name") for row in rows} != set(GROUPS):
         _note_own_lrs(keys, rows, peak_lr)
     if not any("weight_decay" in row or row.unread("weight_decay") for row in rows):
@@ -282,6 +299,15 @@ def read_groups(
     if set(named) == set(GROUPS):
         groups = tuple(_read_group(name, *named[name], peak_lr or 1e-3, eps or 1e-8) for name in GROUPS)
     return {"groups": groups, "weight_decay_known": complete}
+
+
+def _note_old_keys(document: Document, keys: Keys, rows: list[Keys]) -> None:
+    """Groups that say their decay as the first optimizers for BERT took it, which torch's keep and never look at."""
+    if number := sum(row.source(OLD_KEY) is not None for row in rows):
+        alone = len(re.findall(rf"\b{OLD_KEY}\b", document.text)) == number
+        message = f"no optimizer reads the {OLD_KEY} of a group, which decays by the optimizer's weight_decay instead"
+        mend = Mend(key=OLD_KEY, name="weight_decay") if alone else None
+        keys.error("ignored-key", OLD_KEY, message, fix="write weight_decay", mend=mend)
 
 
 def _note_own_lrs(keys: Keys, rows: list[Keys], peak_lr: float | None) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats import parse
@@ -59,14 +59,6 @@ FIELDS_OF_KEYS = {  # what a key may fill, by how it is called
     "optim|optimizer|optimizer_type|opt": ("optimizer",),
 }
 LEFT_OPEN = ("auto", "none", "null", "")  # spellings of "somebody else fills this in"
-
-
-class Optimizer(NamedTuple):
-    """An optimizer that a config names, and what it gets where the config says nothing."""
-
-    convention: str
-    lr: float
-    weight_decay: float
 
 
 class Keys:
@@ -163,6 +155,13 @@ class Keys:
         self.defaults.append(field)
         return default
 
+    def fraction(self, field: str, part: float | None, whole: float | None) -> float | None:
+        """A part over its whole; without that the field is unknown, unless the part is 0."""
+        if not whole and part:
+            self.unknown.append(field)
+            return None
+        return part / whole if part and whole else part
+
     def text(self, *paths: str) -> str | None:
         """A word; SpecError for lists and mappings."""
         value = self.raw(*paths)
@@ -181,6 +180,11 @@ class Keys:
         if spelled in ("false", "no", "off", "0"):
             return False
         raise SpecError(f"{paths[0]} = {_shown(value)}: neither true nor false")
+
+    def yes_or(self, field: str, default: bool, *paths: str) -> bool | None:
+        """True or false, or the framework's default, as `number_or`."""
+        found = self.yes(*paths)
+        return self.filled(field, default, *paths) if found is None else found
 
     def pair(self, *paths: str) -> tuple[float, float] | None:
         """Two numbers: a list, or text such as "(0.9, 0.95)"."""
@@ -282,13 +286,13 @@ def keys_of(document: Document, calls: Iterable[str] = (), order: Iterable[str] 
     wanted, names = set(calls), tuple(order)
     if document.format != "Python" or not wanted:
         return Keys(document.content, document.overridable, document.lost)
-    called = [call for call in document.calls if call.name.rpartition(".")[2] in wanted or call.name in wanted]
+    called = [call for call in document.calls if call.last in wanted or call.name in wanted]
     if not called:
         raise SpecError(f"no call of {' or '.join(sorted(wanted))} is in this Python file: pass the file that has it")
     merged: dict[str, Any] = {}
     said: dict[str, dict[str, Any]] = {}
     for call in called:
-        name, keywords = call.name.rpartition(".")[2], _arguments(call, names)
+        name, keywords = call.last, _arguments(call, names)
         known = {key: value for key, value in keywords.items() if not isinstance(value, Unread) and name != "dict"}
         _refuse_disagreement(name, said.setdefault(name, {}), known)
         said[name] |= known
@@ -331,7 +335,7 @@ def refuse_several(document: Document) -> None:
     for path, places in made.items():
         if len({repr(value) for _, value in places.values()}) > 1:
             listed = "; ".join(
-                f"{place}() in line {call.line}: {path.rpartition('.')[2]} {value}"
+                f"{place}() in {call.where}: {path.rpartition('.')[2]} {value}"
                 for place, (call, value) in list(places.items())[:8]
             )
             raise SpecError(f"{len(places)} configs are in this file, {listed}: pass a file with one of them")

@@ -40,7 +40,6 @@ def _keys(text: str) -> frozenset[str]:
 
 
 STRANGERS = (
-    Stranger("Megatron-SWIFT", words=r"(?m)(^|\s)megatron\s+(sft|pt|rlhf)\b", like=("megatron",)),
     Stranger("Ultralytics' YOLO", _keys("lr0 lrf warmup_bias_lr hsv_h fliplr"), 2, r"\bultralytics\b", ("timm",)),
     Stranger(
         "minGPT",
@@ -66,13 +65,13 @@ STRANGERS = (
     ),
     Stranger("Mosaic's diffusion", words=r"_target_:\s*(diffusion|composer)\b", like=("llm-foundry",)),
     Stranger("code with diffusers", words=r"(?m)^[ \t]*(from|import)\s+diffusers\b", like=("huggingface",)),
-    Stranger("a script without the Trainer", words=r"\w_no_trainer\.py", like=("huggingface",)),
     Stranger(
-        "DeepSpeed-Chat",
-        _keys("zero_stage actor_zero_stage num_warmup_steps actor_learning_rate disable_actor_dropout"),
+        "a script from before the Trainer",
+        _keys("bert_model do_lower_case predict_batch_size"),
         2,
         like=("huggingface",),
     ),
+    Stranger("a script without the Trainer", words=r"\w_no_trainer\.py", like=("huggingface",)),
     Stranger("MMEngine", _keys("optim_wrapper param_scheduler train_cfg default_hooks"), 2, like=("pytorch",)),
 )
 
@@ -115,7 +114,7 @@ def _by_keys(document: Document, parts: dict[str, type[Framework]], readable: st
     shared = Counter(sign for name, part in by_keys.items() for sign in part.signs - inherited[name])
     called: dict[str, list[str]] = {}
     for call in document.calls:
-        called.setdefault(call.name.rpartition(".")[2], []).append(call.name)
+        called.setdefault(call.last, []).append(call.name)
     scores = {name: _score(part, part.shown(document), called, shared) for name, part in by_keys.items()}
     best = max(scores.values(), default=0.0)
     likely = [name for name, score in scores.items() if best and score >= best * CLOSE]
@@ -130,7 +129,7 @@ def _by_keys(document: Document, parts: dict[str, type[Framework]], readable: st
     ]
     if bare is not None and (best < ENOUGH or document.format == "Python"):
         raise SpecError(
-            f"{bare.name.rpartition('.')[2]} in line {bare.line} is of an import that is not known, and so are its "
+            f"{bare.last} in {bare.where} is of an import that is not known, and so are its "
             "defaults: pass --framework pytorch if it is torch's, or whose it is"
         )
     if best >= ENOUGH and len(names) == 1:
@@ -163,7 +162,7 @@ def _may_be_of(part: type[Framework], name: str) -> bool:
 def _is_certain(part: type[Framework], document: Document) -> bool:
     """Whether a call or a path of a document is in the framework's package, or its script is run."""
     for call in document.calls:
-        last, root = call.name.rpartition(".")[2], call.name.partition(".")[0]
+        last, root = call.last, call.name.partition(".")[0]
         if "." in call.name and root in part.packages and last in part.signs:
             return True
         if part.by_optimizer and library_of(call.name) in part.packages and is_optimizer(call.name):

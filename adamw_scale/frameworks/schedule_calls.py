@@ -33,7 +33,7 @@ def _named(name: str, *, floor: str = "", peak: str = "") -> Callable[[Keys], Fi
             fields["peak_lr"] = keys.number(peak)
         if floor and name != "constant":
             fields["end_lr"] = keys.number(floor) or 0.0
-            fields["filled"] = () if floor in keys else ("final_lr_fraction",)
+            fields["filled"] = _filled(keys, floor)
             if keys.unread(floor):
                 return {"peak_lr": fields.get("peak_lr")}
         if "num_warmup_steps" in keys or keys.unread("num_warmup_steps"):
@@ -77,8 +77,7 @@ def _polynomial(keys: Keys) -> Fields:
     fields = _named("linear" if power in (None, 1.0) else "polynomial")(keys)
     if not fields:
         return {}
-    fields["end_lr"] = 1e-7 if end is None else end
-    fields["filled"] = () if end is not None else ("final_lr_fraction",)
+    fields |= {"end_lr": 1e-7 if end is None else end, "filled": _filled(keys, "lr_end")}
     return fields if power in (None, 1.0) else {**fields, "schedule_power": power}
 
 
@@ -111,15 +110,27 @@ def _one_cycle(keys: Keys) -> Fields:
     }
 
 
+def _filled(keys: Keys, floor: str) -> tuple[str, ...]:
+    """The field that a default fills where nothing says how low the learning rate goes."""
+    return () if floor in keys else ("final_lr_fraction",)
+
+
+def _cosine_to_a_part(keys: Keys) -> Fields:
+    """A cosine to a part of its peak, as Keras and optax spell it."""
+    return {
+        "schedule": "cosine",
+        "final_lr_fraction": keys.number("alpha") or 0.0,
+        "filled": _filled(keys, "alpha"),
+    }
+
+
 def _keras_cosine(keys: Keys) -> Fields:
     """Keras' CosineDecay: initial_learning_rate is the peak unless there is a warmup_target."""
     if any(keys.unread(each) for each in ("alpha", "warmup_target", "warmup_steps")):
         return {}
     target, warmup = keys.number("warmup_target"), keys.number("warmup_steps")
     peak = keys.number("initial_learning_rate") if target is None else target
-    floor = keys.number("alpha") or 0.0
-    fields: Fields = {"schedule": "cosine", "peak_lr": peak, "final_lr_fraction": floor}
-    fields["filled"] = () if "alpha" in keys else ("final_lr_fraction",)
+    fields: Fields = {"peak_lr": peak, **_cosine_to_a_part(keys)}
     return {**fields, "warmup_steps": warmup, "after_warmup": True} if warmup and target is not None else fields
 
 
@@ -131,8 +142,8 @@ def _linear_end(keys: Keys) -> Fields:
     shape: Fields = (
         {"schedule": "linear"} if power in (None, 1.0) else {"schedule": "polynomial", "schedule_power": power}
     )
-    filled = () if end is not None else ("final_lr_fraction",)
-    return {**shape, "peak_lr": keys.number("start"), "end_lr": 1e-4 if end is None else end, "filled": filled}
+    end = 1e-4 if end is None else end
+    return {**shape, "peak_lr": keys.number("start"), "end_lr": end, "filled": _filled(keys, "end")}
 
 
 def _linear_with_warmup(keys: Keys) -> Fields:
@@ -146,10 +157,7 @@ def _linear_with_warmup(keys: Keys) -> Fields:
 
 
 def _optax_cosine(keys: Keys) -> Fields:
-    floor = keys.number("alpha") or 0.0
-    shape: Fields = {} if keys.unread("alpha") else {"schedule": "cosine", "final_lr_fraction": floor}
-    shape["filled"] = () if "alpha" in keys else ("final_lr_fraction",)
-    return {**shape, "peak_lr": keys.number("init_value")}
+    return {"peak_lr": keys.number("init_value")} | ({} if keys.unread("alpha") else _cosine_to_a_part(keys))
 
 
 def _optax_warmup_cosine(keys: Keys) -> Fields:
@@ -217,7 +225,7 @@ def scheduler_calls(document: Document) -> list[Call]:
     return [
         call
         for call in document.calls
-        if (last := call.name.rpartition(".")[2]) in SCHEDULERS
+        if (last := call.last) in SCHEDULERS
         or (last == "SequentialLR")
         or (_OTHERS.fullmatch(last) and "." in call.name and last not in _NO_SCHEDULES and last[0].isupper())
     ]
@@ -232,7 +240,7 @@ def read_schedule(document: Document) -> tuple[Fields, str]:
     calls = scheduler_calls(document)
     if not calls:
         return {}, "no scheduler that is known here is built in the text"
-    names = [call.name.rpartition(".")[2] for call in calls]
+    names = [call.last for call in calls]
     if "SequentialLR" in names:
         return _sequence(document, calls)
     distinct = {repr((call.name, call.keywords, call.positional[1:])): call for call in calls}
@@ -245,7 +253,7 @@ def read_schedule(document: Document) -> tuple[Fields, str]:
 
 
 def _fields(document: Document, call: Call) -> Fields:
-    kind = SCHEDULERS[call.name.rpartition(".")[2]]
+    kind = SCHEDULERS[call.last]
     keys = keys_of_call(document, call, kind.order)
     if kind.order[:1] == ("start",):
         keys = keys.within({_RENAMED.get(name, name): keys.source(name) for name in (*kind.order, *call.keywords)})
@@ -271,11 +279,11 @@ def _fields(document: Document, call: Call) -> Fields:
 
 def _sequence(document: Document, calls: list[Call]) -> tuple[Fields, str]:
     """A SequentialLR of a LinearLR that warms up and one more."""
-    others = [call for call in calls if call.name.rpartition(".")[2] not in ("SequentialLR", "LinearLR", "ConstantLR")]
-    (sequence,) = [call for call in calls if call.name.rpartition(".")[2] == "SequentialLR"][:1]
+    others = [call for call in calls if call.last not in ("SequentialLR", "LinearLR", "ConstantLR")]
+    sequence = next(call for call in calls if call.last == "SequentialLR")
     ends = sequence.keywords.get("milestones", sequence.positional[2] if len(sequence.positional) > 2 else None)
-    warmups = [call for call in calls if call.name.rpartition(".")[2] == "LinearLR"]
-    if len(others) != 1 or len(warmups) != 1 or others[0].name.rpartition(".")[2] not in SCHEDULERS:
+    warmups = [call for call in calls if call.last == "LinearLR"]
+    if len(others) != 1 or len(warmups) != 1 or others[0].last not in SCHEDULERS:
         return {}, "the schedulers that SequentialLR joins are not a warm-up and one that is read here"
     fields = _fields(document, others[0])
     for length in ("total_steps", "epochs"):  # of what comes after the warm-up

@@ -95,13 +95,13 @@ def _lengths(document: Document, keys: Keys, schedule: Fields) -> dict[str, Any]
 
 def _argument(document: Document, keys: Keys, function: str, name: str) -> float | None:
     """A number that every call of a function which has it gives to an argument."""
-    found = [each for each in document.calls if each.name.rpartition(".")[2] == function and name in each.keywords]
+    found = [each for each in document.calls if each.last == function and name in each.keywords]
     return _agreed(document, keys, found, name)
 
 
 def _loaded(document: Document, keys: Keys) -> float | None:
     """The batch of the DataLoader that shuffles, or of all where they agree."""
-    loaders = [call for call in document.calls if call.name.rpartition(".")[2] in ("DataLoader", "NumpyLoader")]
+    loaders = [call for call in document.calls if call.last in ("DataLoader", "NumpyLoader")]
     shuffling = [call for call in loaders if call.keywords.get("shuffle") is True]
     return _agreed(document, keys, shuffling or loaders, "batch_size")
 

@@ -1,5 +1,6 @@
 """How numbers and comments are spelled in configs."""
 
+import re
 from collections.abc import Iterable
 
 from adamw_scale.frameworks.config import Config, Group
@@ -17,9 +18,8 @@ def exact(number: float) -> str:
 
 
 def yaml_number(text: str) -> str:
-    """A number that YAML 1.1 takes for one: 1.0e-08, as 1e-08 is text to it."""
-    mantissa, e, exponent = text.partition("e")
-    return f"{mantissa}.0e{exponent}" if e and "." not in mantissa else text
+    """A number that YAML 1.1 takes for one: 1.0e-08, as 1e-08 is text to it; whatever is no such number stays."""
+    return re.sub(r"^(\d+)e", r"\1.0e", text)
 
 
 def whole(number: float | None) -> int:

@@ -4,13 +4,14 @@ A framework whose config is keys and values is a class with these tables and no 
 it overrides the one method that the trick is about. What is written comes from the same tables as what is read.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, Severity, finding, same_decay
+from adamw_scale.frameworks.config import Config, Mend, Severity, finding, same_decay
 from adamw_scale.frameworks.framework import Framework
+from adamw_scale.frameworks.optimizer_calls import Constructor
 from adamw_scale.frameworks.reading import Keys, chosen, keys_of
 from adamw_scale.frameworks.spelling import betas_of, eps_of, final_lr, lr_of, value, whole, yaml_number
 from adamw_scale.theory.schedules import OPTIONS, SCHEDULES
@@ -24,9 +25,10 @@ class Key(NamedTuple):
 
 
 class Trap(NamedTuple):
-    """What a config may do that its author does not mean; {value} in the message is what stands at the key.
+    """What a config may do that its author does not mean: where `when` finds something, or else where the key is there.
 
-    It is one where `when` says so, or without that where the key is there.
+    {value} in the message is what stands at the key, {found} what `when` found. A mend is for what is certain, and
+    renames no key to one that is there.
     """
 
     severity: Severity
@@ -35,6 +37,7 @@ class Trap(NamedTuple):
     message: str
     fix: str
     when: Callable[[Keys], object] | None = None
+    mend: Mend | None = None
 
 
 def key(*names: str, default: Any = None) -> Key:
@@ -42,26 +45,43 @@ def key(*names: str, default: Any = None) -> Key:
     return Key(names, default)
 
 
+def note_traps(keys: Keys, traps: Iterable[Trap]) -> None:
+    """Remember the traps that a config is in."""
+    for trap in traps:
+        if found := trap.when(keys) if trap.when else trap.key in keys:
+            message = trap.message.format(value=str(keys.raw(trap.key))[:60], found=found)
+            mend = trap.mend if trap.mend is None or trap.mend.name is None or trap.mend.name not in keys else None
+            keys.findings.append(finding(trap.severity, trap.code, trap.key, message, trap.fix, mend))
+
+
 class Table(Framework):
     """A framework whose config is keys and values.
 
     Attributes:
-        keys: By field of `Config`; "beta1" and "beta2" where they are apart, "final_lr" where the end is no fraction.
+        keys: By field of `Config`; "beta1" and "beta2" where they are apart, "final_lr" where the end is no fraction,
+            and names of the framework's own, which `spelled` writes.
+        packing: Keys of which one packs the rows of the data set.
         traps: What is said of a config, each where it applies.
-        optimizers: Conventions, by the framework's words for them; a word that is not here is refused.
+        optimizers: Conventions, or classes with defaults of their own, by the framework's words for them; a word that
+            is not here is refused.
         words: The framework's words for schedules, by their names here; that which is written first.
         not_adamw: Switches that put something in AdamW's place whose decay is not known here, and what.
         besides: What is written whatever the run.
         launch: A line below shell arguments, which are "${ADAMW_ARGS[@]}" there.
+        dashed: Whether shell arguments have dashes for the underscores in their keys.
+        unit: Tokens or samples, where the framework tells what it counts.
     """
 
     keys: ClassVar[Mapping[str, Key]]
+    packing: ClassVar[tuple[str, ...]] = ()
     traps: ClassVar[tuple[Trap, ...]] = ()
-    optimizers: ClassVar[Mapping[str, str]] = {}
+    optimizers: ClassVar[Mapping[str, str | Constructor]] = {}
     words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     not_adamw: ClassVar[Mapping[str, str]] = {}
     besides: ClassVar[Mapping[str, str]] = {}
     launch: ClassVar[str] = ""
+    dashed: ClassVar[bool] = False
+    unit: ClassVar[str | None] = None
 
     def read(self, document: Document) -> Config:
         """The keys, with the framework's defaults where they say nothing."""
@@ -74,10 +94,7 @@ class Table(Framework):
                     "not known; look at the training itself: adamw-scale audit -- COMMAND"
                 )
         fields = self.fields(keys, document)
-        for trap in self.traps:
-            if trap.when(keys) if trap.when else trap.key in keys:
-                message = trap.message.format(value=str(keys.raw(trap.key))[:60])
-                keys.findings.append(finding(trap.severity, trap.code, trap.key, message, trap.fix))
+        note_traps(keys, self.traps)
         return Config(**fields, **keys.noted())
 
     def find(self, document: Document) -> Keys:
@@ -92,14 +109,12 @@ class Table(Framework):
             keys.unknown.append("weight_decay")
         eps, accumulation = self.number(keys, "eps"), self.number(keys, "accumulation")
         steps = keys.signed(*self.keys["total_steps"].names) if "total_steps" in self.keys else None
-        if steps is None or steps <= 0:
-            steps = self._default(keys, "total_steps")
+        steps = self._default(keys, "total_steps") if steps is None else max(0.0, steps) or None
         counted = ("batch_size", "per_device_batch_size", "devices", "sequence_length")
+        known, task = self.known(optimizer), self.task(keys, document)
         fields = {
-            "convention": chosen(self.keys["optimizer"].names[0], optimizer, dict(self.optimizers), None)
-            if self.optimizers and optimizer is not None
-            else self.convention,
-            "optimizer": optimizer or "adamw",
+            "convention": known if isinstance(known, str) else known.convention,
+            "optimizer": optimizer or next(iter(self.optimizers), "adamw"),
             "peak_lr": peak_lr or None,
             **self.grouped(keys, document, peak_lr, decay, eps),
             "betas": self.betas(keys),
@@ -109,29 +124,45 @@ class Table(Framework):
             "epochs": None if steps else self.number(keys, "epochs"),
             **{name: self.number(keys, name) or None for name in counted},
             "accumulation": accumulation or None,
-            "task": self.task(keys, document),
+            "unit": self.unit,
+            "task": task,
+            "packed": self.packed(keys, document) if task else None,
         }
         if "accumulation" in self.keys and accumulation is None:
             fields["per_device_batch_size"] = None  # part of a batch of which nobody knows how many there are
         return fields
+
+    def known(self, optimizer: str | None) -> str | Constructor:
+        """What a word for an optimizer stands for; SpecError where nobody knows."""
+        if optimizer is None or not self.optimizers:
+            return self.convention
+        return chosen(self.keys["optimizer"].names[0], optimizer, dict(self.optimizers), None) or self.convention
 
     def grouped(
         self, keys: Keys, document: Document, peak_lr: float | None, weight_decay: float | None, eps: float | None
     ) -> dict[str, Any]:
         """What decays, by `Config`'s fields."""
         return {
-            "groups": same_decay(weight_decay, self.undecayed),
+            "groups": same_decay(weight_decay, self.spares(keys)),
             "weight_decay_known": weight_decay is not None,
         }
+
+    def spares(self, keys: Keys) -> frozenset[str]:
+        """Groups that do not decay; those of the framework, where its configs have no say in it."""
+        return self.undecayed
 
     def task(self, keys: Keys, document: Document) -> str | None:
         """Pretraining, finetuning or lora, where the config shows it."""
         return None
 
+    def packed(self, keys: Keys, document: Document) -> bool | None:
+        """Whether rows are packed to full sequences, which they are where it says so."""
+        return keys.yes_or("packed", False, *self.packing) if self.packing else None
+
     def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
         """Schedule fields: the shape by its word, and what such a shape takes."""
         word = self.word(keys, "schedule")
-        known = {spelled: name for name, spellings in self.words.items() for spelled in spellings}
+        known = {spelled.lower(): name for name, spellings in self.words.items() for spelled in spellings}
         if word is not None and word.lower() not in known:
             message = f"the schedule {word[:60]!r} is not known here"
             keys.note(
@@ -139,14 +170,13 @@ class Table(Framework):
             )
             return {"schedule": None}
         name = chosen("schedule", word, known, None)
-        if name is None:
-            return {}
-        takes = (*SCHEDULES[name].takes, "warmup_steps", "decay_steps")
+        takes = SCHEDULES[name or "linear"].takes  # what is said is read, although the shape is not known
+        takes += ("warmup_steps", "decay_steps") if "decay_fraction" in takes else ("warmup_steps",)
         fields = {option: self.number(keys, option) for option in self.keys if option in takes}
         if "final_lr" in self.keys and "final_lr_fraction" in takes:
             end = self.number(keys, "final_lr", filling="final_lr_fraction")
-            fields["final_lr_fraction"] = None if end is None or not peak_lr else end / peak_lr
-        if not SCHEDULES[name].takes or fields.get("warmup_steps"):
+            fields["final_lr_fraction"] = keys.fraction("final_lr_fraction", end, peak_lr)
+        if fields.get("warmup_steps"):
             fields.pop("warmup_fraction", None)
         return {"schedule": name, **{option: each for option, each in fields.items() if each is not None}}
 
@@ -178,6 +208,9 @@ class Table(Framework):
         if field not in self.keys:
             return None
         names, default = self.keys[field]
+        named = self.keys.get("optimizer", key())
+        own = getattr(self.known(keys.text(*named.names) or named.default), field, None)
+        default = default if own is None else own
         return keys.filled(filling or field, default(keys) if callable(default) else default, *names)
 
     def write(self, config: Config) -> str:
@@ -185,17 +218,17 @@ class Table(Framework):
         rows = {**self.rows(config), **self.besides}
         if self.language == "yaml":
             return _yaml(rows)
-        arguments = "".join(f"    --{name} {text}\n" for name, text in rows.items())
+        names = {name: name.replace("_", "-") if self.dashed else name for name in rows}
+        arguments = "".join(f"    {f'--{names[name]} {text}'.rstrip()}\n" for name, text in rows.items())
         return f"ADAMW_ARGS=(\n{arguments})\n{self.launch}"
 
-    def rows(self, config: Config) -> dict[str, str]:
-        """What is written, by the first spelling of each field."""
-        found = {}
+    def rows(self, config: Config) -> dict[str, Any]:
+        """What is written, by the first spelling of each field; a list of mappings is one of YAML."""
+        found: dict[str, Any] = {}
         for field, (names, _) in self.keys.items():
             text = self.spelled(field, config)
             if text is not None:
-                is_number = self.language == "yaml" and field not in ("optimizer", "schedule")
-                found[names[0]] = yaml_number(text) if is_number else text
+                found[names[0]] = yaml_number(text) if self.language == "yaml" else text
         return found
 
     def spelled(self, field: str, config: Config) -> str | None:
@@ -217,7 +250,8 @@ class Table(Framework):
         if field == "optimizer":
             return next(iter(self.optimizers))
         if field == "betas":
-            return ("[{}, {}]" if self.language == "yaml" else "{} {}").format(*betas_of(config))
+            beta1, beta2 = betas_of(config)
+            return f"[{yaml_number(beta1)}, {yaml_number(beta2)}]" if self.language == "yaml" else f"{beta1} {beta2}"
         if field == "epochs" and "total_steps" in self.keys:
             return None
         texts: dict[str, Callable[[], str | None]] = {
@@ -232,10 +266,18 @@ class Table(Framework):
             "total_steps": lambda: str(whole(config.total_steps)),
             "epochs": lambda: value(config.epochs or 1.0),
         }
-        return texts[field]()
+        return texts[field]() if field in texts else None
 
 
-def _yaml(rows: Mapping[str, str]) -> str:
+def note_other_end(
+    keys: Keys, code: str, at: str, end: float, steps: float, fix: str, stays: str = "its last learning rate stays"
+) -> None:
+    """Warn that a schedule ends before or after the run, in steps; `stays` is what follows its end."""
+    what = stays if end < steps else "it has not come down by then"
+    keys.warning(code, at, f"the schedule takes {end:g} steps and the run {steps:g}: {what}", fix)
+
+
+def _yaml(rows: Mapping[str, Any]) -> str:
     """Dotted keys as nested mappings."""
     content: dict[str, Any] = {}
     for path, text in rows.items():
@@ -248,7 +290,13 @@ def _yaml(rows: Mapping[str, str]) -> str:
 
 
 def _nested(content: Mapping[str, Any], indent: str) -> str:
-    return "".join(
-        f"{indent}{name}:\n{_nested(each, indent + '  ')}" if isinstance(each, dict) else f"{indent}{name}: {each}\n"
-        for name, each in content.items()
-    )
+    text = ""
+    for name, each in content.items():
+        if isinstance(each, dict):
+            text += f"{indent}{name}:\n{_nested(each, indent + '  ')}"
+        elif isinstance(each, list):
+            items = (_nested(item, indent + "    ").lstrip() for item in each)
+            text += f"{indent}{name}:\n" + "".join(f"{indent}  - {item}" for item in items)
+        else:
+            text += f"{indent}{name}: {each}\n"
+    return text

@@ -11,51 +11,40 @@ import re
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, same_decay
-from adamw_scale.frameworks.framework import Framework, Snippet
-from adamw_scale.frameworks.reading import Keys, chosen, keys_of
-from adamw_scale.frameworks.spelling import betas_of, eps_of, exact, final_lr, lr_of, value, whole
+from adamw_scale.frameworks.config import Config
+from adamw_scale.frameworks.framework import Snippet
+from adamw_scale.frameworks.reading import Keys, chosen
+from adamw_scale.frameworks.spelling import exact, final_lr, value, whole
+from adamw_scale.frameworks.table import Table, Trap, key
 from adamw_scale.spec.advice import Caution
 from adamw_scale.theory.parametrizations import NORM_AND_BIAS
 
-_WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "1-sqrt"}
-_SCHED = {
-    "constant": "constant",
-    "linear": "poly",
-    "polynomial": "poly",
-    "cosine": "cosine",
-    "inverse-sqrt": "rsqrt",
-    **dict.fromkeys(_WSD, "wsd"),
-}
-# Known by name; those without a shape here have to be said by the reader.
-_READ_SCHED: dict[str, str | None] = {
-    "cosine": "cosine",
-    "poly": "polynomial",
-    "wsd": "wsd",
-    "rsqrt": "inverse-sqrt",
-    "constant": "constant",
-    "none": "constant",
-    "tanh": None,
-    "step": None,
-    "multistep": None,
-    "plateau": None,
-}
-_OPTIMIZERS = {
-    **dict.fromkeys(("adamw", "adamwlegacy", "nadamw", "lion", "laprop", "adoptw"), "timm"),
-    **dict.fromkeys(("adamc", "nadamc", "lionc", "lapropc"), "timm-corrected"),
-    "fusedadamw": "apex",
-    "bnbadamw": "bitsandbytes",
-    "bnbadamw8bit": "bitsandbytes",
-    "adam": "torch-adam",
-}
+WSD = {"wsd": "linear", "wsd-cosine": "cosine", "wsd-1-sqrt": "1-sqrt"}
 # Arguments that timm's train.py lacks and scripts have whose defaults are adamw and 0.05: MAE, ConvNeXt, DeiT.
-_SIBLINGS = ("blr", "accum_iter", "update_freq", "weight_decay_end", "mask_ratio", "unscale_lr")
-_NEARLY_NONE = 0.01  # of an inverse square root that ends in a fall this short
+SIBLINGS = ("blr", "accum_iter", "update_freq", "weight_decay_end", "mask_ratio", "unscale_lr")
+NEARLY_NONE = 0.01  # of an inverse square root that ends in a fall this short
+PARTS = "# parts of an epoch are for create_scheduler_v2\n"
+LAUNCH = """\
+# --batch-size is of one device: with more of them, divide it by their number
+torchrun --nproc-per-node=1 train.py --data-dir /path/to/data "${ADAMW_ARGS[@]}"
+"""
 
-PARTS = "# parts of an epoch are for create_scheduler_v2"
+
+def _sibling(keys: Keys) -> bool:
+    return any(name in keys for name in SIBLINGS)
 
 
-class Timm(Framework):
+def _silent(keys: Keys, *names: str) -> bool:
+    """Whether timm's own script surely gets none of these switches."""
+    return not keys.lost and not _sibling(keys) and not any(keys.yes(name) for name in names)
+
+
+def _hidden_warmup(keys: Keys) -> bool:
+    curved = (keys.text("sched") or "cosine").lower() in ("cosine", "poly", "tanh")
+    return curved and _silent(keys, "warmup_prefix") and keys.number("warmup_epochs") != 0
+
+
+class Timm(Table):
     """Arguments of train.py, as a bash array."""
 
     name = "timm"
@@ -68,7 +57,7 @@ class Timm(Framework):
     )
     grouping = "none"
     how_to_group = "pass create_optimizer_v2 a list of groups with lr and weight_decay instead of a model"
-    schedules = tuple(_SCHED)
+    schedules = ("constant", "linear", "polynomial", "cosine", "inverse-sqrt", *WSD)
     weight_decay_schedules = ("constant", "follows-lr")
     reads = "a command line of train.py or its --config YAML; those of DeiT, ConvNeXt and MAE"
     signs = frozenset(
@@ -79,44 +68,189 @@ class Timm(Framework):
     )
     formats = frozenset({"shell arguments", "YAML"})
     proven = "timm 1.0.31"
+    unit = "samples"
+    dashed = True
+
+    keys = {
+        "optimizer": key("opt", default="adamw"),
+        "betas": key("opt_betas", default=lambda keys: (0.9, 0.95) if "mask_ratio" in keys else (0.9, 0.999)),
+        "eps": key("opt_eps", default=1e-8),
+        "peak_lr": key("lr"),
+        "weight_decay": key("weight_decay", default=lambda keys: 0.05 if _sibling(keys) else 2e-5),
+        "schedule": key("sched", default="cosine"),
+        "on_updates": key("sched_on_updates"),
+        "epochs": key("epochs", default=lambda keys: None if _sibling(keys) else 300.0),
+        "prefix": key("warmup_prefix"),
+        "warmup_fraction": key("warmup_epochs", default=lambda keys: None if _sibling(keys) else 5.0),
+        "warmup_lr": key("warmup_lr"),
+        "final_lr": key("min_lr", default=0.0),
+        "schedule_power": key("decay_rate", "dr", default=0.1),
+        "decay_fn": key("lr_decay_fn"),
+        "decay_fraction": key("decay_epochs", default=0.2),
+        "per_device_batch_size": key("batch_size", "b"),
+        "accumulation": key("grad_accum_steps", "accum_iter", "update_freq", default=1.0),
+    }
+    optimizers = {
+        **dict.fromkeys(("adamw", "adamwlegacy", "nadamw", "lion", "laprop", "adoptw"), "timm"),
+        **dict.fromkeys(("adamc", "nadamc", "lionc", "lapropc"), "timm-corrected"),
+        "fusedadamw": "apex",
+        "bnbadamw": "bitsandbytes",
+        "bnbadamw8bit": "bitsandbytes",
+        "adam": "torch-adam",
+    }
+    words = {
+        "constant": ("constant", "none"),
+        "linear": ("poly",),
+        "polynomial": ("poly",),
+        "cosine": ("cosine",),
+        "inverse-sqrt": ("rsqrt",),
+        **dict.fromkeys(WSD, ("wsd",)),
+    }
+    traps = (
+        Trap(
+            "warning",
+            "optimizer-default",
+            "opt",
+            "no --opt: train.py of timm then uses SGD with L2 decay; it is read as adamw, the default of scripts such "
+            "as ConvNeXt's",
+            "write --opt adamw",
+            lambda keys: "opt" not in keys and not _sibling(keys),
+        ),
+        Trap(
+            "note",
+            "layer-decay",
+            "layer_decay",
+            "layer_decay = {value} lowers lr, and so lr*λ, from layer to layer; the values here are those of the head",
+            "nothing to do if it is meant",
+            lambda keys: keys.number("layer_decay") not in (None, 1.0),
+        ),
+        Trap(
+            "note",
+            "steps-of-an-epoch",
+            "sched_on_updates",
+            "without --sched-on-updates the lr moves once an epoch, and the whole first epoch runs at --warmup-lr",
+            "pass --sched-on-updates",
+            lambda keys: _silent(keys, "sched_on_updates"),
+        ),
+        Trap(
+            "note",
+            "warmup-inside",
+            "warmup_prefix",
+            "without --warmup-prefix the warm-up replaces the start of the curve: after it the lr jumps below --lr",
+            "pass --warmup-prefix and take the warm-up off --epochs",
+            _hidden_warmup,
+        ),
+        Trap(
+            "warning",
+            "power-default",
+            "decay_rate",
+            "--sched poly takes its power from --decay-rate, 0.1 by default: the lr stays near its peak and falls at "
+            "the very end",
+            "write --decay-rate 1.0 for a straight line",
+            lambda keys: keys.text("sched") == "poly" and not keys.lost and keys.raw("decay_rate", "dr") is None,
+        ),
+    )
+
+    def fields(self, keys: Keys, document: Document) -> dict[str, Any]:
+        """With the decay that corrected optimizers have, or that moves to another, as DeiT's may."""
+        found, end = super().fields(keys, document), keys.number("weight_decay_end")
+        start = found["groups"][0].weight_decay
+        if end is not None and start not in (0, end):
+            found |= {"weight_decay_schedule": "cosine", "final_weight_decay_fraction": end / start}
+        if found["convention"] == "timm" and "corrected_weight_decay=true" in str(keys.raw("opt_kwargs")).lower():
+            found["convention"] = "timm-corrected"
+        return found
+
+    def word(self, keys: Keys, field: str) -> str | None:
+        """Words in any case."""
+        found = super().word(keys, field)
+        return None if found is None else found.lower()
+
+    def number(self, keys: Keys, field: str, filling: str | None = None) -> float | None:
+        """A learning rate may hang on the batch, devices are torchrun's, and a prefix makes the run longer."""
+        found = super().number(keys, field, filling)
+        if field == "peak_lr":
+            return self._scaled_lr(keys) if found is None else found
+        if field == "devices":
+            return _devices(keys)
+        if field == "epochs" and found and keys.yes("warmup_prefix"):
+            found += super().number(keys, "warmup_fraction") or 0.0
+        return found or None if field == "epochs" else found
+
+    def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
+        """Durations are epochs; a fall below 1 is a part of what follows the warm-up."""
+        fields, total = super().schedule(keys, peak_lr, steps), self.number(keys, "epochs")
+        name, warmup = fields.get("schedule"), fields.pop("warmup_fraction", 0.0)
+        if not name or not total:
+            return {"schedule": name}
+        if warmup >= total:
+            message = f"the warm-up of {warmup:g} epochs is not over when the run of {total:g} is: lr has no peak"
+            fix = "set --warmup-epochs to a small part of --epochs"
+            keys.error("warmup-never-ends", "warmup_epochs", message, fix)
+        warm = min(0.99, warmup / total)
+        if keys.text("sched") != "none":
+            fields["warmup_fraction"] = warm
+        if fields.get("schedule_power") == 1:
+            fields |= {"schedule": "linear", "schedule_power": None}
+        if name == "inverse-sqrt" or name in WSD:
+            length = self.number(keys, "decay_fraction") or 0.2
+            fall = length * (1 - warm) if length < 1 else length / total
+            if name == "inverse-sqrt":
+                return fields if fall < NEARLY_NONE and warm else {"schedule": None}
+            kind = keys.text("lr_decay_fn") or "1-sqrt"
+            fields["schedule"] = chosen("lr_decay_fn", kind, {said: name for name, said in WSD.items()}, None)
+            fields["decay_fraction"] = min(fall, 1 - warm)
+        return fields
+
+    def _scaled_lr(self, keys: Keys) -> float | None:
+        """The peak without --lr, which is scaled with the global batch."""
+        parts = [self.number(keys, field) for field in ("per_device_batch_size", "accumulation", "devices")]
+        base, reference, scale = keys.number("blr"), 256.0, "linear"
+        if base is None:
+            base, reference = keys.number_or("peak_lr", 0.1, "lr_base"), keys.number("lr_base_size") or 256.0
+            own = "sqrt" if re.search("ada|lamb", (keys.text("opt") or "").lower()) else "linear"
+            scale = keys.text("lr_base_scale") or own
+        if base is None:
+            return None
+        ratio = math.prod(part or 0.0 for part in parts) / reference
+        root = "the square root of " if scale == "sqrt" else ""
+        said = f"no --lr: the peak is {base:g} times {root}the global batch over {reference:g}"
+        if not ratio:
+            message = f"{said}, and is not known without the number of devices; weight decay is not scaled with it"
+            keys.warning("lr-scaling", "lr", message, fix="write --lr")
+            return None
+        peak = base * (math.sqrt(ratio) if root else ratio)
+        message = f"{said}, and is {peak:g} here; weight decay is not scaled with it"
+        keys.note("lr-scaling", "lr", message, fix="write --lr")
+        return peak
 
     def write(self, config: Config) -> str:
         """Arguments for train.py, and a launch on one device."""
-        schedule, (beta1, beta2) = config.schedule or "constant", betas_of(config)
-        epochs, steps = config.epochs or 1.0, whole(config.total_steps)
-        warmup = epochs * whole(config.warmup_steps) / steps
-        after = steps - whole(config.warmup_steps)
-        rows = [
-            f"--opt {'adamc' if config.weight_decay_schedule == 'follows-lr' else 'adamw'}",
-            f"--opt-betas {beta1} {beta2}",
-            f"--opt-eps {eps_of(config)}",
-            f"--lr {lr_of(config)}",
-            f"--weight-decay {value(config.weight_decay)}",
-            f"--sched {_SCHED[schedule]}",
-            "--sched-on-updates",
-            f"--epochs {value(epochs - warmup)}",
-            "--warmup-prefix",
-            f"--warmup-epochs {value(warmup)}",
-            "--warmup-lr 0",
-            f"--min-lr {value(final_lr(config) if schedule not in ('constant', 'inverse-sqrt') else 0.0)}",
-        ]
-        if _SCHED[schedule] == "poly":
-            rows.append(f"--decay-rate {exact(config.power)}")
-        if schedule in _WSD:
-            rows.append(f"--lr-decay-fn {_WSD[schedule]}")
-            rows.append(f"--decay-epochs {_fall(whole(config.decay_steps), after, epochs / steps)}")
-        if schedule == "inverse-sqrt":  # the shortest fall that it takes
-            rows.append(f"--decay-epochs {_fall(1, after, epochs / steps)}")
-        parts = any(abs(number - round(number)) > 1e-6 for number in (epochs - warmup, warmup))
-        launch = ""
-        if config.batch_size:
-            rows.append(f"--batch-size {whole(config.batch_size)}")
-            launch = (
-                "# --batch-size is of one device: with more of them, divide it by their number\n"
-                'torchrun --nproc-per-node=1 train.py --data-dir /path/to/data "${ADAMW_ARGS[@]}"\n'
-            )
-        note = f"{PARTS}\n" if parts else ""
-        return note + "ADAMW_ARGS=(\n" + "".join(f"    {row}\n" for row in rows) + ")\n" + launch
+        numbers = [float(self.spelled(field, config) or 0) for field in ("epochs", "warmup_fraction")]
+        parts = any(abs(number - round(number)) > 1e-6 for number in numbers)
+        return (PARTS if parts else "") + super().write(config) + (LAUNCH if config.batch_size else "")
+
+    def spelled(self, field: str, config: Config) -> str | None:
+        """Durations in epochs, the batch of one device, and switches."""
+        name, epochs = config.schedule or "constant", config.epochs or 1.0
+        steps, warmup, fall = (whole(each) for each in (config.total_steps, config.warmup_steps, config.decay_steps))
+        fall = 1 if name == "inverse-sqrt" else fall  # the shortest that it takes
+        warm_epochs, after = epochs * warmup / steps, steps - warmup
+        own: dict[str, str | None] = {
+            "optimizer": "adamc" if config.weight_decay_schedule == "follows-lr" else "adamw",
+            "on_updates": "",
+            "epochs": value(epochs - warm_epochs),
+            "prefix": "",
+            "warmup_fraction": value(warm_epochs),
+            "warmup_lr": "0",
+            "final_lr": value(0.0 if name in ("constant", "inverse-sqrt") else final_lr(config)),
+            "schedule_power": exact(config.power) if self.words[name] == ("poly",) else None,
+            "decay_fn": WSD.get(name),
+            "decay_fraction": value(fall / after if fall < after else fall * (epochs / steps)) if fall else None,
+            "per_device_batch_size": str(whole(config.batch_size)) if config.batch_size else None,
+            "accumulation": None,
+        }
+        return own[field] if field in own else super().spelled(field, config)
 
     def finished(self, snippet: Snippet) -> Snippet:
         """With a caution where train.py cannot take what was written."""
@@ -127,168 +261,14 @@ class Timm(Framework):
             message="train.py takes whole epochs only, and refuses the parts of one that are written",
             fix="recommend again with a warm-up (and, for wsd, a fall) of whole epochs, or round the numbers yourself",
         )
-        line = f"# Caution ({said.code}): {said.message}."
-        return snippet.model_copy(
-            update={"text": snippet.text.replace(PARTS, line), "cautions": (*snippet.cautions, said)}
-        )
-
-    def read(self, document: Document) -> Config:
-        """The arguments, with train.py's defaults where they say nothing."""
-        keys = keys_of(document)
-        sibling = any(key in keys for key in _SIBLINGS)
-        optimizer = _read_optimizer(keys, sibling=sibling)
-        convention = chosen("opt", optimizer, _OPTIMIZERS, None) or self.convention
-        if convention == "timm" and "corrected_weight_decay=true" in str(keys.raw("opt_kwargs")).lower():
-            convention = "timm-corrected"
-        batch = _read_batch(keys)
-        peak_lr = _read_lr(keys, batch)
-        decay = keys.number_or("weight_decay", 0.05 if sibling else 2e-5, "weight_decay")
-        end = keys.number("weight_decay_end")
-        moves = end is not None and bool(decay) and end != decay
-        if "layer_decay" in keys and keys.number("layer_decay") != 1.0:
-            message = (
-                f"layer_decay = {keys.number('layer_decay'):g} lowers lr, and so lr*λ, from layer to layer; the "
-                "values here are those of the head"
-            )
-            keys.note("layer-decay", "layer_decay", message, fix="nothing to do if it is meant")
-        return Config(
-            convention=convention,
-            optimizer=optimizer,
-            peak_lr=peak_lr,
-            groups=same_decay(decay, self.undecayed),
-            betas=keys.pair_or("betas", ((0.9, 0.95) if "mask_ratio" in keys else (0.9, 0.999)), "opt_betas"),
-            eps=keys.number_or("eps", 1e-8, "opt_eps"),
-            **_read_scheduler(keys, peak_lr, sibling=sibling),
-            weight_decay_schedule="cosine" if moves else "constant",
-            final_weight_decay_fraction=end / decay if moves and decay and end is not None else None,
-            unit="samples",
-            **batch,
-            **keys.noted(),
-        )
+        text = snippet.text.replace(PARTS, f"# Caution ({said.code}): {said.message}.\n")
+        return snippet.model_copy(update={"text": text, "cautions": (*snippet.cautions, said)})
 
 
-def _fall(steps: int, after_warmup: int, epochs_per_step: float) -> str:
-    """--decay-epochs: below 1 a fraction of what follows the warm-up, else epochs."""
-    return value(steps / after_warmup if steps < after_warmup else steps * epochs_per_step)
-
-
-def _read_optimizer(keys: Keys, *, sibling: bool) -> str:
-    """The optimizer's name; train.py's own default is no AdamW."""
-    optimizer = keys.text("opt")
-    if optimizer is None and not sibling:
-        message = (
-            "no --opt: train.py of timm then uses SGD with L2 decay; it is read as adamw, the default of scripts "
-            "such as ConvNeXt's"
-        )
-        keys.warning("optimizer-default", "opt", message, fix="write --opt adamw")
-    if optimizer is None:
-        keys.filled("optimizer", "adamw", "opt")
-    return (optimizer or "adamw").lower()
-
-
-def _read_batch(keys: Keys) -> dict[str, float | None]:
-    """Batch fields; devices from torchrun's arguments."""
+def _devices(keys: Keys) -> float | None:
+    """What torchrun's arguments multiply to."""
     launched = [keys.raw(name) for name in ("nproc_per_node", "nnodes")]
     counts = [str(each[0] if isinstance(each, list) and each else each) for each in launched if each is not None]
-    devices = math.prod(int(count) for count in counts) if counts and all(c.isdecimal() for c in counts) else None
-    return {
-        "per_device_batch_size": keys.number("batch_size", "b"),
-        "accumulation": keys.number_or("accumulation", 1.0, "grad_accum_steps", "accum_iter", "update_freq"),
-        "devices": float(devices) if devices else None,
-    }
-
-
-def _read_lr(keys: Keys, batch: dict[str, float | None]) -> float | None:
-    """The peak; without --lr it is scaled with the global batch, which may not be known."""
-    given = keys.number("lr")
-    if given is not None:
-        return given
-    parts = batch.values()
-    size = math.prod(part for part in parts if part) if all(parts) else None
-    base, reference = keys.number("blr"), 256.0
-    scale = "linear"
-    if base is None:
-        base = keys.number_or("peak_lr", 0.1, "lr_base")
-        if base is None:
-            return None
-        reference = keys.number("lr_base_size") or 256.0
-        own = "sqrt" if re.search("ada|lamb", (keys.text("opt") or "").lower()) else "linear"
-        scale = keys.text("lr_base_scale") or own
-    ratio = None if size is None else size / reference
-    peak = None if ratio is None else base * (math.sqrt(ratio) if scale == "sqrt" else ratio)
-    became = f"is {peak:g} here" if peak is not None else "is not known without the number of devices"
-    message = (
-        f"no --lr: the peak is {base:g} times {'the square root of ' if scale == 'sqrt' else ''}the global batch "
-        f"over {reference:g}, and {became}; weight decay is not scaled with it"
-    )
-    (keys.note if peak is not None else keys.warning)("lr-scaling", "lr", message, fix="write --lr")
-    return peak
-
-
-def _read_scheduler(keys: Keys, peak_lr: float | None, *, sibling: bool) -> dict[str, Any]:
-    """Schedule and duration; a script that is not timm's shifts its curve past the warm-up and has no default here."""
-    epochs = keys.number("epochs") if sibling else keys.number_or("epochs", 300.0, "epochs")
-    warmup = keys.number("warmup_epochs") if sibling else keys.number_or("warmup_fraction", 5.0, "warmup_epochs")
-    spelled = keys.text_or("schedule", "cosine", "sched").lower()
-    name = chosen("sched", spelled, _READ_SCHED, None)
-    prefix = keys.yes("warmup_prefix") is True
-    if not epochs:
-        return {"schedule": name}
-    total = epochs + (warmup or 0.0 if prefix else 0.0)
-    fields: dict[str, Any] = {"schedule": name, "epochs": total}
-    if name is None:
-        return fields
-    if spelled != "none":
-        fields["warmup_fraction"] = _warmup(keys, warmup or 0.0, total)
-    if not sibling:
-        _note_counting(keys, spelled, prefix=prefix)
-    if name in ("cosine", "polynomial", "wsd"):
-        low = keys.number_or("final_lr_fraction", 0.0, "min_lr")
-        fields["final_lr_fraction"] = low / peak_lr if peak_lr and low is not None else None
-    if name == "polynomial":
-        power = _read_power(keys)
-        fields |= {"schedule": "linear"} if power == 1.0 else {"schedule_power": power}
-    if spelled in ("wsd", "rsqrt"):
-        warm = fields["warmup_fraction"]
-        length = keys.number_or("decay_fraction", 0.2, "decay_epochs") or 0.2
-        fall = length * (1 - warm) if length < 1 else length / total
-        if spelled == "rsqrt":
-            return fields if fall < _NEARLY_NONE and warm else {"schedule": None, "epochs": total}
-        kind = keys.text("lr_decay_fn") or "1-sqrt"
-        fields["schedule"] = chosen("lr_decay_fn", kind, {said: name for name, said in _WSD.items()}, None)
-        fields["decay_fraction"] = min(fall, 1 - warm)
-    return fields
-
-
-def _warmup(keys: Keys, warmup: float, total: float) -> float:
-    """Part of the run; one that takes all of it leaves nothing of the schedule."""
-    if warmup < total:
-        return warmup / total
-    message = f"the warm-up of {warmup:g} epochs is not over when the run of {total:g} is: the peak lr is never reached"
-    keys.error("warmup-never-ends", "warmup_epochs", message, fix="set --warmup-epochs to a small part of --epochs")
-    return 0.99
-
-
-def _note_counting(keys: Keys, spelled: str, *, prefix: bool) -> None:
-    """Where timm's schedule is not what its names suggest."""
-    if keys.yes("sched_on_updates") is not True:
-        message = "without --sched-on-updates the lr moves once an epoch, and the whole first epoch runs at --warmup-lr"
-        keys.note("steps-of-an-epoch", "sched_on_updates", message, fix="pass --sched-on-updates")
-    if spelled in ("cosine", "poly", "tanh") and not prefix and keys.number("warmup_epochs") != 0:
-        message = (
-            "without --warmup-prefix the warm-up replaces the start of the curve: after it the lr jumps below --lr"
-        )
-        fix = "pass --warmup-prefix and take the warm-up off --epochs"
-        keys.note("warmup-inside", "warmup_prefix", message, fix)
-
-
-def _read_power(keys: Keys) -> float:
-    """--decay-rate is the power of `poly`, and its default a bad one."""
-    power = keys.number("decay_rate", "dr")
-    if power is None and keys.filled("schedule_power", 0.1, "decay_rate", "dr") is not None:
-        message = (
-            "--sched poly takes its power from --decay-rate, 0.1 by default: the lr stays near its peak and falls at "
-            "the very end"
-        )
-        keys.warning("power-default", "decay_rate", message, fix="write --decay-rate 1.0 for a straight line")
-    return 0.1 if power is None else power
+    if not counts or not all(count.isdecimal() for count in counts):
+        return None
+    return float(math.prod(map(int, counts))) or None

@@ -9,30 +9,18 @@ import math
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, same_decay
-from adamw_scale.frameworks.framework import Framework
-from adamw_scale.frameworks.reading import Keys, Optimizer, chosen, keys_of
-from adamw_scale.frameworks.spelling import betas_of, eps_of, lr_of, value, whole, yaml_number
+from adamw_scale.frameworks.config import Config, Mend
+from adamw_scale.frameworks.optimizer_calls import constructors_in
+from adamw_scale.frameworks.reading import Keys
+from adamw_scale.frameworks.spelling import whole
+from adamw_scale.frameworks.table import Table, Trap, key
 
 COSINE = "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"
 OLD_COSINE = "torchtune.modules.get_cosine_schedule_with_warmup"
-WAVES = 0.5  # of the cosine, if num_cycles is not given: half a wave, to 0
+SCHEDULER, WAVES = "lr_scheduler._component_", "lr_scheduler.num_cycles"
 
 
-COMPONENTS = {
-    "torch.optim.AdamW": Optimizer("pytorch", 1e-3, 0.01),
-    "torch.optim.Adam": Optimizer("torch-adam", 1e-3, 0.0),
-    **dict.fromkeys(
-        (f"bitsandbytes.optim.{name}" for name in ("AdamW", "AdamW8bit", "PagedAdamW", "PagedAdamW8bit")),
-        Optimizer("bitsandbytes", 1e-3, 0.01),
-    ),
-    **dict.fromkeys(
-        (f"torchao.optim.{name}" for name in ("AdamW8bit", "AdamW4bit", "AdamWFp8")), Optimizer("torchao", 1e-3, 0.01)
-    ),
-}
-
-
-class TorchTune(Framework):
+class TorchTune(Table):
     """The optimizer, lr_scheduler and training keys of a recipe's YAML."""
 
     name = "torchtune"
@@ -57,103 +45,86 @@ class TorchTune(Framework):
     formats = frozenset({"YAML"})
     proven = "torchtune 0.6"
 
-    def write(self, config: Config) -> str:
-        """Keys to put into a recipe's YAML; the recipe tells the scheduler how many steps there are."""
-        (beta1, beta2), epochs = betas_of(config), max(1, math.ceil(config.epochs or 1))
-        repeats = epochs > 1 and config.epochs == epochs
-        batch = whole(config.batch_size)
-        return (
-            "optimizer:\n"
-            "  _component_: torch.optim.AdamW\n"
-            f"  lr: {yaml_number(lr_of(config))}\n"
-            f"  weight_decay: {yaml_number(value(config.weight_decay))}\n"
-            f"  betas: [{yaml_number(beta1)}, {yaml_number(beta2)}]\n"
-            f"  eps: {yaml_number(eps_of(config))}\n"
-            "lr_scheduler:\n"
-            f"  _component_: {COSINE}\n"
-            f"  num_warmup_steps: {whole(config.warmup_steps)}\n"
-            + ("  num_cycles: 0.0  # no wave: the peak throughout\n" if config.schedule == "constant" else "")
-            + f"epochs: {epochs}\n"
-            + f"max_steps_per_epoch: {'null' if repeats else whole((config.total_steps or 0) / epochs)}\n"
-            + (
-                f"global_batch_size: {batch}  # for people: what the next two and the number of devices have to "
-                "multiply to\n"
-                f"batch_size: 1\ngradient_accumulation_steps: {batch}\n"
-                if batch
-                else f"# Keep the global batch at {config.batch_tokens:g} tokens.\n"
-            )
-        )
-
-    def read(self, document: Document) -> Config:
-        """The keys; how many steps an epoch has is known if it is limited."""
-        keys = keys_of(document)
-        name = keys.text_or("optimizer", "torch.optim.AdamW", "optimizer._component_")
-        known = chosen("optimizer._component_", name, COMPONENTS, None) or COMPONENTS["torch.optim.AdamW"]
-        epochs, each = keys.number("epochs"), keys.number("max_steps_per_epoch")
-        limited = each is not None and each > 0
-        _note_traps(keys)
-        return Config(
-            task="lora" if _adapts(keys) else "finetuning",
-            convention=known.convention,
-            optimizer=name,
-            peak_lr=keys.number_or("peak_lr", known.lr, "optimizer.lr"),
-            groups=same_decay(keys.number_or("weight_decay", known.weight_decay, "optimizer.weight_decay")),
-            betas=keys.pair_or("betas", (0.9, 0.999), "optimizer.betas"),
-            eps=keys.number_or("eps", 1e-8, "optimizer.eps"),
-            **_read_schedule(keys),
-            total_steps=(epochs or 1.0) * each if limited and each else None,
-            epochs=None if limited else epochs,
-            batch_size=keys.number("global_batch_size"),
-            per_device_batch_size=keys.number("batch_size"),
-            accumulation=keys.number_or("accumulation", 1.0, "gradient_accumulation_steps"),
-            sequence_length=keys.number("tokenizer.max_seq_len", "dataset.max_seq_len"),
-            packed=_packed(keys),
-            **keys.noted(),
-        )
-
-
-def _adapts(keys: Keys) -> bool:
-    """Whether adapters are trained: by the model's builder, or by what it is passed."""
-    model = keys.raw("model")
-    given = list(model) if isinstance(model, dict) else []
-    return "lora" in str(keys.raw("model._component_")) or any(str(key).startswith("lora_") for key in given)
-
-
-def _packed(keys: Keys) -> bool | None:
-    """Whether rows are packed: of several data sets, where any is."""
-    several = keys.raw("dataset")
-    rows = several if isinstance(several, list) else [several]
-    given = [keys.within(row).yes("packed") for row in rows if isinstance(row, dict)]
-    return any(given) or keys.filled("packed", False, "dataset.packed")
-
-
-def _read_schedule(keys: Keys) -> dict[str, Any]:
-    """Schedule fields; nothing of a scheduler that is not known."""
-    name, waves = keys.text("lr_scheduler._component_"), keys.number("lr_scheduler.num_cycles")
-    if name is None:
-        return {"schedule": keys.filled("schedule", "constant", "lr_scheduler._component_", "lr_scheduler")}
-    if name not in (COSINE, OLD_COSINE):
-        return {}
-    return {
-        "schedule": "constant" if waves == 0 else "cosine",
-        "warmup_steps": keys.number("lr_scheduler.num_warmup_steps"),
+    keys = {
+        "optimizer": key("optimizer._component_", default="torch.optim.AdamW"),
+        "peak_lr": key("optimizer.lr"),
+        "weight_decay": key("optimizer.weight_decay"),
+        "betas": key("optimizer.betas"),
+        "eps": key("optimizer.eps"),
+        "schedule": key(SCHEDULER, "lr_scheduler"),
+        "warmup_steps": key("lr_scheduler.num_warmup_steps"),
+        "waves": key(WAVES),
+        "epochs": key("epochs"),
+        "total_steps": key("max_steps_per_epoch"),
+        "batch_size": key("global_batch_size"),
+        "per_device_batch_size": key("batch_size"),
+        "accumulation": key("gradient_accumulation_steps", default=1.0),
+        "sequence_length": key("tokenizer.max_seq_len", "dataset.max_seq_len"),
     }
+    optimizers = constructors_in("torch.optim", "bitsandbytes.optim", "torchao.optim")
+    traps = (
+        Trap("warning", "moved", SCHEDULER,
+             "{value} is an old place, which torchtune 0.6 does not have",
+             f"write {COSINE}", lambda keys: keys.text(SCHEDULER) == OLD_COSINE,
+             Mend(key=SCHEDULER.rpartition(".")[2], value=COSINE)),
+        Trap("error", "scheduler-refused", SCHEDULER,
+             "recipes pass num_training_steps to their scheduler, which {value} does not take",
+             f"write {COSINE}, or change the recipe",
+             lambda keys: (keys.text(SCHEDULER) or "").startswith("torch.optim.lr_scheduler.")),
+        Trap("warning", "other-waves", WAVES,
+             "num_cycles {value} is not half a wave, so the cosine ends elsewhere than at 0 or rises again; it is "
+             "judged as half a wave",
+             "drop num_cycles, which is 0.5 by default", lambda keys: keys.number(WAVES) not in (None, 0, 0.5)),
+    )  # fmt: skip
 
+    def fields(self, keys: Keys, document: Document) -> dict[str, Any]:
+        """With the steps of all epochs, where those of one are limited."""
+        found = super().fields(keys, document)
+        if found["total_steps"]:
+            found["total_steps"] *= keys.number("epochs") or 1.0
+        return found
 
-def _note_traps(keys: Keys) -> None:
-    """Schedulers that the current release lacks or cannot build, and cosines of another length."""
-    name, waves = keys.text("lr_scheduler._component_"), keys.number("lr_scheduler.num_cycles")
-    if name == OLD_COSINE:
-        message = f"{OLD_COSINE} is an old place, which torchtune 0.6 does not have"
-        keys.warning("moved", "lr_scheduler._component_", message, fix=f"write {COSINE}")
-    elif name is not None and name.startswith("torch.optim.lr_scheduler."):
-        message = f"recipes pass num_training_steps to their scheduler, which {name} does not take"
-        fix = f"write {COSINE}, or change the recipe"
-        keys.error("scheduler-refused", "lr_scheduler._component_", message, fix)
-    if waves is not None and waves not in (0, WAVES):
-        message = (
-            f"num_cycles {waves:g} is not half a wave, so the cosine ends elsewhere than at 0 or rises again; it is "
-            "judged as half a wave"
-        )
-        fix = f"drop num_cycles, which is {WAVES} by default"
-        keys.warning("other-waves", "lr_scheduler.num_cycles", message, fix)
+    def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
+        """A cosine that stays at the peak without waves; nothing of a scheduler that is not known."""
+        name = keys.text(SCHEDULER)
+        if name is None:
+            return {"schedule": keys.filled("schedule", "constant", SCHEDULER, "lr_scheduler")}
+        if name not in (COSINE, OLD_COSINE):
+            return {}
+        shape = "constant" if keys.number(WAVES) == 0 else "cosine"
+        return {"schedule": shape, "warmup_steps": self.number(keys, "warmup_steps")}
+
+    def task(self, keys: Keys, document: Document) -> str | None:
+        """LoRA by the model's builder, or by what it is passed."""
+        model = keys.raw("model")
+        given = list(model) if isinstance(model, dict) else []
+        adapts = "lora" in str(keys.raw("model._component_")) or any(str(name).startswith("lora_") for name in given)
+        return "lora" if adapts else "finetuning"
+
+    def packed(self, keys: Keys, document: Document) -> bool | None:
+        """Of several data sets, where any is."""
+        several = keys.raw("dataset")
+        rows = several if isinstance(several, list) else [several]
+        given = [said for row in rows if isinstance(row, dict) if (said := keys.within(row).yes("packed")) is not None]
+        return any(given) if given else keys.filled("packed", False, "dataset.packed")
+
+    def spelled(self, field: str, config: Config) -> str | None:
+        """The recipe counts the steps of an epoch, and tells the scheduler how many there are in all."""
+        epochs, batch = max(1, math.ceil(config.epochs or 1)), whole(config.batch_size)
+        about = "for people: what the next two and the number of devices have to multiply to"
+        own = {
+            "schedule": COSINE,
+            "waves": "0.0  # no wave: the peak throughout" if config.schedule == "constant" else None,
+            "epochs": str(epochs),
+            "total_steps": "null" if 1 < epochs == config.epochs else str(whole((config.total_steps or 0) / epochs)),
+            "batch_size": f"{batch}  # {about}" if batch else None,
+            "per_device_batch_size": "1" if batch else None,
+            "accumulation": str(batch) if batch else None,
+            "sequence_length": None,
+        }
+        return own[field] if field in own else super().spelled(field, config)
+
+    def write(self, config: Config) -> str:
+        """The keys of a recipe, or what is to be kept where the batch is in tokens."""
+        batch = "" if config.batch_size else f"# Keep the global batch at {config.batch_tokens:g} tokens.\n"
+        return super().write(config) + batch

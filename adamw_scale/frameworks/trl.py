@@ -8,11 +8,11 @@ import re
 from typing import Any
 
 from adamw_scale.formats.document import Document
-from adamw_scale.frameworks.config import Config, Finding, Mend
+from adamw_scale.frameworks.config import Config, Mend
 from adamw_scale.frameworks.huggingface import HuggingFace
 from adamw_scale.frameworks.reading import Keys, keys_of
 from adamw_scale.frameworks.spelling import whole
-from adamw_scale.frameworks.table import key
+from adamw_scale.frameworks.table import Trap, key
 
 # Its configs by their command (`trl dpo`), with the learning rate of each.
 CONFIGS = {
@@ -23,8 +23,6 @@ CONFIGS = {
     "rloo": ("RLOOConfig", 1e-6),
     "reward": ("RewardConfig", 1e-4),
 }
-
-
 GENERATIONS = {"grpo": 8.0, "rloo": 2.0}  # completions of a prompt where num_generations is not given
 _OF_SFT = frozenset({"completion_only_loss", "assistant_only_loss", "dataset_text_field", "packing", "eos_token"})
 
@@ -50,6 +48,15 @@ class TRL(HuggingFace):
 
     arguments_class = "SFTConfig"
     package = "trl"
+    usual_task = "finetuning"
+    _command: str | None = None  # of the document that is read
+    keys = {**HuggingFace.keys, "peak_lr": key("learning_rate")}
+    traps = (
+        *HuggingFace.traps,
+        Trap("warning", "removed-key", "max_seq_length",
+             "max_seq_length was renamed: TRL 1.x refuses it",
+             "write max_length", mend=Mend(key="max_seq_length", name="max_length")),
+    )  # fmt: skip
 
     def write(self, config: Config) -> str:
         """As for the Trainer, and the length, which TRL would cut to 1024 tokens."""
@@ -57,55 +64,34 @@ class TRL(HuggingFace):
         length = f"    max_length={whole(config.sequence_length)},\n" if config.sequence_length else ""
         return super().write(config).replace(row, row + length, 1)
 
-    def read(self, document: Document) -> Config:
-        """The arguments of whichever of TRL's configs it is; if that cannot be told no learning rate is by default."""
-        command = _command(document)
-        arguments_class, default_lr = CONFIGS[command] if command else ("SFTConfig", None)
-        kind = type(
-            arguments_class,
-            (HuggingFace,),
-            {
-                "arguments_class": arguments_class,
-                "keys": {**HuggingFace.keys, "peak_lr": key("learning_rate", default=default_lr)},
-                "usual_task": "finetuning",
-            },
-        )
-        keys = keys_of(document, (arguments_class,), ("output_dir",))
-        config = _in_prompts(kind().read(document), keys, GENERATIONS.get(command or ""))
-        if "max_seq_length" not in keys:
-            return config
-        renamed = Finding(
-            mend=Mend(key="max_seq_length", name="max_length"),
-            code="removed-key",
-            severity="warning",
-            message="max_seq_length was renamed: TRL 1.x refuses it",
-            fix="write max_length",
-            key="max_seq_length",
-        )
-        return config.model_copy(update={"findings": (*config.findings, renamed)})
+    def find(self, document: Document) -> Keys:
+        """Arguments of whichever of TRL's configs it is."""
+        self._command = _command(document)
+        return keys_of(document, (CONFIGS[self._command or "sft"][0],), ("output_dir",))
+
+    def number(self, keys: Keys, field: str, filling: str | None = None) -> float | None:
+        """The learning rate of its command, if that cannot be told none by default."""
+        found = super().number(keys, field, filling)
+        if field != "peak_lr" or found is not None or self._command is None:
+            return found
+        return keys.filled(field, CONFIGS[self._command][1], "learning_rate")
+
+    def fields(self, keys: Keys, document: Document) -> dict[str, Any]:
+        """With what an epoch is of a batch in completions."""
+        return super().fields(keys, document) | in_completions(keys, GENERATIONS.get(self._command or ""))
 
 
-def _in_prompts(config: Config, keys: Keys, generations: float | None) -> Config:
-    """A config whose batch is in completions, several of each prompt, if it is one: rows of the data set are prompts.
+def in_completions(keys: Keys, usual: float | None) -> dict[str, Any]:
+    """What an epoch is of a batch in completions, `usual` of each prompt unless it says so; empty without any.
 
-    An epoch takes prompts * num_generations * num_iterations / completions a step (RepeatSampler of the trainers).
+    It takes prompts * num_generations * num_iterations / completions steps (RepeatSampler of the trainers).
     """
-    if generations is None:
-        return config
-    each, times = keys.number_or("repeats", generations, "num_generations"), keys.number("num_iterations") or 1.0
-    noted = keys.noted()
-    changes: dict[str, Any] = {
-        name: tuple(dict.fromkeys((*getattr(config, name), *noted[name]))) for name in ("defaults", "unknown")
-    }
-    if each is not None:
-        again = f", each taken {times:g} times" if times != 1 else ""
-        message = (
-            f"batches are in completions, {each:g} of each prompt (num_generations){again}: a step takes "
-            f"1/{each * times:g} as many rows of the data set"
-        )
-        keys.note("completions", "num_generations", message, fix="nothing to do; pass --samples, the number of prompts")
-        changes |= {"repeats": each * times, "findings": (*config.findings, keys.findings[-1])}
-    return config.model_copy(update=changes)
+    if usual is None or (each := keys.number_or("repeats", usual, "num_generations")) is None:
+        return {}
+    times = keys.number("num_iterations") or 1.0
+    message = f"batches are in completions, {each:g} of each prompt, so a step takes 1/{each * times:g} of its rows"
+    keys.note("completions", "num_generations", message, fix="nothing to do; pass --samples, the number of prompts")
+    return {"repeats": each * times}
 
 
 def _command(document: Document) -> str | None:

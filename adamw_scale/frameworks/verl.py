@@ -40,7 +40,7 @@ class Verl(Table):
     scripts = r"\bverl\.trainer\.\w+"
     formats = frozenset({"YAML", "shell arguments"})
     emits = False
-    proven = "source only: verl 0.9.1"
+    proven = "verl 0.9.1"
 
     keys = {
         "optimizer": _either("optimizer", "AdamW"),

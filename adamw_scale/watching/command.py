@@ -7,7 +7,7 @@ us, nothing of it is left (see `training.commands.guard`).
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ from adamw_scale.training.commands.process import GRACE_SECONDS, Command, runnin
 
 OUTPUT = 2  # our error stream: stdout is for the answer
 POLL_SECONDS = 0.1
+UNSAID_SECONDS = 1.0  # for which what a command left is waited for in silence
+UNSEEN_SECONDS = 600.0  # for which a training is waited for there, if none has begun
 
 
 class Run(NamedTuple):
@@ -30,13 +32,16 @@ class Run(NamedTuple):
     interrupted: bool = False  # whether our user ended it, with Ctrl-C
 
 
-def watched(arguments: Sequence[str], steps: int | None, total: int | None) -> Run:
+def watched(
+    arguments: Sequence[str], steps: int | None, total: int | None, notice: Callable[[str], None] = lambda text: None
+) -> Run:
     """Run a command and look at its optimizers; Ctrl-C is passed on to it, and what was seen until then is told.
 
     Args:
         arguments: Program and arguments.
         steps: How many steps of an optimizer it is let run for; None to its end.
         total: Optimizer steps of the whole run, where the user says so; else the command is asked.
+        notice: Told what is waited for, if the command has ended and left something.
 
     Raises:
         SpecError: it cannot be started.
@@ -47,7 +52,7 @@ def watched(arguments: Sequence[str], steps: int | None, total: int | None) -> R
         try:
             with running(arguments, output=OUTPUT, environment=hooked) as command:
                 try:
-                    _wait(command, folder)
+                    _wait(command, folder, notice)
                 except KeyboardInterrupt:
                     interrupted = True
                     command.ask(signal.SIGINT)
@@ -58,19 +63,20 @@ def watched(arguments: Sequence[str], steps: int | None, total: int | None) -> R
         return Run(status, is_stopped(folder), records(folder), libraries(folder), interrupted)
 
 
-def _wait(command: Command, folder: Path) -> None:
+def _wait(command: Command, folder: Path, notice: Callable[[str], None]) -> None:
     """Until the command has ended, or was stopped in vain; a training that it left in the background is waited for."""
-    deadline = float("inf")
-    while time.monotonic() < deadline:
-        stopped = is_stopped(folder)
-        if command.poll() is not None and not _trains_on(command, folder):
-            return
-        if stopped and deadline == float("inf"):
-            deadline = time.monotonic() + GRACE_SECONDS
+    deadline, said = float("inf"), False
+    ended: float | None = None
+    while (now := time.monotonic()) < deadline:
+        if is_stopped(folder):
+            deadline = min(deadline, now + GRACE_SECONDS)
+        if command.poll() is not None:
+            ended = ended or now
+            seen, left = writers(folder), set(command.descendants)
+            if not (left & seen if seen else left) or (not seen and now - ended > UNSEEN_SECONDS):
+                return
+            if not said and now - ended > UNSAID_SECONDS:
+                said = True
+                which = ", ".join(map(str, sorted(left)[:4]))
+                notice(f"the command has ended and left processes ({which}): a training there is waited for")
         time.sleep(POLL_SECONDS)
-
-
-def _trains_on(command: Command, folder: Path) -> bool:
-    """Whether a training that was seen is still running, or one that was not seen yet may be."""
-    seen, descendants = writers(folder), set(command.descendants)
-    return bool(descendants & seen if seen else descendants)

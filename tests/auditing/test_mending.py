@@ -172,6 +172,27 @@ def test_a_run_that_is_not_known_has_no_recommendation() -> None:
         )
 
 
+RATES = """from torch.optim import AdamW
+groups = [
+    {"params": [p for n, p in model.named_parameters() if "bias" not in n], "weight_decay_rate": 0.1},  # matrices
+    {'params': [p for n, p in model.named_parameters() if "bias" in n], 'weight_decay_rate': 0.0},
+]
+optimizer = AdamW(groups, lr=2e-5)
+"""
+
+
+def test_a_key_that_no_group_has_is_renamed_in_all_of_them() -> None:
+    """torch keeps what it does not know of a group, and all decay by its default; where code reads it, it stays."""
+    done = mended(RATES, partial(audit, suffix=".py"))
+    assert done.text == RATES.replace("weight_decay_rate", "weight_decay")
+    written = {each.group: each.written for each in done.audit.groups}
+    assert (written["hidden"], written["norm-and-bias"]) == (0.1, 0.0)
+    assert not done.audit.failed
+    read = RATES + 'print(groups[0]["weight_decay_rate"])\n'
+    assert audit(read, suffix=".py").failed
+    assert mended(read, partial(audit, suffix=".py")).changes == ()
+
+
 def test_the_command_line(adamw_scale: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--diff shows what --fix does; `patch` takes it; the file keeps its mode, a backup its old content."""
     monkeypatch.chdir(tmp_path)

@@ -145,6 +145,26 @@ def test_a_binary_command_is_one_line(adamw_scale: Command, tmp_path: Path) -> N
         assert COMMAND_FILE in outcome.err
 
 
+@pytest.mark.parametrize("name", [PROBES_FILE, CALIBRATION_FILE, COMMAND_FILE, "plan.json"])
+def test_an_export_does_not_write_over_what_it_exports(adamw_scale: Command, tmp_path: Path, name: str) -> None:
+    """However the file is named."""
+    fit_stored(imported(tmp_path))
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    (tmp_path / "sub").mkdir()
+    for csv in (tmp_path / name, tmp_path / "sub" / ".." / name):
+        outcome = adamw_scale("probe", "export", "--out", str(tmp_path), "--csv", str(csv))
+        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert before == {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    assert adamw_scale("probe", "export", "--out", str(tmp_path), "--csv", str(tmp_path / "sub" / name)).code == 0
+
+
+def test_a_pipe_in_place_of_a_calibration_is_not_waited_for(tmp_path: Path, planted: type[PlantedEngine]) -> None:
+    """It is replaced, as any file that is no calibration."""
+    os.mkfifo(tmp_path / CALIBRATION_FILE)
+    calibrate(tmp_path, "byte-mlp", engine=planted)
+    assert json.loads((tmp_path / CALIBRATION_FILE).read_bytes())["optima"]
+
+
 def test_a_report_says_what_it_waits_for(adamw_scale: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where another process holds the probes for long."""
     monkeypatch.setattr(store, "UNSAID_SECONDS", 0.1)

@@ -19,6 +19,7 @@ RUN = "--params 1.3B --tokens 26B --batch-size 0.5M --lr 3e-4 --schedule linear"
 BASIN = "2 + math.log(1000 * {lr} * {weight_decay}) ** 2 / 100"
 SWEEP = "--samples 1e5 --batch-size 100 --epochs 4 --lr 1e-3 --seeds 2 --engine serial"
 CALIBRATE = f"""calibrate --out out {SWEEP} --command "python -c 'import math; print(dict(loss={BASIN}))'" """
+PRINTS = """python -S -c 'import os; os.write(2, b"said")'"""
 START = [sys.executable, "-m", "adamw_scale"]
 
 
@@ -39,6 +40,41 @@ def test_a_calibration_that_nobody_reads_is_whole(tmp_path: Path) -> None:
     assert outcome.returncode == 0, outcome.stderr
     assert json.loads((tmp_path / "out" / "calibration.json").read_text())["optima"][0]["status"] == "located"
     assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize("streams", ["2>/dev/full", "2> >(true)", "<&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("arguments", [f"emit pytorch {RUN}", "calibrate --plan", f"audit -- {PRINTS}"])
+def test_nobody_need_read_what_is_not_the_answer(streams: str, arguments: str) -> None:
+    """A stream that is closed, full or gone is none of the answer's affair, nor is another file in its place."""
+    line = f"{shlex.join(START)} {arguments} {streams}"
+    outcome = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    expected = 0 if "audit" not in arguments else 1 if "full" in streams or "true" in streams else 2
+    assert outcome.returncode == expected
+    assert outcome.stderr == ""
+    assert bool(outcome.stdout) == (expected == 0 and ">&- " not in streams)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGHUP")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminal_that_is_closed_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """Neither a folder in /tmp nor what was watched."""
+    watched = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    process = subprocess.Popen(
+        [*START, "audit", "--", sys.executable, "-S", "-c", watched],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    pid = int(process.stderr.readline())
+    assert list(tmp_path.iterdir())
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err.count("\n")) == (128 + number, "", 1)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

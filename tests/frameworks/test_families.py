@@ -120,10 +120,85 @@ class TestMSSwift:
         with pytest.raises(SpecError, match="no AdamW"):
             found("ms-swift", self.LAUNCH.format(switch))
 
-    def test_megatron_swift_is_another_one(self) -> None:
-        """megatron sft takes Megatron's arguments with other defaults."""
-        with pytest.raises(SpecError, match="Megatron-SWIFT"):
-            recognized(parse("megatron sft --model x --lr 1e-5 --train_iters 100 --weight_decay 0.1\n"))
+
+class TestMegatronSwift:
+    """Arguments of `megatron sft` (ms-swift 4.6.0)."""
+
+    LAUNCH = (
+        "NPROC_PER_NODE=8 \\\nmegatron {} \\\n  --model m --dataset d --max_length 4096 --lr_warmup_fraction 0.05 {}\n"
+    )
+
+    def test_defaults_are_those_of_its_source(self) -> None:
+        """Not Megatron-LM's: 0.1, 0.95, a cosine, and all weights."""
+        config = found("megatron-swift", self.LAUNCH.format("sft", "--num_train_epochs 2"))
+        assert (config.peak_lr, config.weight_decay, config.betas) == (1e-5, 0.1, (0.9, 0.95))
+        assert (config.schedule, config.final_lr_fraction, config.warmup_fraction) == ("cosine", 0, 0.05)
+        assert (config.global_batch, config.epochs, config.task, config.packed) == (16, 2, "finetuning", False)
+        filled = {"peak_lr", "weight_decay", "betas", "schedule", "batch_size", "final_lr_fraction", "packed"}
+        assert filled <= set(config.defaults)
+        assert config.group("norm-and-bias").weight_decay == 0
+
+    def test_epochs_go_before_iterations(self) -> None:
+        """init_iters computes them anew."""
+        config = found("megatron-swift", self.LAUNCH.format("sft", "--num_train_epochs 2 --train_iters 100"))
+        assert (config.epochs, config.total_steps) == (2, None)
+        assert found("megatron-swift", self.LAUNCH.format("sft", "--train_iters 100")).total_steps == 100
+
+    @pytest.mark.parametrize("more", ["--tuner_type lora", "--train_type lora", "--adapters a"])
+    def test_lora(self, more: str) -> None:
+        """Ten times the learning rate."""
+        config = found("megatron-swift", self.LAUNCH.format("sft", more))
+        assert (config.task, config.peak_lr) == ("lora", 1e-4)
+
+    def test_grpo_counts_completions(self) -> None:
+        """As many steps for each prompt."""
+        config = found("megatron-swift", self.LAUNCH.format("rlhf", "--rlhf_type grpo --global_batch_size 128"))
+        assert (config.repeats, config.global_batch) == (8, 16)
+        assert "completions" in codes(config)
+
+    def test_nothing_is_by_default_beside_arguments_that_are_not_known(self) -> None:
+        """$MORE may say anything."""
+        config = found("megatron-swift", self.LAUNCH.format("sft", "--lr 1e-5 $MORE"))
+        assert {"weight_decay", "betas", "schedule"} <= set(config.unknown)
+        assert config.defaults == ()
+
+
+class TestDeepSpeedChat:
+    """Launches of its steps 1 and 2 (DeepSpeedExamples 45b4b71)."""
+
+    LAUNCH = (
+        "deepspeed --num_gpus 4 main.py --model_name_or_path m --data_split 2,4,4 --zero_stage 2 --max_seq_len 512"
+        " --num_train_epochs 4 --per_device_train_batch_size 8 --num_warmup_steps 100 {}\n"
+    )
+
+    def test_a_launch(self) -> None:
+        """Betas of its code, no decay by default, and a cosine."""
+        config = found("deepspeed-chat", self.LAUNCH.format("--learning_rate 9.65e-6"))
+        assert (config.peak_lr, config.weight_decay, config.betas) == (9.65e-6, 0, (0.9, 0.95))
+        assert (config.schedule, config.warmup_steps, config.epochs) == ("cosine", 100, 4)
+        assert (config.global_batch, config.sequence_length, config.packed) == (32, 512, False)
+        assert (config.task, config.convention) == ("finetuning", "deepspeed")
+        assert {"weight_decay", "betas", "schedule", "accumulation"} <= set(config.defaults)
+
+    def test_the_learning_rate_is_asked_for(self) -> None:
+        """Its default is 1e-3 in one step and 5e-5 in another."""
+        assert found("deepspeed-chat", self.LAUNCH.format("--weight_decay 0.1")).peak_lr is None
+
+    def test_lora_has_a_learning_rate_of_its_own(self) -> None:
+        """Of what adapts; embeddings and norms keep the other, unless LoRA is trained alone."""
+        more = "--learning_rate 1e-3 --lora_dim 128 --weight_decay 0.1"
+        config = found("deepspeed-chat", self.LAUNCH.format(more))
+        assert (config.task, config.peak_lr) == ("lora", 1e-3)
+        assert [config.group(name).lr_factor for name in ("hidden", "embedding")] == [0.5, 1]
+        alone = found("deepspeed-chat", self.LAUNCH.format(f"{more} --only_optimize_lora"))
+        assert (alone.peak_lr, alone.group("hidden").lr_factor) == (5e-4, 1)
+        assert "peak_lr" in alone.defaults
+
+    def test_rlhf_is_asked_about(self) -> None:
+        """An actor and a critic, each with its optimizer."""
+        more = "--actor_learning_rate 9.65e-6 --critic_learning_rate 5e-6 --actor_zero_stage 3"
+        with pytest.raises(SpecError, match=r"actor \(lr 9.65e-6\), critic \(lr 5e-6\)"):
+            found("deepspeed-chat", f"deepspeed main.py {more} --num_warmup_steps 100 --num_train_epochs 1\n")
 
 
 class TestOpenRLHF:

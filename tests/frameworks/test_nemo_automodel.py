@@ -125,7 +125,7 @@ def test_defaults_are_automodels() -> None:
     assert read(FRAMEWORKS["nemo-automodel"](), "optimizer: {lr: 0.1}").epochs == StepSchedulerConfig().num_epochs
     for name in ("AdamConfig", "AdamWConfig", "FusedAdamConfig", "FlashAdamWConfig"):
         real = getattr(optim, name)()
-        assert (TARGETS[name].lr, TARGETS[name].weight_decay) == (real.lr, real.weight_decay)
+        assert (TARGETS[name].peak_lr, TARGETS[name].weight_decay) == (real.lr, real.weight_decay)
 
 
 def test_scheduler_overrides_the_optimizer() -> None:

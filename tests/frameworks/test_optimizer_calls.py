@@ -21,7 +21,7 @@ PLACES = {
     "optax": "optax",
     "deepspeed": "deepspeed.ops.adam",
 }
-SPELLED = {"lr": ("lr", "learning_rate"), "weight_decay": ("weight_decay",), "eps": ("eps", "epsilon")}
+SPELLED = {"peak_lr": ("lr", "learning_rate"), "weight_decay": ("weight_decay",), "eps": ("eps", "epsilon")}
 
 
 @pytest.mark.parametrize(("library", "name"), [key for key in CONSTRUCTORS if key[0] in PLACES])

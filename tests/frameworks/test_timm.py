@@ -17,7 +17,7 @@ from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read,
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
-from adamw_scale.frameworks.timm import _OPTIMIZERS
+from adamw_scale.frameworks.timm import Timm
 
 RUNS: dict[str, dict[str, Any]] = {
     **{
@@ -192,7 +192,7 @@ def test_optimizer_names_are_conventions(real: SimpleNamespace) -> None:
     assert read(part, "--opt adamc --lr 1e-3").convention == "timm-corrected"
     assert read(part, "--opt adamw --lr 1e-3").convention == "timm"
     assert read(part, "--opt nadamw --opt-kwargs corrected_weight_decay=True --lr 1e-3").convention == "timm-corrected"
-    assert set(_OPTIMIZERS) <= set(real.names)
+    assert set(Timm.optimizers) <= set(real.names)
     assert real.optimizer(TinyLM(), "nadamw", lr=1e-3, corrected_weight_decay=True).defaults["corrected_weight_decay"]
     assert real.optimizer(TinyLM(), "adamc", lr=1e-3).defaults["corrected_weight_decay"]
     with pytest.raises(TypeError):

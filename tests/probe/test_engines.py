@@ -481,6 +481,24 @@ def test_slurm_takes_a_cancelled_job_at_its_word(
     assert len(list(tmp_path.glob("slurm/*/1000_0_log.err"))) == 1
 
 
+@pytest.mark.parametrize("says", ["exec sleep 618", "echo; echo odd; exit 0", "exit 1"])
+def test_slurm_that_does_not_answer_is_asked_again(
+    slurm: Path, scripted: Callable[..., TaskSource], monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    """A queue that hangs, or says what nobody understands, holds nothing up but itself."""
+    from adamw_scale.probe.engines import job_clusters
+
+    monkeypatch.setattr(job_clusters, "ANSWER_SECONDS", 0.3)
+    for name in ("squeue", "scancel"):
+        (slurm / name).unlink()
+        (slurm / name).write_text(f"#!/bin/sh\n{says}\n")
+        (slurm / name).chmod(0o755)
+    started = time.monotonic()
+    _, times, _ = trained(open_engine("slurm", scripted(), cluster="slurm"), cohorts_of(1))
+    assert set(times.values()) == {1}
+    assert time.monotonic() - started < 60
+
+
 def states_of(slurm: Path) -> list[str]:
     """What became of every job that was submitted."""
     return [file.read_text().partition(" ")[0] for file in slurm.glob("*.state")]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_bench import PYTHON, SCRIPTS, Bench
+from command_bench import PYTHON, SCRIPTS, WD, Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -244,6 +244,24 @@ def test_event_files_that_are_none(bench: Bench) -> None:
     """Rubbish under such a name is no result and no crash."""
     line = bench.script("import sys; open(sys.argv[2] + '/events.out.tfevents.1.x', 'wb').write(b'\\xff' * 999)")
     assert bench.run(f"{line} {{run_dir}}").status == "failed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs")
+@pytest.mark.parametrize("left", ["trainer_state.json", "checkpoint-1/trainer_state.json", "events.out.tfevents.1"])
+@pytest.mark.parametrize("kind", ["mkfifo", "mkdir", "ln -s nowhere", "ln -s /dev/zero", "ln -s /", "ln -s ."])
+def test_what_is_no_file_is_not_read(bench: Bench, left: str, kind: str) -> None:
+    """A pipe would be waited for for ever, and a device has no end; a link to a folder may be to everything."""
+    line = f"sh -c {shlex.quote(f'cd {{run_dir}}; mkdir -p checkpoint-1; {kind} {left}; : {WD}')}"
+    result = bench.run(line)
+    assert result.status == "failed"
+    assert "printed no line that is a JSON object" in str(result.reason)
+
+
+def test_a_run_dir_that_holds_too_much_is_not_searched(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a command puts a link to all of its data in the folder's place."""
+    monkeypatch.setattr(run_dir, "MOST_FILES", 100)
+    line = bench.script("import sys, pathlib; [pathlib.Path(sys.argv[2], str(x)).touch() for x in range(200)]")
+    assert "its {run_dir} holds more than 100 files" in str(bench.run(f"{line} {{run_dir}}").reason)
 
 
 # --- --metric-pattern

@@ -203,6 +203,27 @@ def test_a_training_that_catches_the_interrupt_is_ended(
     assert eventually(lambda: not left_over())
 
 
+def test_a_daemon_is_not_waited_for_without_end(adamw_scale: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a training that has not begun, for some time; what is waited for is said."""
+    monkeypatch.setattr(command, "UNSAID_SECONDS", 0.2)
+    monkeypatch.setattr(command, "UNSEEN_SECONDS", 1.0)
+    start = time.monotonic()
+    outcome = adamw_scale("audit", "--", "sh", "-c", "(setsid sleep 617 >/dev/null 2>&1 &); true")
+    assert outcome.code == 2
+    assert "has ended and left processes" in outcome.err
+    assert "nothing to audit" in outcome.err
+    assert time.monotonic() - start < 20
+    assert eventually(lambda: not left_over())
+
+
+def test_a_command_without_a_name_is_one_line(tmp_path: Path) -> None:
+    """From the guard, too, whose error stream is ours."""
+    audit = [PYTHON, "-m", "adamw_scale", "audit", "--", ""]
+    ended = subprocess.run(audit, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert "cannot be started" in ended.stderr
+
+
 def test_our_interrupt_prints_no_traceback(tmp_path: Path) -> None:
     """Where nothing catches it; an error that follows on it is shown as ever."""
     for text, shown in (("train(100)", False), ("try: train(100)\nexcept KeyboardInterrupt: 1 / 0", True)):

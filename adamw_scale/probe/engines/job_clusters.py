@@ -18,6 +18,7 @@ from adamw_scale.errors import SpecError
 GONE = "GONE"  # what the queue knows no more
 ENDED = re.compile("GONE|BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|TIMEOUT")
 SECONDS_BETWEEN_QUESTIONS = 15.0  # that Slurm is asked
+ANSWER_SECONDS = 60.0  # that Slurm may take for an answer
 POLL_SECONDS = 0.05
 FAREWELL_SECONDS = 10.0
 
@@ -133,12 +134,17 @@ class Slurm(Cluster):
         """All the user's jobs, also those that ended minutes ago. A queue that does not answer is asked again later."""
         answer = _run("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%i %T")
         self._asked = time.monotonic()
-        if answer.returncode == 0:
-            self._states = dict(line.split(maxsplit=1) for line in answer.stdout.splitlines())
+        lines = [line.split(maxsplit=1) for line in answer.stdout.splitlines() if line.strip()]
+        if answer.returncode == 0 and all(len(line) == 2 for line in lines):
+            self._states = {line[0]: line[1] for line in lines}
 
 
 CLUSTERS: Mapping[str, Callable[[], Cluster]] = {"slurm": Slurm, "local": ThisMachine, "debug": InThisProcess}
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+    """Run a command of Slurm's; one that does not answer in time has failed."""
+    try:
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", "")

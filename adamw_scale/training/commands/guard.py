@@ -9,6 +9,7 @@ Told: each byte on stdin is a signal that every descendant gets, and the end of 
 grace begins, at whose end they get SIGKILL. Tells, a line each: `pid N` or `error N`, and later `status N`.
 """
 
+import errno
 import math
 import os
 import select
@@ -118,8 +119,8 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     try:
         guard = Guard(sys.argv[3:], tell)
-    except OSError as error:
-        os.write(tell, f"error {error.errno}\n".encode())
+    except (OSError, ValueError) as error:  # ValueError for an empty name
+        os.write(tell, f"error {getattr(error, 'errno', errno.ENOENT)}\n".encode())
         return
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):  # the command's own, which end with it

@@ -5,15 +5,17 @@ Event files are read with the tensorboard package, if it is installed.
 """
 
 import json
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from adamw_scale.training.commands.recognised import named
-from adamw_scale.training.commands.steps import LARGEST_STATE, STATE_FILE
+from adamw_scale.training.commands.steps import STATE_FILE, content_of
 
-EVENT_FILES = "events.out.tfevents.*"
+EVENT_FILES = "events.out.tfevents."  # begins their names
+MOST_FILES = 100_000  # of a folder in which event files are looked for
 LARGEST_EVENTS = 1 << 28  # bytes of event files that are read
 OF_EACH_KIND = {"scalars": 1, "images": 1, "audio": 1, "histograms": 1, "compressedHistograms": 1, "tensors": 1}
 
@@ -23,9 +25,7 @@ def of_trainer_state(folder: Path) -> list[dict[str, Any]]:
     found: list[tuple[float, list[dict[str, Any]]]] = []
     for file in [*folder.glob(f"checkpoint-*/{STATE_FILE}"), folder / STATE_FILE]:
         try:
-            if file.stat().st_size > LARGEST_STATE:
-                continue
-            state = json.loads(file.read_bytes())
+            state = json.loads(content_of(file))
             step, last, log = float(state["global_step"]), float(state.get("max_steps") or 0), state["log_history"]
             evaluated = [entry["step"] for entry in log if any(name.startswith("eval_") for name in entry)]
             if (file.parent == folder or step >= last) and evaluated and evaluated[-1] == step:
@@ -37,7 +37,9 @@ def of_trainer_state(folder: Path) -> list[dict[str, Any]]:
 
 def of_event_files(folder: Path) -> tuple[dict[str, float], str | None]:
     """The last value of each scalar, and where event files are there but not read, why not."""
-    files = sorted(folder.rglob(EVENT_FILES))
+    files = _event_files(folder)
+    if files is None:
+        return {}, f"its {{run_dir}} holds more than {MOST_FILES:,} files, so event files were not looked for"
     if not files:
         return {}, None
     if find_spec("tensorboard") is None:
@@ -53,3 +55,14 @@ def of_event_files(folder: Path) -> tuple[dict[str, float], str | None]:
             if tag not in latest or event.wall_time >= latest[tag].wall_time:
                 latest[tag] = event
     return {name: each for tag, event in latest.items() for name, each in named(tag, event.value).items()}, None
+
+
+def _event_files(folder: Path) -> list[Path] | None:
+    """Those below a folder; None where there is too much to look at."""
+    found, looked_at = [], 0
+    for place, folders, names in os.walk(folder):
+        found += [file for name in names if name.startswith(EVENT_FILES) and (file := Path(place, name)).is_file()]
+        looked_at += len(folders) + len(names)
+        if looked_at > MOST_FILES:
+            return None
+    return sorted(found)

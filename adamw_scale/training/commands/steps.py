@@ -115,12 +115,17 @@ def _number(value: object) -> object:
         return None
 
 
+def content_of(file: Path) -> bytes:
+    """What a state's file holds; OSError where it is no file, as a pipe, or too large for a state."""
+    if not file.is_file() or file.stat().st_size > LARGEST_STATE:
+        raise OSError
+    return file.read_bytes()
+
+
 def _state_of(file: Path) -> StepsSeen | None:
     """What a state says; None where it is none."""
     try:
-        if file.stat().st_size > LARGEST_STATE:
-            return None
-        content = json.loads(file.read_bytes())
+        content = json.loads(content_of(file))
         step, last = float(content["global_step"]), float(content.get("max_steps") or 0)
         ended = "checkpoint-" not in file.parent.name or step >= last
         return StepsSeen(unit="steps", least=step, most=step if ended else None, source=f"global_step of {STATE_FILE}")
