@@ -72,7 +72,9 @@ class Megatron(Table):
 
     def find(self, document: Document) -> Keys:
         """Keys, with durations in iterations."""
-        return keys_of(document._replace(content=in_iterations(document.content)))
+        content, told = in_iterations(document.content), document.overridable
+        counted = {path.replace("_samples", "_iters") for path in told if path.endswith("_samples")}
+        return keys_of(document._replace(content=content, overridable=told | counted))
 
     def word(self, keys: Keys, field: str) -> str | None:
         """Its optimizer is called adam."""

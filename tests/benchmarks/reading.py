@@ -39,13 +39,20 @@ FAMILIES = {
     "Megatron-LM": Family("NVIDIA/Megatron-LM", r"^examples/.*\.(sh|yaml)$", "--lr"),
     "LLM Foundry": Family("mosaicml/llm-foundry", r"^scripts/train/.*\.yaml$", "lr:"),
     "LitGPT": Family("Lightning-AI/litgpt", r"^config_hub/.*\.yaml$", "."),
-    "ms-swift": Family("modelscope/ms-swift", r"^examples/.*\.sh$", "--learning_rate|--lr "),
+    "ms-swift": Family(
+        "modelscope/ms-swift", r"^examples/.*\.sh$", r"(?s)^(?!.*\bmegatron (sft|pt|rlhf)\b).*--learning_rate"
+    ),
+    "Megatron-SWIFT": Family("modelscope/ms-swift", r"^examples/.*\.sh$", r"\bmegatron (sft|pt|rlhf)\b"),
     "nanotron": Family("huggingface/nanotron", r"\.ya?ml$", "learning_rate:"),
     "NeMo Automodel": Family("NVIDIA-NeMo/Automodel", r"^examples/.*\.yaml$", "lr:"),
     "levanter": Family("stanford-crfm/levanter", r"^config/.*\.yaml$", "learning_rate:"),
     "TRL": Family("huggingface/alignment-handbook", r"^recipes/.*\.yaml$", "learning_rate"),
     "nanoGPT": Family("karpathy/nanoGPT", r"^config/train.*\.py$", "."),
     "DeepSpeed": Family("microsoft/DeepSpeedExamples", r"\.json$", '"optimizer"'),
+    "DeepSpeed-Chat": Family(
+        "microsoft/DeepSpeedExamples", r"DeepSpeed-Chat/training/step[12].*\.sh$", "--learning_rate"
+    ),
+    "big_vision": Family("google-research/big_vision", r"^big_vision/configs/.*\.py$", r"\.optax_name = "),
 }
 
 
