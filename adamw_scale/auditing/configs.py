@@ -25,9 +25,7 @@ KEYS = {"weight_decay": DECAY_KEYS, "peak_lr": LR_KEYS, "schedule": SCHEDULE_KEY
 
 
 # What a schedule is besides its name; without one of them it is not known as a whole.
-SHAPE = frozenset(
-    {"warmup_steps", "warmup_fraction", "final_lr_fraction", "decay_steps", "decay_fraction", "schedule_end"}
-)
+SHAPE = frozenset({"final_lr_fraction", "decay_steps", "decay_fraction", "schedule_end"})  # warm-up is asked for alone
 
 
 class Said(Noun):

@@ -9,6 +9,7 @@ from pydantic import Field
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
 from adamw_scale.noun import Noun
+from adamw_scale.spec.run import WARMUPS
 from adamw_scale.units import float_of
 
 Origin = Literal["read", "computed", "default", "overridable", "said", "unknown"]
@@ -82,6 +83,8 @@ def values_of(framework: str, config: Config, said: Collection[str] = (), text: 
     found = []
     for field in NAMES:
         value = getattr(config, field)
+        if field in WARMUPS and field not in said and set(WARMUPS) & set(said):
+            continue
         known = config.weight_decay_known if field == "weight_decay" else value is not None
         if (not known or (field == "optimizer" and field in config.unknown)) and field not in said:
             if field in config.unknown or field in ("peak_lr", "weight_decay"):

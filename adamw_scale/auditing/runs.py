@@ -19,6 +19,7 @@ ANSWERS = {
     "--tokens": ("dataset_size", "steps", "schedule_table"),
     "--samples": ("dataset_size", "steps", "schedule_table"),
     "--schedule": ("schedule_table",),
+    "--warmup": (*WARMUPS, "schedule_table"),
     "--sequence-length": ("batch_size",),
 }
 
@@ -49,7 +50,12 @@ def described(
     except MissingInputError:  # of the batch, which is asked for
         return None, asks
     run = described_run(fields, None if {"schedule", "schedule_table"} & own.keys() else config)
-    if run is None or run.peak_lr is None or (config.schedule is None and "schedule" not in fields):
+    if (
+        run is None
+        or run.peak_lr is None
+        or "--warmup" in asks
+        or (config.schedule is None and "schedule" not in fields)
+    ):
         return None, asks
     return run, {}
 
@@ -162,6 +168,8 @@ def _asks(config: Config, unit: str) -> dict[str, str]:
         asks["--lr"] = "the config leaves the learning rate to something else"
     if config.schedule is None:
         asks["--schedule"] = "the schedule is code, or of a name that is not known here"
+    if set(WARMUPS) & set(config.unknown) and config.warmup_steps is None and config.warmup_fraction is None:
+        asks["--warmup"] = "its warm-up is a default that is not known here"
     if config.global_batch is None and config.batch_tokens is None:
         each = config.per_device_batch_size
         once = f", {config.repeats:g} of them for each row" if config.repeats else ""

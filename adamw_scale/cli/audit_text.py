@@ -88,7 +88,7 @@ def _value(value: "Value") -> str:
         "default": f" ({value.part + ' by ' if value.part else ''}default of {value.of})",
         "overridable": " (default of the script, may be overridden)",
         "computed": f" (computed, with a default of {value.of})" if value.of else " (computed)",
-        "said": " (as you say)",
+        "said": " (as you say)" if text else "as you say",
     }.get(value.origin, "")
     return f"{value.name} {text}{where}"
 

@@ -48,7 +48,12 @@ RECIPES = {
         tuple(CONSTANT),
     ),
 }
-NOUNS = {"lr": "peak_lr", "lr_warmup_iters": "warmup_steps", "start_weight_decay": "weight_decay"}
+NOUNS = {
+    "lr": "peak_lr",
+    "min_lr": "final_lr_fraction",
+    "lr_warmup_iters": "warmup_steps",
+    "start_weight_decay": "weight_decay",
+}
 STATED = 0.1  # weight_decay that the same functions give OptimizerConfig if nothing is said
 OF_TRAIN = ("train_iters", "global_batch_size")
 

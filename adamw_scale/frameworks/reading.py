@@ -51,7 +51,7 @@ FIELDS_OF_KEYS = {  # what a key may fill, by how it is called
     ".*seq(uence)?_len.*|sequence_length|max_(target_|prompt_)?len(gth)?|tokens_per_sample|block_size|context_length": (
         "sequence_length",
     ),
-    r".*betas?_?[12]?|b[12]": ("betas",),
+    r"(.*_)?(betas?_?[12]?|b[12])": ("betas",),
     ".*eps(ilon)?": ("eps",),
     "min_lr.*|.*min_lr_rati?o?|lr_min|alpha_f|alpha|eta_min|lr_end|end_(value|learning_rate)|final_lr.*": (
         "final_lr_fraction",

@@ -180,8 +180,11 @@ class Timm(Table):
     def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
         """Durations are epochs; a fall below 1 is a part of what follows the warm-up."""
         fields, total = super().schedule(keys, peak_lr, steps), self.number(keys, "epochs")
-        name, warmup = fields.get("schedule"), fields.pop("warmup_fraction", 0.0)
-        if not name or not total:
+        name, warmup = fields.get("schedule"), fields.pop("warmup_fraction", None)
+        if not name or not total or warmup is None:
+            if name and (warmup is None or warmup):  # a script's own default, or epochs of nobody knows how many
+                keys.settle("warmup_fraction")
+                keys.unknown.append("warmup_fraction")
             return {"schedule": name}
         if warmup >= total:
             message = f"the warm-up of {warmup:g} epochs is not over when the run of {total:g} is: lr has no peak"

@@ -270,6 +270,7 @@ def _read_schedule(keys: Keys, steps: float | None) -> dict[str, Any]:
     warmup = keys.number_or("warmup_steps", 200.0, "lr_scheduler.warmup_steps", "training.warmup_steps")
     ratio, kind = keys.number("lr_scheduler.decay_ratio"), keys.text("lr_scheduler.decay_type")
     total = keys.number("lr_scheduler.total_steps") or steps
+    kind = kind or keys.filled("schedule", "linear", "lr_scheduler.decay_type")
     shapes = chosen("lr_scheduler.decay_type", kind, _FALLS, None) or _FALLS["linear"]
     if warmup is None or total is None or steps is None:
         return {}
@@ -296,5 +297,7 @@ def _read_schedule(keys: Keys, steps: float | None) -> dict[str, Any]:
         "warmup_steps": warmup,
         "schedule_end": total if total != steps else None,
         "decay_steps": falling if name.startswith("wsd") else None,
-        "final_lr_fraction": keys.number("lr_scheduler.min_lr_factor", "lr_scheduler.lr_min") or 0.0,
+        "final_lr_fraction": keys.number_or(
+            "final_lr_fraction", 0.0, "lr_scheduler.min_lr_factor", "lr_scheduler.lr_min"
+        ),
     }

@@ -12,6 +12,7 @@ from adamw_scale.errors import AdamWScaleError
 from adamw_scale.formats import parse
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Config
+from adamw_scale.frameworks.reading import fields_of
 from adamw_scale.units import float_of
 
 # Numbers that a shorter text says in another way, worked out from what is left of it.
@@ -96,3 +97,28 @@ def test_a_value_that_the_environment_may_change_says_so(framework: str) -> None
         for value in values_of(framework, config, text=text):
             parts = value.value if isinstance(value.value, tuple) else (value.value,)
             assert value.origin != "read" or not (changed - {1.0}).issuperset(parts), (value, text)
+
+
+@pytest.mark.parametrize("framework", READERS)
+@pytest.mark.parametrize(
+    "field",
+    [
+        "betas",
+        "eps",
+        "weight_decay",
+        "peak_lr",
+        "warmup_steps",
+        "warmup_fraction",
+        "final_lr_fraction",
+        "accumulation",
+        "schedule",
+    ],
+)
+def test_what_no_line_says_is_a_default_or_unknown(framework: str, field: str) -> None:
+    """Once every line with a key of a field is gone, nobody reads that field there."""
+    for source in sources(framework):
+        lines = source.text.splitlines(keepends=True)
+        kept = [line for line in lines if not any(field in fields_of(word) for word in re.findall(r"\w+", line))]
+        config = config_of(framework, "".join(kept), source.suffix) if len(kept) < len(lines) else None
+        for value in values_of(framework, config, text="".join(kept)) if config else ():
+            assert value.field != field or value.origin in ("default", "unknown"), (value, "".join(kept))

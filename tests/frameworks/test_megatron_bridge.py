@@ -232,7 +232,16 @@ def test_defaults_are_the_bridges(bridge: SimpleNamespace) -> None:
     assert config.betas == (recipe["adam_beta1"].default, recipe["adam_beta2"].default)
     assert config.warmup_steps == recipe["lr_warmup_iters"].default
     assert config.weight_decay == recipe["start_weight_decay"].default == recipe["end_weight_decay"].default
-    assert set(config.defaults) == {"peak_lr", "warmup_steps", "weight_decay", "betas", "beta1", "eps", "optimizer"}
+    assert set(config.defaults) == {
+        "peak_lr",
+        "warmup_steps",
+        "weight_decay",
+        "betas",
+        "beta1",
+        "eps",
+        "optimizer",
+        "final_lr_fraction",
+    }
 
 
 def test_a_warm_up_that_fills_the_run_is_found(bridge: SimpleNamespace) -> None:

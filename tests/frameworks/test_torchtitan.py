@@ -104,6 +104,7 @@ def test_defaults_are_torchtitans() -> None:
     assert (config.warmup_steps, config.total_steps) == (scheduler.warmup_steps, training.steps)
     assert (config.per_device_batch_size, config.sequence_length) == (training.local_batch_size, training.seq_len)
     assert set(config.defaults) == {
+        *("final_lr_fraction", "schedule"),
         *("peak_lr", "weight_decay", "betas", "eps"),
         *("warmup_steps", "total_steps", "sequence_length", "per_device_batch_size"),
     }
