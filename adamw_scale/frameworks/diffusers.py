@@ -54,14 +54,10 @@ class Diffusers(Table):
     words = {"constant": ("constant_with_warmup", "constant"), "cosine": ("cosine",), "linear": ("linear",)}
     not_adamw = {"use_prodigy": "Prodigy", "optimizer": "another optimizer"}
     traps = (
-        Trap(
-            "warning",
-            "lr-scaling",
-            "scale_lr",
-            "--scale_lr multiplies the learning rate by devices, batch and accumulation; what is judged here is not",
-            "write the learning rate that is meant, and drop --scale_lr",
-        ),
-    )
+        Trap("warning", "lr-scaling", "scale_lr",
+             "--scale_lr multiplies the learning rate by devices, batch and accumulation; what is judged here is not",
+             "write the learning rate that is meant, and drop --scale_lr"),
+    )  # fmt: skip
     launch = 'accelerate launch --num_processes 1 train_text_to_image.py "${ADAMW_ARGS[@]}"\n'
 
     def find(self, document: Document) -> Keys:

@@ -84,24 +84,16 @@ class Fairseq(Table):
         "exponential": ("tri_stage",),
     }
     traps = (
-        Trap(
-            "warning",
-            "anneals",
-            "force_anneal",
-            "force_anneal shrinks the learning rate each epoch from then on; it is judged as constant",
-            "choose a scheduler that falls, such as polynomial_decay",
-            lambda keys: "force_anneal" in keys and keys.text("lr_scheduler") in (None, "fixed"),
-        ),
-        Trap(
-            "error",
-            "refused-key",
-            "warmup_updates",
-            "tri_stage counts its warm-up in warmup_steps; warmup_updates is refused",
-            "write --warmup-steps",
-            lambda keys: "warmup_updates" in keys and keys.text("lr_scheduler") == "tri_stage",
-            Mend(key="warmup_updates", name="warmup_steps"),
-        ),
-    )
+        Trap("warning", "anneals", "force_anneal",
+             "force_anneal shrinks the learning rate each epoch from then on; it is judged as constant",
+             "choose a scheduler that falls, such as polynomial_decay",
+             lambda keys: "force_anneal" in keys and keys.text("lr_scheduler") in (None, "fixed")),
+        Trap("error", "refused-key", "warmup_updates",
+             "tri_stage counts its warm-up in warmup_steps; warmup_updates is refused",
+             "write --warmup-steps",
+             lambda keys: "warmup_updates" in keys and keys.text("lr_scheduler") == "tri_stage",
+             Mend(key="warmup_updates", name="warmup_steps")),
+    )  # fmt: skip
 
     def has(self, schedule: Schedule) -> bool:
         """A cosine has to fall."""

@@ -80,24 +80,14 @@ class GPTNeoX(Table):
     optimizers = {"Adam": "apex", "cpu_adam": "deepspeed"}
     words = {"cosine": ("cosine",), "constant": ("constant",), "linear": ("linear",)}
     traps = (
-        Trap(
-            "warning",
-            "other-end",
-            "lr_decay_iters",
-            "the learning rate falls over {value} iterations, which is not the run",
-            "set lr_decay_iters to train_iters, or drop it",
-            lambda keys: _end(keys) and not _rises_again(keys),
-        ),
-        Trap(
-            "error",
-            "rises-again",
-            "lr_decay_iters",
-            "the cosine is at its end after {value} iterations and rises again for the rest of the run; it is judged "
-            "as if the run ended there",
-            "set lr_decay_iters to train_iters, or drop it",
-            _rises_again,
-        ),
-    )
+        Trap("warning", "other-end", "lr_decay_iters",
+             "the learning rate falls over {value} iterations, which is not the run",
+             "set lr_decay_iters to train_iters, or drop it", lambda keys: _end(keys) and not _rises_again(keys)),
+        Trap("error", "rises-again", "lr_decay_iters",
+             "the cosine is at its end after {value} iterations and rises again for the rest of the run; it is judged "
+             "as if the run ended there",
+             "set lr_decay_iters to train_iters, or drop it", _rises_again),
+    )  # fmt: skip
 
     def find(self, document: Document) -> Keys:
         """Keys with underscores, as it makes them itself."""

@@ -125,7 +125,7 @@ class HuggingFace(Table):
              "and a scheduler block there takes the place of this schedule",
              "audit that file too"),
         RATIO_REMOVED,
-    )  # fmt: skip
+    )  # fmt: skip  # fmt: skip
     words = {
         "constant": ("constant_with_warmup", "constant"),
         "linear": ("linear",),

@@ -120,31 +120,17 @@ class Levanter(Table):
             )
             for name in ("warmup", "decay")
         ),
-        Trap(
-            "warning",
-            "deprecated-key",
-            "optimizer.cooldown",
-            "cooldown is deprecated: it falls in a straight line after the schedule has ended, and shortens it",
-            "write decay with lr_schedule: linear",
-            lambda keys: keys.number("optimizer.cooldown"),
-        ),
-        Trap(
-            "note",
-            "batch-schedule",
-            "trainer.train_batch_size",
-            "the batch has a schedule of its own, which is not read: lr and decay are judged without it",
-            "say the batch you mean",
-            lambda keys: isinstance(keys.raw("trainer.train_batch_size"), list),
-        ),
-        Trap(
-            "note",
-            "decay-by-name",
-            "optimizer.weight_decay_modules",
-            "what decays is told by the names of your model's weights, and judged by those of Levanter's Llama",
-            "check the list of decayed weights that Levanter logs at its start",
-            lambda keys: "optimizer.weight_decay_modules" in keys and _named(keys) != {EMBEDDING},
-        ),
-    )
+        Trap("warning", "deprecated-key", "optimizer.cooldown",
+             "cooldown is deprecated: it falls in a straight line after the schedule has ended, and shortens it",
+             "write decay with lr_schedule: linear", lambda keys: keys.number("optimizer.cooldown")),
+        Trap("note", "batch-schedule", "trainer.train_batch_size",
+             "the batch has a schedule of its own, which is not read: lr and decay are judged without it",
+             "say the batch you mean", lambda keys: isinstance(keys.raw("trainer.train_batch_size"), list)),
+        Trap("note", "decay-by-name", "optimizer.weight_decay_modules",
+             "what decays is told by the names of your model's weights, and judged by those of Levanter's Llama",
+             "check the list of decayed weights that Levanter logs at its start",
+             lambda keys: "optimizer.weight_decay_modules" in keys and _named(keys) != {EMBEDDING}),
+    )  # fmt: skip
 
     def has(self, schedule: Schedule) -> bool:
         """Restarts are listed by the steps where they end."""

@@ -80,16 +80,11 @@ class MaxText(Table):
         "cosine": ("cosine",),
     }
     traps = (
-        Trap(
-            "warning",
-            "renamed-key",
-            "cosine_learning_rate_final_fraction",
-            "cosine_learning_rate_final_fraction is now learning_rate_final_fraction; current MaxText refuses keys it "
-            "does not know",
-            "rename it",
-            mend=Mend(key="cosine_learning_rate_final_fraction", name="learning_rate_final_fraction"),
-        ),
-    )
+        Trap("warning", "renamed-key", "cosine_learning_rate_final_fraction",
+             "cosine_learning_rate_final_fraction is now learning_rate_final_fraction; current MaxText refuses keys it "
+             "does not know",
+             "rename it", mend=Mend(key="cosine_learning_rate_final_fraction", name="learning_rate_final_fraction")),
+    )  # fmt: skip
 
     def find(self, document: Document) -> Keys:
         """-1 for the steps is as many as the schedule has."""

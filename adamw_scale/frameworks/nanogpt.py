@@ -73,15 +73,11 @@ class NanoGPT(Table):
             )
             for stranger, own in STRANGERS.items()
         ),
-        Trap(
-            "error",
-            "warmup-ignored",
-            "warmup_iters",
-            "decay_lr = False turns get_lr off and with it the warm-up: every step runs at learning_rate",
-            "to warm up and stay, set decay_lr = True and min_lr to learning_rate",
-            lambda keys: keys.yes("decay_lr") is False and "warmup_iters" in keys,
-        ),
-    )
+        Trap("error", "warmup-ignored", "warmup_iters",
+             "decay_lr = False turns get_lr off and with it the warm-up: every step runs at learning_rate",
+             "to warm up and stay, set decay_lr = True and min_lr to learning_rate",
+             lambda keys: keys.yes("decay_lr") is False and "warmup_iters" in keys),
+    )  # fmt: skip
 
     @classmethod
     def shown(cls, document: Document) -> frozenset[str]:

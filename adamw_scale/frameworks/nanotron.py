@@ -64,16 +64,12 @@ class Nanotron(Table):
     words = {name: (style,) for style, names in _FALLS.items() for name in names} | {"constant": ("linear",)}
     besides = {FACTORY: "adamW", f"{LR}.lr_warmup_style": "linear"}
     traps = (
-        Trap(
-            "warning",
-            "mup",
-            "model.init_method.use_mup",
-            "use_mup trains each matrix at learning_rate times its fan-out over its fan-in, and so decays it; what is "
-            "judged is learning_rate",
-            "nothing to do if it is meant; the timescale of a matrix is its fan-in over its fan-out of what is said",
-            lambda keys: keys.yes("model.init_method.use_mup"),
-        ),
-    )
+        Trap("warning", "mup", "model.init_method.use_mup",
+             "use_mup trains each matrix at learning_rate times its fan-out over its fan-in, and so decays it; what is "
+             "judged is learning_rate",
+             "nothing to do if it is meant; the timescale of a matrix is its fan-in over its fan-out of what is said",
+             lambda keys: keys.yes("model.init_method.use_mup")),
+    )  # fmt: skip
 
     def find(self, document: Document) -> Keys:
         """Of AdamW only."""

@@ -107,49 +107,25 @@ class Timm(Table):
         **dict.fromkeys(WSD, ("wsd",)),
     }
     traps = (
-        Trap(
-            "warning",
-            "optimizer-default",
-            "opt",
-            "no --opt: train.py of timm then uses SGD with L2 decay; it is read as adamw, the default of scripts such "
-            "as ConvNeXt's",
-            "write --opt adamw",
-            lambda keys: "opt" not in keys and not _sibling(keys),
-        ),
-        Trap(
-            "note",
-            "layer-decay",
-            "layer_decay",
-            "layer_decay = {value} lowers lr, and so lr*λ, from layer to layer; the values here are those of the head",
-            "nothing to do if it is meant",
-            lambda keys: keys.number("layer_decay") not in (None, 1.0),
-        ),
-        Trap(
-            "note",
-            "steps-of-an-epoch",
-            "sched_on_updates",
-            "without --sched-on-updates the lr moves once an epoch, and the whole first epoch runs at --warmup-lr",
-            "pass --sched-on-updates",
-            lambda keys: _silent(keys, "sched_on_updates"),
-        ),
-        Trap(
-            "note",
-            "warmup-inside",
-            "warmup_prefix",
-            "without --warmup-prefix the warm-up replaces the start of the curve: after it the lr jumps below --lr",
-            "pass --warmup-prefix and take the warm-up off --epochs",
-            _hidden_warmup,
-        ),
-        Trap(
-            "warning",
-            "power-default",
-            "decay_rate",
-            "--sched poly takes its power from --decay-rate, 0.1 by default: the lr stays near its peak and falls at "
-            "the very end",
-            "write --decay-rate 1.0 for a straight line",
-            lambda keys: keys.text("sched") == "poly" and not keys.lost and keys.raw("decay_rate", "dr") is None,
-        ),
-    )
+        Trap("warning", "optimizer-default", "opt",
+             "no --opt: train.py of timm then uses SGD with L2 decay; it is read as adamw, the default of scripts such "
+             "as ConvNeXt's",
+             "write --opt adamw", lambda keys: "opt" not in keys and not _sibling(keys)),
+        Trap("note", "layer-decay", "layer_decay",
+             "layer_decay = {value} lowers lr, and so lr*λ, from layer to layer; the values here are those of the head",
+             "nothing to do if it is meant", lambda keys: keys.number("layer_decay") not in (None, 1.0)),
+        Trap("note", "steps-of-an-epoch", "sched_on_updates",
+             "without --sched-on-updates the lr moves once an epoch, and the whole first epoch runs at --warmup-lr",
+             "pass --sched-on-updates", lambda keys: _silent(keys, "sched_on_updates")),
+        Trap("note", "warmup-inside", "warmup_prefix",
+             "without --warmup-prefix the warm-up replaces the start of the curve: after it the lr jumps below --lr",
+             "pass --warmup-prefix and take the warm-up off --epochs", _hidden_warmup),
+        Trap("warning", "power-default", "decay_rate",
+             "--sched poly takes its power from --decay-rate, 0.1 by default: the lr stays near its peak and falls at "
+             "the very end",
+             "write --decay-rate 1.0 for a straight line",
+             lambda keys: keys.text("sched") == "poly" and not keys.lost and keys.raw("decay_rate", "dr") is None),
+    )  # fmt: skip
 
     def fields(self, keys: Keys, document: Document) -> dict[str, Any]:
         """With the decay that corrected optimizers have, or that moves to another, as DeiT's may."""

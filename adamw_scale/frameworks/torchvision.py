@@ -58,15 +58,11 @@ class TorchVision(Table):
     optimizers = {"adamw": "pytorch"}
     words = {"cosine": ("cosineannealinglr",)}
     traps = (
-        Trap(
-            "note",
-            "flat-warmup",
-            "lr_warmup_epochs",
-            "the warm-up of {value} epochs is flat, at lr_warmup_decay of the peak; it is judged as linear",
-            "pass --lr-warmup-method linear",
-            lambda keys: keys.number("lr_warmup_epochs") and keys.text("lr_warmup_method") != "linear",
-        ),
-    )
+        Trap("note", "flat-warmup", "lr_warmup_epochs",
+             "the warm-up of {value} epochs is flat, at lr_warmup_decay of the peak; it is judged as linear",
+             "pass --lr-warmup-method linear",
+             lambda keys: keys.number("lr_warmup_epochs") and keys.text("lr_warmup_method") != "linear"),
+    )  # fmt: skip
 
     def schedule(self, keys: Keys, peak_lr: float | None, steps: float | None) -> dict[str, Any]:
         """A warm-up in epochs."""
