@@ -17,9 +17,12 @@ from adamw_scale.auditing.judging import Audit
 from adamw_scale.auditing.provenance import NAMES
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.notebook import Notebook, is_notebook
+from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.config import Finding, Mend
 from adamw_scale.frameworks.reading import DECAY_KEYS, LR_KEYS, fields_of
+from adamw_scale.frameworks.table import Table
 from adamw_scale.noun import Noun
+from adamw_scale.theory.conventions import CONVENTIONS, L2
 from adamw_scale.units import float_of
 
 NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.%])")
@@ -89,6 +92,7 @@ def _recommended(text: str, found: Audit, read: Reader) -> Read | None:
         more = ", ".join(f"{flag} ({why})" for flag, why in found.asks.items())
         why = f"as the run is not known: pass {more}" if more else str(found.unadvised)
         raise SpecError(f"--to-recommendation: nothing is recommended, {why}")
+    _refuse_what_one_number_is_not(found)
     new = f"{found.recommended:.{DIGITS}g}"
     written = found.groups[0].written
 
@@ -99,11 +103,29 @@ def _recommended(text: str, found: Audit, read: Reader) -> Read | None:
 
     if _near(written, float(new)):
         return None
-    ways = (partial(_in_place, value=written, new=new), partial(_beside_lr, found=found, new=new))
+    origin = next((value.origin for value in found.values if value.field == "weight_decay"), "unknown")
+    ways = [partial(_in_place, value=written, new=new)]
+    ways += [partial(_beside_lr, found=found, new=new)] * (origin in ("default", "unknown"))
     other = next((other for way in ways if (other := _first(_trials(text, way), read, holds))), None)
     if other is None:
-        raise SpecError(f"--to-recommendation: no single number in the text is its weight decay; write {new} yourself")
+        raise SpecError(
+            f"--to-recommendation: no single number in the text is its weight decay and nothing else; write {new} "
+            "yourself"
+        )
     return other
+
+
+def _refuse_what_one_number_is_not(found: Audit) -> None:
+    """SpecError for what is no weight decay, or has several over the run."""
+    if CONVENTIONS[found.convention].kind == L2:
+        raise SpecError(
+            f"--to-recommendation: in {found.convention} the number is added to the gradient, so no value of it is a "
+            "weight decay: use AdamW"
+        )
+    if found.run is not None and found.run.weight_decay_schedule != "constant":
+        raise SpecError(
+            "--to-recommendation: the weight decay has a start and an end of its own: write both yourself, or drop one"
+        )
 
 
 def _without(fault: Finding, mend: Mend, text: str, found: Audit, read: Reader) -> Read | None:
@@ -143,10 +165,18 @@ def _first(trials: Iterator[str], read: Reader, holds: Callable[[Audit], bool]) 
 
 
 def _in_place(text: str, value: float | None, new: str) -> Iterator[str]:
-    """Texts with another number for each one of a value, and for all of them."""
-    yield from _replaced(
-        text, [match.span() for match in NUMBER.finditer(text) if _near(float_of(match[0]), value)], new
-    )
+    """Texts with another number for each one of a value, and for all of them, but what else is made of as well."""
+    places = [match.span() for match in NUMBER.finditer(text) if _near(float_of(match[0]), value)]
+    yield from _replaced(text, [place for place in places if not _is_shared(text, place[0])], new)
+
+
+def _is_shared(text: str, place: int) -> bool:
+    """Whether a number is given to a name that stands in more than one place besides."""
+    line = text[text.rfind("\n", 0, place) + 1 : place]
+    given = re.match(r"\s*(?:export\s+|readonly\s+|local\s+)?([A-Za-z_]\w*)\s*(?::[^=]*)?=", line)
+    if given is None or given[1] in DECAY_KEYS:
+        return False
+    return len(re.findall(rf"(?<![\w.]){given[1]}(?!\w|\s*=[^=])", text)) > 1
 
 
 def _replaced(text: str, places: list[tuple[int, int]], new: str) -> Iterator[str]:
@@ -175,15 +205,24 @@ def _beside_lr(text: str, found: Audit, new: str) -> Iterator[str]:
             quoted = first > start and text[first - 1] in "'\""
             written = text[first - quoted : match.end()]
             alone = re.fullmatch(rf"(\W*){re.escape(written)}([,;]?(?: *\\)?\r?)(?:\s*(?:#|//).*)?\s*", line)
-            for key in sorted(DECAY_KEYS, key=len, reverse=True):
-                for dashed in (key, key.replace("_", "-")):
-                    own = word[0][: len(word[0]) - len(name.rpartition(".")[2])] + dashed
-                    pair = own.join(written.split(word[0], 1))[: -len(match[0])] + new
-                    if alone is not None:
-                        yield text[:end] + "\n" + alone[1] + pair + alone[2] + text[end:]
-                        yield text[:start] + alone[1] + pair + alone[2] + "\n" + text[start:]
-                    for separator in SEPARATORS:
-                        yield text[: match.end()] + separator + pair + text[match.end() :]
+            for key in _own_names(found.framework, is_flag=word[0].startswith("-")):
+                own = word[0][: len(word[0]) - len(name.rpartition(".")[2])] + key
+                pair = own.join(written.split(word[0], 1))[: -len(match[0])] + new
+                if alone is not None:
+                    row = alone[1] + pair + alone[2].rstrip("\r") + "\r" * line.endswith("\r")
+                    yield text[:end] + "\n" + row + text[end:]
+                    yield text[:start] + row + "\n" + text[start:]
+                for separator in SEPARATORS:
+                    yield text[: match.end()] + separator + pair + text[match.end() :]
+
+
+def _own_names(framework: str, *, is_flag: bool) -> list[str]:
+    """What a framework calls a weight decay, in the spelling that its command line takes."""
+    part = FRAMEWORKS[framework]
+    if not issubclass(part, Table) or "weight_decay" not in part.keys:
+        return ["adam_weight_decay", "weight_decay", "wd"]
+    names = [name.rpartition(".")[2] for name in part.keys["weight_decay"].names]
+    return [name.replace("_", "-") for name in names] if is_flag and part.dashed else names
 
 
 def _of_key(text: str, mend: Mend) -> Iterator[str]:

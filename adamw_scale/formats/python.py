@@ -393,21 +393,40 @@ class _Values:
             return _Owner(path)
         found = (inside if path.startswith("self.") and inside else scope).find(path)
         if found is not None:
-            for kind in (found[0].annotations.get(path), found[1][-1].value if len(found[1]) == 1 else None):
+            value = found[1][0].value if len(found[1]) == 1 else None
+            is_built = isinstance(value, ast.Call) and self._names.own_class(value.func)
+            for kind in () if is_built else (found[0].annotations.get(path), value):
                 if own := self._names.own_class(kind):
                     return _Owner(own)
-            value = found[1][0].value if len(found[1]) == 1 else None
             if value is not None:
                 return self._built(value, found[1][0].scope, hops)
             if any(each.value is not None for each in found[1]):
                 return None
-        elif isinstance(node, ast.Attribute):
-            outer = self._owner(node.value, scope, hops - 1)
-            if outer is not None and outer.name:
-                kind = self._names.classes[outer.name].scope.annotations.get(node.attr)
-                if own := self._names.own_class(kind):
-                    return _Owner(own)
+        elif isinstance(node, ast.Attribute) and (inner := self._inner(node, scope, hops)) is not None:
+            return inner
         return self._by_habit(path.rpartition(".")[2])
+
+    def _inner(self, node: ast.Attribute, scope: Scope, hops: int) -> _Owner | None:
+        """What a field of an object is, which may be an object too."""
+        outer = self._owner(node.value, scope, hops - 1)
+        if outer is None or not outer.name:
+            return None
+        if (given := self._given_to(outer, node.attr)) is not None:
+            return self._built(*given, hops)
+        own = self._names.own_class(self._names.classes[outer.name].scope.annotations.get(node.attr))
+        return _Owner(own) if own else None
+
+    def _given_to(self, owner: _Owner, attribute: str) -> tuple[ast.expr, Scope] | None:
+        """What an object's field holds: what the call that built it gives, else what the class makes by default."""
+        for keyword in owner.call.keywords if owner.call is not None else ():
+            if keyword.arg == attribute and owner.scope is not None:
+                return keyword.value, owner.scope
+        own = self._names.classes[owner.name]
+        value = own.scope.given[attribute][-1].value if attribute in own.scope.given else None
+        if isinstance(value, ast.Call) and last(value.func).lower() == "field":
+            made = next((each.value for each in value.keywords if each.arg == "default_factory"), None)
+            value = made.body if isinstance(made, ast.Lambda) else None
+        return (value, own.scope) if isinstance(value, ast.Call) else None
 
     def _built(self, value: ast.expr, scope: Scope, hops: int) -> _Owner | None:
         """What an expression makes: an object of a class of this text, or options."""

@@ -166,8 +166,8 @@ class Names:
 
     def parses(self, node: ast.expr) -> bool:
         """Whether a call gives the options of the command line, itself or in a function of this text."""
-        if not isinstance(node, ast.Call):
-            return False
+        if not isinstance(node, ast.Call) or any(isinstance(each, ast.List) and each.elts for each in node.args):
+            return False  # its own words instead of the command line's
         name = last(node.func)
         if name not in self._parsing:
             inner = ast.walk(self.functions[name][0]) if name in self.functions else iter(())

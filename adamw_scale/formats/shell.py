@@ -22,11 +22,14 @@ _OF_THE_OPTIMIZER = re.compile(r"(\w+_)?(lr|blr|learning_rate|weight_decay|wd)(_
 _STEPS = re.compile(
     r"(?!.*(accum|warmup|eval|save|log|decay))(\w+_)?(steps|iters|iterations|epochs?|updates?|train_samples|train_tokens|max_duration|total_tokens)"
 )
+_EPOCHS = re.compile(r"(?!.*(warmup|eval|save|log|decay))(\w+_)?epochs?")
+_STEPS_ALONE = re.compile(rf"(?!.*epochs?$){_STEPS.pattern}")
 _BATCH = re.compile(r"(\w+_)?(batch_size|batch_size_per_\w+|bsz|batch)(_\w+)?")
 _TOLD = {
     "lr": _RATE,
     "weight decay": _DECAY,
-    "steps": _STEPS,
+    "steps": _STEPS_ALONE,
+    "epochs": _EPOCHS,
     "batch": _BATCH,
     "accumulation": re.compile(r"(\w+_)?(accumulation_steps|accumulation|accum_iter|update_freq)"),
 }

@@ -90,6 +90,11 @@ _OPTIMIZER = re.compile(
 )
 _OPTAX_NAMES = frozenset({"adamw", "adam", "lion", "sgd", "lamb", "adafactor", "rmsprop", "nadamw", "adabelief"})
 _OWN_LR = ("lr", "learning_rate")  # of a group; Paddle's is a factor
+# How people say that a group has what is usually spared: by name, or by the number of dimensions.
+_SPARES = re.compile(
+    r"(?i)no_?n?_?(decay|wd)|not?_?decay|undecay|without_(wd|decay)|norm|bias|\bnd\b|ndim|\.dim\(\)|shape|gain|1d|2d|"
+    r"matri|vector|exclud|skip|spare|kernel"
+)
 _FLAT = re.compile(r"(?:[\w.]*\.)?\w*(?:parameters|params|weights|variables)")
 
 
@@ -295,6 +300,8 @@ def read_groups(
     groups = tuple(
         Group(group=name, weight_decay=min(said, default=most) if name == NORM_AND_BIAS else most) for name in GROUPS
     )
+    if len(set(said)) > 1 and not any(_SPARES.search(_source(document, row)) for row in rows):
+        groups = tuple(g.model_copy(update={"known": g.group == HIDDEN}) for g in groups)  # whose tensors are code
     named = {row.text("name"): (row, decay) for row, decay in zip(rows, decays, strict=True)}
     if set(named) == set(GROUPS):
         groups = tuple(_read_group(name, *named[name], peak_lr or 1e-3, eps or 1e-8) for name in GROUPS)
@@ -308,6 +315,12 @@ def _note_old_keys(document: Document, keys: Keys, rows: list[Keys]) -> None:
         message = f"no optimizer reads the {OLD_KEY} of a group, which decays by the optimizer's weight_decay instead"
         mend = Mend(key=OLD_KEY, name="weight_decay") if alone else None
         keys.error("ignored-key", OLD_KEY, message, fix="write weight_decay", mend=mend)
+
+
+def _source(document: Document, row: Keys) -> str:
+    """What a group's tensors are made of, and what that is called."""
+    source = str(row.source("params") or "")
+    return f"{source} {document.content.get(source, '')}"
 
 
 def _note_own_lrs(keys: Keys, rows: list[Keys], peak_lr: float | None) -> None:

@@ -290,7 +290,11 @@ def _sequence(document: Document, calls: list[Call]) -> tuple[Fields, str]:
         fields.pop(length, None)
     if not isinstance(ends, list) or len(ends) != 1 or not isinstance(ends[0], int | float):
         return {}, "where SequentialLR goes from one scheduler to the next is code"
-    if _unit(sequence.spelled.get("milestones", ""), "") == "epochs":
+    lengths = (
+        sequence.spelled.get("milestones", ""),
+        _spelled(warmups[0], "total_iters", SCHEDULERS["LinearLR"].order),
+    )
+    if any(_unit(spelled, "") == "epochs" for spelled in lengths):
         return {}, "the warm-up is counted in epochs"
     return {**fields, "warmup_steps": float(ends[0])}, ""
 

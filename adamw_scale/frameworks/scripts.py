@@ -11,6 +11,11 @@ from adamw_scale.frameworks.schedule_calls import Fields, read_schedule
 from adamw_scale.theory.parametrizations import HIDDEN
 
 _STEPS = ("TOTAL_STEPS", "total_steps", "max_steps", "num_training_steps", "max_iters", "total_iters")
+_PASSES = (
+    *("accum", "accum_steps", "accumulation_steps", "grad_accum", "grad_accum_steps", "gradient_accumulation_steps"),
+    *("gradient_accumulation", "accum_iter", "accumulate", "accumulation"),
+)
+_ACCUMULATES = re.compile(r"(?i)accum")
 _DISTRIBUTED = re.compile(
     r"DistributedDataParallel|\bDDP\b|DataParallel|FSDP|[Aa]ccelerat|torchrun|init_process_group|[Ff]abric|deepspeed|"
     r"world_size|WORLD_SIZE|MirroredStrategy|\bpmap\b|accum|xla_model|horovod|devices="
@@ -87,9 +92,17 @@ def _lengths(document: Document, keys: Keys, schedule: Fields) -> dict[str, Any]
     batch = _argument(document, keys, "fit", "batch_size") or _loaded(document, keys)
     if batch is None:
         batch = _name(document, keys, tuple(sorted(BATCH_KEYS)), "batch_size")
+    passes = _argument(document, keys, "Trainer", "accumulate_grad_batches")
+    passes = passes or _name(document, keys, _PASSES, "accumulation")
+    devices = _argument(document, keys, "Trainer", "devices")
+    if batch and passes is None and _ACCUMULATES.search(document.text):
+        keys.unknown.append("accumulation")
     if batch:
-        alone = not _DISTRIBUTED.search(document.text)
+        alone = not _DISTRIBUTED.search(document.text) and "accumulation" not in keys.unknown
+        alone = alone and passes is None and devices is None
         fields["batch_size" if alone else "per_device_batch_size"] = batch
+        fields["accumulation"] = passes
+        fields["devices"] = devices and devices * (_argument(document, keys, "Trainer", "num_nodes") or 1.0)
     return fields
 
 
