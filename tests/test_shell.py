@@ -222,7 +222,7 @@ WD=5
 ===
 torchrun --nproc_per_node 8 --nnodes=2 train.py --lr 1 -j 4 --no-amp --x=-1 --y -2
 ===
-python -m pkg.train config.yml lr=3e-4 steps=100
+python -m pkg.train base.yml lr=3e-4 steps=100
 ===
 python train.py lr=3e-4 optimizer.weight_decay=0.1 ++trainer.max_steps=1000 ~x "a=[1,2]" +b=c
 ===
@@ -715,3 +715,34 @@ def test_nothing_is_run(tmp_path: Path) -> None:
         f"touch {file}\nX=$(touch {file})\nY=`touch {file}`\neval 'touch {file}'\npython a.py --lr $X > {file}\n"
     )
     assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("launch", "lost"),
+    [
+        ("llamafactory-cli train sft.yaml --learning_rate 1e-5", ("sft.yaml",)),
+        ("trl sft --config sft.yaml --learning_rate 1e-5", ("sft.yaml",)),
+        ("python train.py config/mine.py --learning_rate=1e-5", ("config/mine.py",)),
+        ("python -m MaxText.train MaxText/configs/base.yml learning_rate=1e-5", ()),
+        ("python train.py --deepspeed ds.json --learning_rate 1e-5", ()),
+    ],
+)
+def test_a_config_that_a_launch_names_says_what_it_does_not(launch: str, lost: tuple[str, ...]) -> None:
+    """So nothing is by default."""
+    (found,) = launches_of(launch)
+    assert found.document.lost == lost
+
+
+@pytest.mark.parametrize(
+    ("script", "value"),
+    [
+        ("export WD=0.1\nenv WD=0.7 bash -c 'python a.py --lr 1 --wd $WD'\n", "0.7"),
+        ("export WD=0.1\nenv -u WD bash -c 'python a.py --lr 1 --wd ${WD:-0.2}'\n", "0.2"),
+        ("export WD=0.1\nenv -i bash -c 'python a.py --lr 1 --wd ${WD:-0.2}'\n", "0.2"),
+        ("WD=0.1\nWD=0.3 &\nwait\npython a.py --lr 1 --wd $WD\n", "0.1"),
+        ("WD=0.1\n{ WD=0.3; python b.py; } &\npython a.py --lr 1 --wd $WD\n", "0.1"),
+    ],
+)
+def test_other_processes_have_their_own_variables(script: str, value: str) -> None:
+    """As bash has it: env says what a shell sees, and what is put behind sets nothing here."""
+    assert parse(script, ".sh").content["wd"] == value

@@ -172,11 +172,12 @@ def _in_place(text: str, value: float | None, new: str) -> Iterator[str]:
 
 def _is_shared(text: str, place: int) -> bool:
     """Whether a number is given to a name that stands in more than one place besides."""
-    line = text[text.rfind("\n", 0, place) + 1 : place]
-    given = re.match(r"\s*(?:export\s+|readonly\s+|local\s+)?([A-Za-z_]\w*)\s*(?::[^=]*)?=", line)
+    start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+    given = re.match(r"\s*(?:export\s+|readonly\s+|local\s+)?([A-Za-z_]\w*)\s*(?::[^=]*)?=", text[start:place])
     if given is None or given[1] in DECAY_KEYS:
         return False
-    return len(re.findall(rf"(?<![\w.]){given[1]}(?!\w|\s*=[^=])", text)) > 1
+    elsewhere = text[:start] + text[end:] if end > 0 else text[:start]
+    return len(re.findall(rf"(?<![\w.]){given[1]}(?!\w|\s*=[^=])", elsewhere)) > 1
 
 
 def _replaced(text: str, places: list[tuple[int, int]], new: str) -> Iterator[str]:
@@ -230,8 +231,10 @@ def _of_key(text: str, mend: Mend) -> Iterator[str]:
     key = re.escape(mend.key).replace("_", "[_-]")
     place = re.compile(rf"(?<![\w-])(?P<dashes>--?)?(?P<quote>[\"']?)(?P<key>{key})(?P=quote)(?![\w-])")
     if mend.name is not None:
-        places = [match.span("key") for match in place.finditer(text)]
-        yield from _replaced(text, places, mend.name)
+        for name in {mend.name, mend.name.replace("_", "-")}:  # as the key had it
+            dashed = "-" in name
+            places = [match.span("key") for match in place.finditer(text) if ("-" in match["key"]) == dashed]
+            yield from _replaced(text, places, name)
         return
     for match in place.finditer(text):
         value = re.compile(r"[ \t]*[:= ][ \t]*(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;)}\]#]+)").match(text, match.end())

@@ -15,7 +15,18 @@ from typing import Any, NamedTuple
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import ANY_MORE, Call, Document, Unread, refuse_deep, without_duplicates
-from adamw_scale.formats.python_names import MOST_GIVEN, PARSERS, Branch, Given, Names, Scope, dotted, last, survey
+from adamw_scale.formats.python_names import (
+    MOST_GIVEN,
+    PARSERS,
+    Branch,
+    Given,
+    Names,
+    Scope,
+    dotted,
+    last,
+    survey,
+    text_of,
+)
 
 LARGEST_POWER = 64  # exponent in arithmetic of a Python config
 LARGEST_INTEGER = 10**30
@@ -33,6 +44,10 @@ def python_source(text: str) -> Document:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other people's code
         names = survey(text)
+    executes = any(isinstance(each.node, ast.Call) and dotted(each.node.func) == "exec" for each in names.nodes)
+    if executes:  # nanoGPT's configurator, which may change every value of the module
+        for path, givens in names.module.given.items():
+            names.module.given[path] = [each._replace(changeable=True) for each in givens]
     values = _Values(names)
     content: dict[str, Any] = {}
     overridable: set[str] = set()
@@ -45,8 +60,8 @@ def python_source(text: str) -> Document:
         overridable |= {f"{call.name}.{each}" for each in changeable_ones}
     found = tuple(call for call, _ in calls if call.name)
     content |= {f"param_groups.{key}": Unread(f"set in line {line}") for key, line in names.regrouped.items()}
-    if any(call.name == "exec" for call in found):
-        overridable |= set(content)  # nanoGPT's configurator
+    if executes:
+        overridable |= set(content)
     return Document("Python", content, found, overridable=frozenset(overridable))
 
 
@@ -129,7 +144,7 @@ class _Values:
         """A call, and those of its arguments that may be changed from outside."""
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
-            named = [(name, each) for key, each in pairs if (name := _text(key)) is not None]
+            named = [(name, each) for key, each in pairs if (name := text_of(key)) is not None]
             keywords, changeable = self._arguments(named, scope, branch)
             return Call("dict", keywords, line=node.lineno), changeable
         function, positional = node.func, list(node.args)
@@ -138,6 +153,8 @@ class _Values:
         if name in ("functools.partial", "partial") and positional:
             function, positional = positional[0], positional[1:]
             name = self._names.resolved(function, scope)
+        star = next((place for place, each in enumerate(positional) if isinstance(each, ast.Starred)), None)
+        stars, positional = positional[star:] if star is not None else [], positional[:star]
         of_own = self._names.own_class(function)
         if of_own and (base := self._names.foreign_base(of_own)):
             name, (own, changeable) = base, self._fields(of_own)
@@ -149,6 +166,8 @@ class _Values:
         spread, changing_spread = self._spread(
             [each.value for each in node.keywords if each.arg is None], scope, branch
         )
+        if stars:
+            spread[ANY_MORE] = Unread(self._names.source(stars[0], 60))
         later, changing_later = self._told_later(node)
         spelled = {key: path for key, each in named if (path := dotted(each))}
         spelled |= {str(place): path for place, each in enumerate(positional) if (path := dotted(each))}
@@ -172,7 +191,23 @@ class _Values:
         if base is None or class_name in self._built_classes:
             return Call("", {}), set()
         fields, changeable = self._fields(class_name)
+        for path in self._told_of_settings.get(class_name, ()):
+            attribute = path.rpartition(".")[2]
+            if attribute in fields:
+                fields = fields | {attribute: self.told(path, self._names.assigned[path])[0]}
+                changeable = changeable - {attribute}
         return Call(base, fields, (), self._names.classes[class_name].node.lineno, ""), changeable
+
+    @cached_property
+    def _told_of_settings(self) -> dict[str, list[str]]:
+        """By class: paths that are assigned to what a parser, say, makes of it."""
+        told: dict[str, list[str]] = {}
+        for path, givens in self._names.assigned.items():
+            holder = path.rpartition(".")[0]
+            made = self._owner(ast.parse(holder, mode="eval").body, givens[-1].scope) if holder else None
+            if made is not None and made.name:
+                told.setdefault(made.name, []).append(path)
+        return told
 
     def _fields(self, class_name: str) -> tuple[dict[str, Any], set[str]]:
         """Defaults of a class' fields, those of its bases in this text first; all of them may be changed."""
@@ -440,7 +475,7 @@ class _Values:
             return None
         if number is None and (own := self._names.own_class(value.func)):
             return _Owner(own, value, scope)
-        if last(value.func) == PARSERS[2]:
+        if isinstance(value.func, ast.Attribute) and value.func.attr == PARSERS[2]:
             parsed = self._parsed
             index = 0 if number is None else number
             return _Owner(parsed[index]) if isinstance(index, int) and 0 <= index < len(parsed) else None
@@ -498,11 +533,23 @@ def _told_later(names: Names) -> dict[int, dict[str, list[Given]]]:
             for given in givens:
                 found = given.scope.find(holder)
                 for each in found[1][:MOST_GIVEN] if found else ():
-                    if found and isinstance(each.value, ast.Call):
-                        if given.scope is not found[0]:  # of which nobody knows when it runs
-                            given = given._replace(value=None)
-                        told.setdefault(id(each.value), {}).setdefault(path[len(holder) + 1 :], []).append(given)
+                    made = [each.value, *_returned(names, each.value)] if found else []
+                    for number, call in enumerate(made):
+                        if found and isinstance(call, ast.Call):
+                            unclear = number or given.scope is not found[0]  # nobody knows when it runs
+                            one = given._replace(value=None) if unclear else given
+                            told.setdefault(id(call), {}).setdefault(path[len(holder) + 1 :], []).append(one)
     return told
+
+
+def _returned(names: Names, value: ast.expr | None) -> list[ast.expr | None]:
+    """What a function of the text returns, where a value is a call of one."""
+    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Name) or value.func.id in names.classes:
+        return []
+    function, inner = names.functions.get(value.func.id, (None, None))
+    returns = [each.value for each in function.body if isinstance(each, ast.Return)] if function else []
+    named = [each.id for each in returns if isinstance(each, ast.Name)]
+    return [*returns, *(each.value for name in named if inner for each in inner.given.get(name, [])[:MOST_GIVEN])]
 
 
 def _is_settings(names: Names, class_name: str) -> bool:
@@ -520,13 +567,9 @@ def _items(node: ast.expr) -> dict[str, ast.expr] | None:
         return {each.arg: each.value for each in node.keywords if each.arg}
     if not isinstance(node, ast.Dict):
         return None
-    names = [_text(key) for key in node.keys]
+    names = [text_of(key) for key in node.keys]
     items = {name: each for name, each in zip(names, node.values, strict=True) if name is not None}
     return None if None in names else items
-
-
-def _text(node: ast.expr | None) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def _field_default(value: ast.expr) -> ast.expr | None:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from adamw_scale.errors import SpecError
+from adamw_scale.formats.document import ANY_MORE
 
 Branch = tuple[tuple[int, int], ...]  # the ifs, loops and handlers around a node, and which arm of each it is in
 PARSERS = ("parse_args", "parse_known_args", "parse_args_into_dataclasses")
@@ -15,6 +16,7 @@ MOST_PARTS = 50_000  # statements and expressions of a text; the largest files o
 MOST_CALLS = 5_000  # of a text, with its dicts; the same have 3,000
 SHOWN = 80  # characters of source that stand for a value
 LONGEST_UNPARSED = 200  # characters of source that are put into standard form
+CHANGERS = frozenset({"update", "pop", "popitem", "setdefault", "clear", "__setitem__", "__delitem__"})  # of a dict
 DATA_BASES = ("Arguments", "Config", "Args")  # ends of the names of classes whose fields are settings
 
 
@@ -37,6 +39,7 @@ class Scope:
     def __init__(self, parent: "Scope | None", kind: str = "module", name: str = "") -> None:
         self.parent, self.kind, self.name = parent, kind, name
         self.given: dict[str, list[Given]] = {}
+        self.others: dict[str, Scope] = {}  # names that are declared global or nonlocal, and whose they are
         self.annotations: dict[str, ast.expr] = {}
 
     def give(self, path: str, given: Given) -> None:
@@ -166,8 +169,8 @@ class Names:
 
     def parses(self, node: ast.expr) -> bool:
         """Whether a call gives the options of the command line, itself or in a function of this text."""
-        if not isinstance(node, ast.Call) or any(isinstance(each, ast.List) and each.elts for each in node.args):
-            return False  # its own words instead of the command line's
+        if not isinstance(node, ast.Call):
+            return False
         name = last(node.func)
         if name not in self._parsing:
             inner = ast.walk(self.functions[name][0]) if name in self.functions else iter(())
@@ -191,6 +194,11 @@ def dotted(node: ast.AST | None) -> str | None:
 def last(node: ast.expr) -> str:
     """The last name of a path; empty for anything else."""
     return (dotted(node) or "").rpartition(".")[2]
+
+
+def text_of(node: ast.expr | None) -> str | None:
+    """A text that is written out; None for anything else."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def survey(text: str) -> Names:
@@ -253,9 +261,12 @@ class _Walker:
         for alias in node.names:
             self._imported(alias.asname or alias.name.partition(".")[0], alias.name if alias.asname else None)
 
-    def _on_importfrom(self, node: ast.ImportFrom, _scope: Scope, _branch: Branch) -> None:
+    def _on_importfrom(self, node: ast.ImportFrom, scope: Scope, branch: Branch) -> None:
         for alias in node.names:
-            if alias.name != "*":
+            if alias.name == "*":
+                for name in tuple(scope.given):  # which it may give other values
+                    self._give(ast.Name(name), None, scope, branch)
+            else:
                 module = "." * node.level + (node.module or "")
                 self._imported(alias.asname or alias.name, f"{module}.{alias.name}")
 
@@ -332,7 +343,21 @@ class _Walker:
     def _on_match_case(self, node: ast.match_case, scope: Scope, branch: Branch) -> None:
         self._each(node.body, scope, (*branch, (id(node), 0)))
 
+    def _on_global(self, node: ast.Global, scope: Scope, _branch: Branch) -> None:
+        scope.others |= dict.fromkeys(node.names, self._names.module)
+
+    def _on_nonlocal(self, node: ast.Nonlocal, scope: Scope, _branch: Branch) -> None:
+        outer = scope.parent or scope
+        scope.others |= {name: found[0] for name in node.names if (found := outer.find(name))}
+
+    def _on_delete(self, node: ast.Delete, scope: Scope, branch: Branch) -> None:
+        for target in node.targets:
+            if isinstance(target, ast.Subscript):
+                self._changed(target, scope, branch)
+
     def _on_assign(self, node: ast.Assign, scope: Scope, branch: Branch) -> None:
+        if (dotted(_held(node.value)) or "").endswith("param_groups"):
+            self._groups |= {each.id for each in node.targets if isinstance(each, ast.Name)}
         for target in node.targets:
             self._give(target, node.value, scope, branch)
         self.walk(node.value, scope, branch)
@@ -360,16 +385,58 @@ class _Walker:
 
     def _on_call(self, node: ast.Call, scope: Scope, branch: Branch) -> None:
         self._names.nodes.append(Node(node, scope, branch))
-        name = last(node.func)
+        self._options(node, scope, branch)
+        self._sets(node, scope, branch)
+        self._inside(node, scope, branch)
+
+    def _options(self, node: ast.Call, scope: Scope, branch: Branch) -> None:
+        """What a call says of options of the command line."""
+        name, options = last(node.func), self._names.options
         if name in ("add_argument", "add_arg") or name.startswith("DEFINE_"):
             for option, default in _argparse_option(node, flags=name.startswith("DEFINE_")):
-                self._names.options.setdefault(option, []).append(Given(default, scope, branch, changeable=True))
+                options.setdefault(option, []).append(Given(default, scope, branch, changeable=True))
         elif name == "set_defaults":
+            for keyword in _items(node.keywords):
+                for option in tuple(options) if keyword.arg is None else (keyword.arg,):
+                    value = keyword.value if keyword.arg else None
+                    options[option] = [Given(value, scope, branch, changeable=True)]
+        elif name in PARSERS[:2] and node.args and isinstance(node.args[0], ast.List | ast.Tuple):
+            for option, value in _command_line(node.args[0].elts):
+                options[option] = [Given(value, scope, branch)]
+
+    def _sets(self, node: ast.Call, scope: Scope, branch: Branch) -> None:
+        """What a call gives to names, to attributes and to items of a dict."""
+        name = last(node.func)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in CHANGERS:
+            self._changes_dict(node, node.func.value, scope, branch)
+        elif name == "setattr" and len(node.args) == 3:
+            if (attribute := text_of(node.args[1])) is not None:
+                self._give(ast.Attribute(node.args[0], attribute), node.args[2], scope, branch)
+        elif name in ("replace", "evolve") and node.args:  # another object, of which one is used
             for keyword in node.keywords:
-                if keyword.arg:
-                    given = Given(keyword.value, scope, branch, changeable=True)
-                    self._names.options[keyword.arg] = [given]
-        self._inside(node, scope, branch)
+                self._give(ast.Attribute(node.args[0], keyword.arg or ANY_MORE), None, scope, branch)
+        elif (path := dotted(node.func)) and (found := scope.find(path)) and _is_partial(found[1][0].value):
+            for keyword in node.keywords:  # goes before what the partial is given
+                self._give(ast.Attribute(node.func, keyword.arg or ANY_MORE), keyword.value, scope, branch)
+
+    def _changes_dict(self, node: ast.Call, changed: ast.expr, scope: Scope, branch: Branch) -> None:
+        """kwargs.update(weight_decay=0.3) and the like, of a dict that is written out or of an optimizer's group."""
+        held = _held(changed)
+        holder = dotted(held) or ""
+        items = [*node.keywords, *(_entries(node.args[0]) if node.args else ())]
+        fields = held.args[0] if isinstance(held, ast.Call) and dotted(held.func) == "vars" and held.args else None
+        if isinstance(held, ast.Attribute) and held.attr == "__dict__":
+            fields = held.value
+        if fields is not None:
+            for each in items:
+                if each.arg is not None:
+                    self._give(ast.Attribute(fields, each.arg), each.value, scope, branch)
+        elif holder in self._groups or holder.endswith("param_groups"):
+            for key in [each.arg for each in items]:
+                for name in ("lr", "weight_decay") if key is None else (key,):
+                    self._names.regrouped.setdefault(name, node.lineno)
+        elif (found := scope.find(holder)) and any(_is_dict(each.value) for each in found[1][:MOST_GIVEN]):
+            self._give(held, None, found[0], branch if found[0] is scope else (*branch, (id(node), 0)))
 
     def _on_dict(self, node: ast.Dict, scope: Scope, branch: Branch) -> None:
         self._names.nodes.append(Node(node, scope, branch))
@@ -394,7 +461,9 @@ class _Walker:
         self._count()
         self._at += 1
         given = Given(value, scope, branch, at=self._at)
-        owner = scope.enclosing("class") if path.startswith("self.") else None
+        owner = scope.enclosing("class") if path.startswith("self.") else scope.others.get(path)
+        if owner is not None and path in scope.others:  # of which nobody knows when it runs
+            given = given._replace(branch=(*branch, (id(scope), 0)))
         (owner or scope).give(path, given)
         if owner is None and scope.kind != "class":
             self._names.assigned.setdefault(path, []).append(given)
@@ -402,13 +471,55 @@ class _Walker:
     def _changed(self, target: ast.expr, scope: Scope, branch: Branch) -> None:
         """A name that code changes."""
         if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
-            held = target.value.value if isinstance(target.value, ast.Subscript) else target.value
-            holder = dotted(held) or ""
+            holder = dotted(_held(target.value)) or ""
             if holder in self._groups or holder.endswith("param_groups"):
                 self._names.regrouped.setdefault(str(target.slice.value), target.lineno)
+        inside = isinstance(target, ast.Subscript)
         while isinstance(target, ast.Subscript | ast.Starred):
             target = target.value
+        if inside and (found := scope.find(dotted(target) or "")) and found[0] is not scope:
+            scope, branch = found[0], (*branch, (id(target), 0))
         self._give(target, None, scope, branch)
+
+
+def _held(node: ast.expr) -> ast.expr:
+    """What an item of an item is of."""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return node
+
+
+def _is_dict(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Dict) or (isinstance(node, ast.Call) and dotted(node.func) == "dict")
+
+
+def _is_partial(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Call) and last(node.func) == "partial"
+
+
+def _items(keywords: list[ast.keyword]) -> list[ast.keyword]:
+    """Keywords with those of a dict that is spread."""
+    return [each for one in keywords for each in (_entries(one.value) if one.arg is None else [one])]
+
+
+def _command_line(words: list[ast.expr]) -> Iterator[tuple[str, ast.expr | None]]:
+    """Options that a list of words gives: what follows each, None for code."""
+    texts = [text_of(each) for each in words]
+    for text, following in zip(texts, [*texts[1:], None], strict=False):
+        if text and text.startswith("--"):
+            option, told, value = text.lstrip("-").partition("=")
+            try:
+                number: ast.expr | None = ast.Constant(float(value if told else following or ""))
+            except ValueError:
+                number = None
+            yield option.replace("-", "_"), number
+
+
+def _entries(node: ast.expr) -> list[ast.keyword]:
+    """The items of a dict as keywords; one without a name where some are code."""
+    if not isinstance(node, ast.Dict):
+        return [ast.keyword(None, node)]
+    return [ast.keyword(text_of(key), each) for key, each in zip(node.keys, node.values, strict=True)]
 
 
 def _parameters(arguments: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | None]]:
@@ -455,6 +566,10 @@ def _pass_on(names: Names) -> None:
     for each in names.nodes:
         if isinstance(each.node, ast.Call) and isinstance(each.node.func, ast.Name):
             passed.setdefault(each.node.func.id, []).append(each)
+        elif isinstance(each.node, ast.Call) and names.source(each.node.func, 30) == "super().__init__":
+            own = each.scope.enclosing("class")
+            for base in names.classes[own.name].node.bases if own and own.name in names.classes else ():
+                passed.setdefault(dotted(base) or "", []).append(each)
     for name, (function, inner) in names.functions.items():
         calls = passed.get(name, [])
         if len(calls) > MOST_GIVEN:

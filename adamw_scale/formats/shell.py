@@ -1,6 +1,8 @@
 """The launches of a training in shell text, and the arguments of one of them; nothing is run."""
 
 import re
+from collections.abc import Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 from adamw_scale.errors import SpecError
@@ -24,6 +26,8 @@ _STEPS = re.compile(
 )
 _EPOCHS = re.compile(r"(?!.*(warmup|eval|save|log|decay))(\w+_)?epochs?")
 _STEPS_ALONE = re.compile(rf"(?!.*epochs?$){_STEPS.pattern}")
+_CONFIG = frozenset({"config", "config_file", "config_path", "cfg", "conf", "job.config_file", "yaml"})
+_FILE = re.compile(r"\.(ya?ml|json|toml)$|(^|/)configs?/.*\.py$")
 _BATCH = re.compile(r"(\w+_)?(batch_size|batch_size_per_\w+|bsz|batch)(_\w+)?")
 _TOLD = {
     "lr": _RATE,
@@ -298,8 +302,17 @@ def _document(script: Script, words: tuple[str, ...]) -> Document:
         content,
         text=script.unknowns.shown(" ".join(words)),
         overridable=frozenset((by_default | arguments.by_default) - arguments.unread.keys()),
-        lost=tuple(dict.fromkeys(arguments.lost)),
+        lost=tuple(dict.fromkeys((*arguments.lost, *_files(content, words)))),
     )
+
+
+def _files(content: dict[str, object], words: tuple[str, ...]) -> Iterator[str]:
+    """Configs that a launch names, each of which says what it does not; what MaxText calls base.yml is its defaults."""
+    first = takewhile(lambda word: not word.startswith("-"), map(plain, words))
+    named = (str(value) for name, value in content.items() if name.lower() in _CONFIG and isinstance(value, str))
+    for file in (*first, *named):
+        if _FILE.search(file) and not file.endswith("base.yml"):
+            yield file
 
 
 def _key(flag: str) -> str:

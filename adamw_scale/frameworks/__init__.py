@@ -48,6 +48,7 @@ FRAMEWORKS: Registry[type[Framework]] = Registry(
         "torchtune": f"{_HERE}.torchtune:TorchTune",
         "fairseq": f"{_HERE}.fairseq:Fairseq",
         "paddle": f"{_HERE}.paddle:Paddle",
+        "paddlenlp": f"{_HERE}.paddlenlp:PaddleNLP",
     },
 )
 

@@ -105,7 +105,7 @@ class Axolotl(HuggingFace):
              "warmup_steps and warmup_ratio are both given, which axolotl refuses",
              "keep one of them", lambda keys: keys.number("warmup_steps") and keys.number("warmup_ratio"),
              Mend(key="warmup_ratio")),
-    )  # fmt: skip  # fmt: skip
+    )  # fmt: skip
     write = Table.write
 
     def fields(self, keys: Keys, document: Document) -> dict[str, Any]:

@@ -3,6 +3,10 @@
 Between a recommendation or a file and a framework's words stands a `Config`: `write` says one in these words, `read`
 finds one in a document. What a subclass declares decides what can be said in its words, so
 whatever is lost on the way becomes a caution.
+
+A framework whose config is keys and values starts from `table.Table`; one that takes another's arguments extends that
+one (`HuggingFace` for whatever has TrainingArguments), as else its configs could be of either. What every framework
+has to keep is tests/frameworks/test_frameworks.py, which writes the snippets of a new one and fails once.
 """
 
 from abc import ABC, abstractmethod
@@ -55,13 +59,16 @@ class Framework(ABC):
         only_to_zero: Those of them that cannot end above zero.
         weight_decay_schedules: Names of `weight_decay_schedules.SHAPES` that it can say.
         reads: What `read` takes, for people; empty where its configs are code.
-        signs: Keys that tell this framework's configs from others', and names that are called in its Python.
+        signs: Keys that tell this framework's configs from others', and names that are called in its Python. A key
+            counts the less the more frameworks have it, and two that no other has are enough. A class that extends
+            another's adds its own to theirs, and wins where one of its own is there: its snippet has to show one, or
+            a script.
         packages: What its Python imports come from; a call of a sign in one is certain.
         scripts: A pattern of its commands and scripts, which are certain too.
         by_optimizer: Whether its Python is a script of one's own that builds an optimizer, rather than a config.
         formats: Formats of `formats.parse` that its configs come in.
         emits: Whether `emit` writes it; one that is only read says so there.
-        proven: Release that the tests build the snippet in; or why none.
+        proven: Release that the tests build the snippet in; or why none, which starts with "source only".
     """
 
     name: ClassVar[str]

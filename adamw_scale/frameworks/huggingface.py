@@ -10,11 +10,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.framework import Language
 from adamw_scale.frameworks.optimizer_calls import (
+    WATCH,
     Constructor,
+    built,
     keys_of_optimizer,
     read_groups,
     read_optimizer,
@@ -62,6 +65,7 @@ def build_optimizer(model: nn.Module, output_layer: nn.Module) -> torch.optim.Ad
 '''
 _IN_BLOCKS = re.compile(r"\brun_[cmp]lm\w*\.py\b|\bgroup_texts\b")  # of transformers' examples
 _REPLACED = re.compile(r"\bdef create_optimizer\b")
+SETTERS = ("set_training", "set_optimizer", "set_lr_scheduler", "set_dataloader")  # of TrainingArguments
 POLYNOMIAL_END = 1e-7  # where transformers' polynomial ends if lr_end is not given
 
 
@@ -125,7 +129,7 @@ class HuggingFace(Table):
              "and a scheduler block there takes the place of this schedule",
              "audit that file too"),
         RATIO_REMOVED,
-    )  # fmt: skip  # fmt: skip
+    )  # fmt: skip
     words = {
         "constant": ("constant_with_warmup", "constant"),
         "linear": ("linear",),
@@ -209,6 +213,10 @@ class HuggingFace(Table):
 
     def read(self, document: Document) -> Config:
         """The arguments, with the Trainer's defaults; an optimizer of one's own replaces what they say of it."""
+        for call in document.calls:
+            if call.last in SETTERS and "." in call.name:
+                message = f"{call.name}(...) in {call.where} changes what {self.arguments_class} says"
+                raise SpecError(f"{message}: write the values into that, or look at the training itself: {WATCH}")
         config, own = super().read(document), _own_optimizer(document)
         return config if own is None else _replaced(document, config, own)
 
@@ -287,6 +295,9 @@ def _own_optimizer(document: Document) -> str | None:
         given = call.keywords.get("optimizers", call.keywords.get("optimizer_cls_and_kwargs"))
         if call.name.rpartition(".")[2].endswith("Trainer") and given is not None and given != [None, None]:
             return str(given)
+    for path in document.content:
+        if path.rpartition(".")[2] == "optimizer" and "trainer" in path.rpartition(".")[0].lower() and built(document):
+            return "create_optimizer"
     return "create_optimizer" if document.format == "Python" and _REPLACED.search(document.text) else None
 
 

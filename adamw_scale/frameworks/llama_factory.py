@@ -55,7 +55,7 @@ class LLaMAFactory(HuggingFace):
         Trap("note", "loraplus", "loraplus_lr_ratio",
              "LoRA+ trains lora_B at {value} times learning_rate, and so decays it as many times faster",
              "nothing to do if it is meant"),
-    )  # fmt: skip  # fmt: skip
+    )  # fmt: skip
     write = Table.write
 
     def fields(self, keys: Keys, document: Document) -> dict[str, Any]:

@@ -263,11 +263,15 @@ def read_groups(
     spare some, or all. Code counts as an unknown decay above 0.
     """
     rows = [keys.within(call.keywords) for call in document.calls if call.name == "dict" and "params" in call.keywords]
+    later = any(call.last == "add_param_group" for call in document.calls)
+    if later and rows and is_flat(params) and not params.startswith(("[", "(")):
+        rows.insert(0, keys.within({}))  # the parameters that the optimizer is built with
+    later = later and not rows
     _note_old_keys(document, keys, rows)
     if {row.text("name") for row in rows} != set(GROUPS):
         _note_own_lrs(keys, rows, peak_lr)
     if not any("weight_decay" in row or row.unread("weight_decay") for row in rows):
-        unclear = bool(params) and not rows and not is_flat(params)
+        unclear = later or (bool(params) and not rows and not is_flat(params))
         spared = frozenset() if rows else undecayed
         known = weight_decay is not None
         if unclear and (not weight_decay or "weight_decay" in keys.defaults):

@@ -244,10 +244,11 @@ def read_schedule(document: Document) -> tuple[Fields, str]:
     if "SequentialLR" in names:
         return _sequence(document, calls)
     distinct = {repr((call.name, call.keywords, call.positional[1:])): call for call in calls}
+    own = {"replaces": True} if "CyclicLR" in names else {}  # its max_lr goes before the optimizer's lr
     if len(distinct) > 1:
-        return {}, f"{len(distinct)} schedulers are built: {', '.join(dict.fromkeys(names))}"[:200]
+        return own, f"{len(distinct)} schedulers are built: {', '.join(dict.fromkeys(names))}"[:200]
     if names[0] not in SCHEDULERS:
-        return {}, f"{names[0]} is not read here"
+        return own, f"{names[0]} is not read here"
     fields = _fields(document, calls[0])
     return fields, "" if fields.get("schedule") else f"{names[0]} has arguments that are code"
 

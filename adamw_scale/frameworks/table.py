@@ -2,6 +2,9 @@
 
 A framework whose config is keys and values is a class with these tables and no code; where one has a trick of its own,
 it overrides the one method that the trick is about. What is written comes from the same tables as what is read.
+
+Reading goes `find` (where the keys are), `fields` (all of them, by `number`, `word`, `betas`, `grouped`, `schedule`,
+`task`, `packed`), then `traps`. Writing goes `write`, `rows`, and for each key `spelled`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -59,12 +62,14 @@ class Table(Framework):
 
     Attributes:
         keys: By field of `Config`; "beta1" and "beta2" where they are apart, "final_lr" where the end is no fraction,
-            and names of the framework's own, which `spelled` writes.
+            and names of the framework's own, which `spelled` writes. A default is said only if nothing of the text is
+            lost, such as a config that a launch names.
         packing: Keys of which one packs the rows of the data set.
         traps: What is said of a config, each where it applies.
         optimizers: Conventions, or classes with defaults of their own, by the framework's words for them; a word that
             is not here is refused.
-        words: The framework's words for schedules, by their names here; that which is written first.
+        words: The framework's words for schedules, by their names here, each of `schedules`; that which is written
+            first.
         not_adamw: Switches that put something in AdamW's place whose decay is not known here, and what.
         besides: What is written whatever the run.
         launch: A line below shell arguments, which are "${ADAMW_ARGS[@]}" there.
@@ -214,7 +219,7 @@ class Table(Framework):
         return keys.filled(filling or field, default(keys) if callable(default) else default, *names)
 
     def write(self, config: Config) -> str:
-        """The keys: nested YAML, or an array of shell arguments above the launch."""
+        """The keys: nested YAML, or an array of shell arguments above the launch; other languages override this."""
         rows = {**self.rows(config), **self.besides}
         if self.language == "yaml":
             return _yaml(rows)

@@ -75,7 +75,7 @@ class TorchTune(Table):
              "num_cycles {value} is not half a wave, so the cosine ends elsewhere than at 0 or rises again; it is "
              "judged as half a wave",
              "drop num_cycles, which is 0.5 by default", lambda keys: keys.number(WAVES) not in (None, 0, 0.5)),
-    )  # fmt: skip  # fmt: skip
+    )  # fmt: skip
 
     def fields(self, keys: Keys, document: Document) -> dict[str, Any]:
         """With the steps of all epochs, where those of one are limited."""

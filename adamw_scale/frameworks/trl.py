@@ -56,7 +56,7 @@ class TRL(HuggingFace):
         Trap("warning", "removed-key", "max_seq_length",
              "max_seq_length was renamed: TRL 1.x refuses it",
              "write max_length", mend=Mend(key="max_seq_length", name="max_length")),
-    )  # fmt: skip  # fmt: skip
+    )  # fmt: skip
 
     def write(self, config: Config) -> str:
         """As for the Trainer, and the length, which TRL would cut to 1024 tokens."""

@@ -158,7 +158,7 @@ def test_what_cannot_be_found_is_left_alone() -> None:
     """A product is no single number; the value to write is in the message."""
     text = "learning_rate = 6e-4\nweight_decay = 0.2 * 0.5\nmax_iters = 9999\nbatch_size = 8\nblock_size = 1024\n"
     read = partial(audit, framework="nanogpt", suffix=".py", params="100M", tokens="1B")
-    with pytest.raises(SpecError, match="no single number in the text is its weight decay; write"):
+    with pytest.raises(SpecError, match="no single number in the text is its weight decay and nothing else; write"):
         mended(text, read, to_recommendation=True)
 
 
@@ -248,3 +248,31 @@ def test_what_cannot_be_asked(adamw_scale: Command, options: list[str], said: st
     outcome = adamw_scale("audit", *options)
     assert (outcome.code, outcome.out) == (2, "")
     assert said in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("framework", "text"),
+    [
+        ("megatron", "torchrun pretrain_gpt.py --lr 6e-4 --train-iters 9000 --global-batch-size 256 --seq-length 2048"),
+        ("timm", "python train.py /data --opt adamw --lr 1e-3 --epochs 90 --batch-size 256 --warmup-epochs 5"),
+    ],
+)
+def test_a_key_is_written_as_its_command_line_takes_it(framework: str, text: str) -> None:
+    """With dashes where argparse has them, and never the start of a schedule that there is none of."""
+    where = {"tokens": "6B", "params": "300M", "sequence_length": "2048", "schedule": "cosine", "devices": 1}
+    done = mended(f"{text}\n", partial(audit, framework=framework, suffix=".sh", **where), to_recommendation=True)
+    assert re.search(r"--lr \S+ --weight-decay [\d.]+ --", done.text), done.text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("AdamW([{'params': decay, 'weight_decay': WD}], lr=3e-4)\nnn.Dropout(WD)", "and nothing else; write"),
+        ("Adam(m.parameters(), lr=3e-4, weight_decay=WD)", "added to the gradient"),
+    ],
+)
+def test_what_is_not_the_weight_decay_alone_is_not_written(text: str, said: str) -> None:
+    """A constant that dropout has too, and the L2 coefficient of an Adam."""
+    read = partial(audit, suffix=".py", schedule="cosine", batch_size="0.5M", **WHERE)
+    with pytest.raises(SpecError, match=said):
+        mended(f"from torch.optim import Adam, AdamW\nWD = 0.1\nopt = {text}\n", read, to_recommendation=True)

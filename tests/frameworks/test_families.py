@@ -376,6 +376,78 @@ args = SentenceTransformerTrainingArguments(output_dir="m", per_device_train_bat
     assert (config.schedule, config.epochs) == ("linear", 3)
 
 
+class TestPaddleNLP:
+    """Arguments of PaddleNLP's trainer and its llm scripts (paddlenlp 2.8.1)."""
+
+    FINETUNING = """{
+"model_name_or_path": "m", "dataset_name_or_path": "./data", "output_dir": "./sft",
+"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "num_train_epochs": 3, "learning_rate": 3e-05,
+"warmup_steps": 30, "src_length": 1024, "max_length": 2048, "fp16_opt_level": "O2", "recompute": true,
+"tensor_parallel_degree": 4, "zero_padding": false, "unified_checkpoint": true
+}
+"""
+    LAUNCH = (
+        'python -u -m paddle.distributed.launch \\\n  --gpus "0,1,2,3,4,5,6,7" \\\n  run_pretrain.py --input_dir d'
+        " --max_seq_length 2048 --per_device_train_batch_size 1 --gradient_accumulation_steps 2"
+        " --tensor_parallel_degree 2 --learning_rate 3e-4 --weight_decay 0.1 --max_steps 5000 --warmup_ratio 0.01 {}\n"
+    )
+
+    def test_finetuning(self) -> None:
+        """A line to 0, with Paddle's AdamW."""
+        config = found("paddlenlp", self.FINETUNING)
+        assert (config.peak_lr, config.weight_decay, config.convention) == (3e-5, 0, "paddle")
+        assert (config.schedule, config.final_lr_fraction, config.warmup_steps) == ("linear", 0, 30)
+        assert (config.task, config.packed, config.epochs, config.devices) == ("finetuning", False, 3, None)
+        assert "weight_decay" in config.defaults
+        assert found("paddlenlp", self.FINETUNING.replace('"recompute"', '"lora"')).task == "lora"
+
+    def test_pretraining(self) -> None:
+        """Its script ends at 1e-5 unless it is told; devices that share a model have one batch."""
+        config = found("paddlenlp", self.LAUNCH.format("--lr_scheduler_type cosine"))
+        assert (config.schedule, config.task, config.packed) == ("cosine", "pretraining", True)
+        assert config.final_lr_fraction == pytest.approx(1e-5 / 3e-4)
+        assert "final_lr_fraction" in config.defaults
+        assert (config.global_batch, config.warmup_fraction) == (8, 0.01)
+        assert config.group("norm-and-bias").weight_decay == 0
+
+    def test_a_fall_that_ends_apart_is_said(self) -> None:
+        """And warms up over a part of the run, not of the fall."""
+        config = found("paddlenlp", self.LAUNCH.format("--decay_steps 4000 --min_learning_rate 3e-5"))
+        assert (config.schedule_end, config.warmup_steps, codes(config)) == (4000, 50, ["other-end"])
+        assert config.lr_schedule.multiplier(0.9) == pytest.approx(0.1)
+
+    @pytest.mark.parametrize(
+        ("more", "schedule", "end"),
+        [
+            ("--lr_scheduler_type polynomial", "linear", 1e-7 / 3e-4),
+            ("--lr_scheduler_type polynomial --power 2 --lr_end 3e-5", "polynomial", 0.1),
+            ("--lr_scheduler_type constant", "constant", None),
+            ("--lr_scheduler_type cosine --num_cycles 1", None, 1e-5 / 3e-4),
+        ],
+    )
+    def test_schedules(self, more: str, schedule: str | None, end: float | None) -> None:
+        """Their options are arguments."""
+        config = found("paddlenlp", self.LAUNCH.format(more))
+        assert (config.schedule, config.final_lr_fraction) == (schedule, end and pytest.approx(end))
+
+    def test_beside_a_file_nothing_is_by_default(self) -> None:
+        """run_finetune.py FILE.json --more."""
+        text = self.LAUNCH.replace("run_pretrain.py", "run_finetune.py ./sft.json").replace("--weight_decay 0.1", "")
+        config = found("paddlenlp", text.format(""))
+        assert "weight_decay" in config.unknown
+        assert config.defaults == ()
+
+    def test_python(self) -> None:
+        """The Trainer's own class has the same name."""
+        text = "from paddlenlp.trainer import TrainingArguments\nargs = TrainingArguments('o', learning_rate=1e-5)\n"
+        assert (found("paddlenlp", text).peak_lr, found("paddlenlp", text).epochs) == (1e-5, 1)
+
+    def test_other_optimizers_are_refused(self) -> None:
+        """Adafactor, which its trainer knows by name alone."""
+        with pytest.raises(SpecError, match="adafactor"):
+            found("paddlenlp", self.LAUNCH.format("--optim adafactor"))
+
+
 class TestDiffusers:
     """Launches of its example scripts."""
 

@@ -99,6 +99,59 @@ class TestNanotron:
         assert real.min_decay_lr == real.learning_rate
 
 
+class TestPaddleNLP:
+    """paddlenlp 2.8.1, in which every schedule is a function of the step; its optimizer wants paddlepaddle."""
+
+    @pytest.mark.parametrize("name", ["linear", "cosine-to-10-percent", "constant", "no warm-up"])
+    def test_every_learning_rate_is_as_recommended(self, name: str) -> None:
+        """The schedulers of run_pretrain.py, and the trainer's own."""
+        recommendation = recommended(name)
+        given = arguments(emit("paddlenlp", recommendation).text)
+        made = {key.strip("-"): value for key, value in zip(given[::2], given[1::2], strict=True)}
+        peak, warmup = float(made["learning_rate"]), int(made["warmup_steps"])
+        if made["lr_scheduler_type"] == "constant_with_warmup":
+            name = "get_constant_schedule_with_warmup"
+            own = definitions("paddlenlp", "trainer/trainer_utils.py", name, LambdaDecay=lambda _, rate, **__: rate)
+            rates = [peak * own.get_constant_schedule_with_warmup(peak, warmup)(step) for step in range(STEPS)]
+        else:
+            names = ("CosineAnnealingWithWarmupDecay", "LinearAnnealingWithWarmupDecay")
+            own = definitions("paddlenlp", "transformers/optimization.py", *names, LRScheduler=_PaddleScheduler)
+            kind = getattr(own, names[made["lr_scheduler_type"] == "linear"])
+            rate = kind(peak, float(made["min_learning_rate"]), warmup, int(made["max_steps"]))
+            rates = [rate.at(step) for step in range(STEPS)]
+        config = config_of(recommendation, "paddlenlp")
+        expected = [peak * config.lr_schedule.multiplier(step / STEPS) for step in range(STEPS)]
+        assert rates == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+    def test_defaults(self) -> None:
+        """Fields of TrainingArguments."""
+        tree = source("paddlenlp", "trainer/training_args.py")
+        real = {
+            node.target.id: {each.arg: each.value for each in node.value.keywords}.get("default")
+            for node in ast.walk(tree)
+            if isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and isinstance(node.value, ast.Call)
+        }
+        for field, (names, default) in FRAMEWORKS["paddlenlp"].keys.items():  # type: ignore[attr-defined]
+            if field != "final_lr" and default is not None:
+                node = real[names[0]]
+                assert node is not None
+                assert default == ast.literal_eval(node), field
+
+
+class _PaddleScheduler:
+    """What Paddle's schedulers are made of, as far as they are asked for a step."""
+
+    def __init__(self, *_: Any) -> None:
+        self.last_epoch = 0
+
+    def at(self, step: int) -> float:
+        """The learning rate of a step."""
+        self.last_epoch = step
+        return float(self.get_lr())  # type: ignore[attr-defined]
+
+
 class TestOpenCLIP:
     """open_clip_torch 3.3.0, whose wheel has the scripts."""
 

@@ -283,3 +283,179 @@ loader = DataLoader(data, shuffle=True, batch_size=args.batch)
     origins = {each.field: each.origin for each in found(text).values}
     fields = ("weight_decay", "peak_lr", "eps", "warmup_steps", "total_steps", "batch_size")
     assert {origins[field] for field in fields} == {"overridable"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "known"),
+    [
+        ("backbone", "head", False),
+        ("decay", "no_decay", True),
+        (
+            "[p for n, p in m.named_parameters() if p.ndim > 1]",
+            "[p for n, p in m.named_parameters() if p.ndim < 2]",
+            True,
+        ),
+        ("m.layers.parameters()", "m.embeddings.parameters()", False),
+    ],
+)
+def test_what_is_in_a_group_is_not_guessed(one: str, other: str, known: bool) -> None:
+    """Norms are in the group that does not decay where it says so, and else nobody knows."""
+    groups = f'[{{"params": {one}}}, {{"params": {other}, "weight_decay": 0.0}}]'
+    judged = found(f"import torch\nopt = torch.optim.AdamW({groups}, lr=1e-3, weight_decay=0.1)")
+    written = {each.group: each.written for each in judged.groups}
+    assert written["hidden"] == 0.1
+    assert written["norm-and-bias"] == (0.0 if known else None)
+
+
+NESTED = """
+from dataclasses import dataclass, field
+import torch
+@dataclass
+class Opt:
+    lr: float = 1e-3
+@dataclass
+class Train:
+    opt: Opt = field(default_factory={factory})
+def train(cfg: Train):
+    torch.optim.AdamW(m.parameters(), lr=cfg.opt.lr)
+train({made})
+"""
+
+
+@pytest.mark.parametrize(
+    ("factory", "made", "lr"),
+    [
+        ("Opt", "Train()", (1e-3, "overridable")),
+        ("Opt", "Train(opt=Opt(lr=5e-4))", (5e-4, "read")),
+        ("lambda: Opt(lr=7e-4)", "Train()", (7e-4, "read")),
+        ("lambda: Opt(lr=7e-4)", "Train(opt=Opt())", (1e-3, "overridable")),
+    ],
+)
+def test_settings_within_settings(factory: str, made: str, lr: tuple[float, str]) -> None:
+    """What a constructor is given goes before what its class makes."""
+    assert told(NESTED.format(factory=factory, made=made), "peak_lr") == lr
+
+
+def test_words_of_its_own_are_no_command_line() -> None:
+    """parse_args with a list has other values than the defaults."""
+    text = (
+        "import argparse, torch\np = argparse.ArgumentParser()\np.add_argument('--lr', default=1e-3)\n"
+        "args = p.parse_args({})\ntorch.optim.AdamW(m.parameters(), lr=args.lr)"
+    )
+    assert told(text.format("['--lr', '1']"), "peak_lr") == (1.0, "read")
+    assert told(text.format("sys.argv[1:]"), "peak_lr") == (1e-3, "overridable")
+
+
+@pytest.mark.parametrize(
+    ("lines", "batch"),
+    [
+        ("batch_size = 16", {"batch_size": 16}),
+        ("batch_size = 16\naccum_steps = 8", {"per_device_batch_size": 16, "accumulation": 8}),
+        ("batch_size = 16\nif i % f(accumulate): pass", {"accumulation": None}),
+        (
+            "batch_size = 16\nimport lightning as L\nL.Trainer(devices=2, accumulate_grad_batches=4)",
+            {"per_device_batch_size": 16, "accumulation": 4},
+        ),
+    ],
+)
+def test_passes_of_one_step(lines: str, batch: dict[str, float | None]) -> None:
+    """A batch of several is not the loader's."""
+    fields = ("batch_size", "per_device_batch_size", "accumulation")
+    values = {each.field: each.value for each in found(OPTIMIZER + lines).values if each.field in fields}
+    assert values == batch
+
+
+TORCH = "import argparse, dataclasses, torch\n"
+BUILT = "opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)\n"
+SPREAD = "opt = torch.optim.AdamW(model.parameters(), **kw)\n"
+KWARGS = "kw = dict(lr=1e-3, weight_decay=0.1)\n"
+OPTIONS = "p = argparse.ArgumentParser()\np.add_argument('--wd', type=float, default=0.05)\n"
+USED = "opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=args.wd)\n"
+UNKNOWN = (None, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (BUILT + "for g in opt.param_groups:\n    g.update(weight_decay=0.3)\n", UNKNOWN),
+        (BUILT + "groups = opt.param_groups\ngroups[0]['weight_decay'] = 0.3\n", UNKNOWN),
+        (BUILT + "opt.add_param_group({'params': head.parameters(), 'weight_decay': 0.0})\n", (0.1, "read")),
+        (KWARGS + "kw.update(weight_decay=0.3)\n" + SPREAD, UNKNOWN),
+        (KWARGS + "kw.pop('weight_decay')\n" + SPREAD, UNKNOWN),
+        (KWARGS + "del kw['weight_decay']\n" + SPREAD, UNKNOWN),
+        (KWARGS + "def change():\n    kw['weight_decay'] = 0.3\nchange()\n" + SPREAD, UNKNOWN),
+        ("opt = torch.optim.AdamW(model.parameters(), *rest)\n", UNKNOWN),
+        ("wd = 0.1\nfrom settings import *\n" + BUILT.replace("0.1", "wd"), UNKNOWN),
+        ("wd = 0.1\ndef change():\n    global wd\n    wd = 0.3\nchange()\n" + BUILT.replace("0.1", "wd"), UNKNOWN),
+        ("wd = 0.1\nexec(open('x').read())\n" + BUILT.replace("0.1", "wd"), (0.1, "overridable")),
+        (
+            (
+                "make = functools.partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.1)\n"
+                "opt = make(model.parameters(), weight_decay=0.3)\n"
+            ),
+            (0.3, "read"),
+        ),
+        (OPTIONS + "args = p.parse_args(['--wd', '0.3'])\n" + USED, (0.3, "read")),
+        (OPTIONS + "p.set_defaults(**{'wd': 0.3})\nargs = p.parse_args()\n" + USED, (0.3, "overridable")),
+        (OPTIONS + "p.set_defaults(**more)\nargs = p.parse_args()\n" + USED, UNKNOWN),
+        (OPTIONS + "args = p.parse_args()\nvars(args).update(wd=0.3)\n" + USED, (0.3, "read")),
+        (OPTIONS + "args = p.parse_args()\nsetattr(args, 'wd', 0.3)\n" + USED, (0.3, "read")),
+        (
+            (
+                "class M(Module):\n    def __init__(self, wd=0.1):\n        self.wd = wd\n    def made(self):\n"
+                "        return torch.optim.AdamW(self.parameters(), lr=1e-3, weight_decay=self.wd)\n"
+                "class N(M):\n    def __init__(self):\n        super().__init__(wd=0.3)\n"
+            ),
+            (0.3, "read"),
+        ),
+    ],
+)
+def test_what_is_changed_on_the_way_is_no_longer_what_was_written(text: str, value: tuple[float | None, str]) -> None:
+    """Groups, mappings, names and options that code changes before or after the optimizer is built."""
+    assert told(TORCH + text, "weight_decay") == value
+
+
+def test_an_option_list_without_words_says_nothing() -> None:
+    """parse_args([]) leaves every default."""
+    assert told(TORCH + OPTIONS + "args = p.parse_args([])\n" + USED, "weight_decay") == (0.05, "overridable")
+
+
+TRAINER = "from transformers import TrainingArguments\n"
+SAID = "args = TrainingArguments('x', learning_rate=1e-4, weight_decay=0.1)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (SAID + "setattr(args, 'weight_decay', 0.3)\n", (0.3, "read")),
+        (SAID + "args = dataclasses.replace(args, weight_decay=0.3)\n", UNKNOWN),
+        ("def made():\n    return " + SAID[7:] + "args = made()\nargs.weight_decay = 0.3\n", UNKNOWN),
+        (
+            (
+                "class Mine(TrainingArguments):\n    learning_rate: float = 1e-4\n    weight_decay: float = 0.1\n"
+                "(args,) = HfArgumentParser(Mine).parse_args_into_dataclasses()\nargs.weight_decay = 0.3\n"
+            ),
+            (0.3, "read"),
+        ),
+        (
+            "from torch.optim import AdamW\n" + SAID + "trainer = Trainer(args=args)\n"
+            "trainer.optimizer = AdamW(model.parameters(), lr=1e-4, weight_decay=0.3)\n",
+            (0.3, "read"),
+        ),
+    ],
+)
+def test_arguments_that_are_changed_later(text: str, value: tuple[float | None, str]) -> None:
+    """What acts is what stands at the end, or nobody knows."""
+    assert told(TRAINER + text, "weight_decay") == value
+
+
+def test_setters_of_training_arguments_are_asked_about() -> None:
+    """They replace what was passed, and no default may be said beside them."""
+    with pytest.raises(SpecError, match="set_training"):
+        found(TRAINER + SAID + "args.set_training(learning_rate=5e-4, weight_decay=0.05)\n")
+
+
+def test_a_cyclic_schedule_has_a_peak_of_its_own() -> None:
+    """CyclicLR writes its own learning rates over the optimizer's."""
+    cyclic = "s = torch.optim.lr_scheduler.CyclicLR(opt, base_lr=1e-5, max_lr=5e-3)\n"
+    assert told(TORCH + BUILT + cyclic, "peak_lr") == UNKNOWN

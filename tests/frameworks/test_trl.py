@@ -105,3 +105,9 @@ def test_what_the_installed_release_refuses(key: str) -> None:
         SFTConfig(output_dir="out", **{key: 1})
     config = read(FRAMEWORKS["trl"](), f"args = SFTConfig(output_dir='out', {key}=0.5)")
     assert [(finding.code, finding.severity) for finding in config.findings] == [("removed-key", "warning")]
+
+
+def test_beside_a_config_file_nothing_is_by_default() -> None:
+    """`trl sft --config FILE` takes from it what its arguments do not say."""
+    config = read(FRAMEWORKS["trl"](), "trl sft --config sft.yaml --weight_decay 0.1\n")
+    assert (config.weight_decay, config.peak_lr, config.defaults) == (0.1, None, ())

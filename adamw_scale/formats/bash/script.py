@@ -26,6 +26,7 @@ MOST_CALLS = 12  # functions and texts within each other
 _SHELLS = ("bash", "sh", "zsh", "dash")
 _SIMPLE = frozenset({"command", "variable_assignment", "declaration_command", "unset_command", "test_command"})
 _PLACEHOLDER = re.compile(r"(?<=[=\s])<[A-Za-z](?:[^<>\n|&;()$'\"`]*[^<>\s|&;()$'\"`])?>")  # <path to your data>
+_SETTING = re.compile(r"[A-Za-z_]\w*=")
 _NO_WORDS = ("variable_assignment", "file_redirect", "herestring_redirect", "comment")
 
 
@@ -57,8 +58,14 @@ class Script(Loops):
     def run_all(self, nodes: "list[Node]") -> Truth:
         """Go through statements; how the last ends."""
         truth = YES
-        for node in nodes:
-            if node.type in _RUNS:
+        for place, node in enumerate(nodes, 1):
+            if node.type not in _RUNS:
+                continue
+            if [each.type for each in nodes[place : place + 1]] == ["&"]:  # a process of its own
+                with self.apart():
+                    self._run(node)
+                truth = YES
+            else:
                 truth = self._run(node)
         return truth
 
@@ -78,6 +85,16 @@ class Script(Loops):
             return _RUNS[node.type](self, node)
         finally:
             self._depth -= 1
+
+    def _environment(self, words: list[str]) -> None:
+        """What env sets and removes."""
+        for word, before in zip(words, ["", *words], strict=False):
+            if word in ("-i", "-", "--ignore-environment"):
+                self.scope.exported = frozenset()
+            elif before in ("-u", "--unset") or word.startswith("--unset="):
+                self.unset([word.removeprefix("--unset=")])
+            elif _SETTING.match(word):
+                self.declare([word])
 
     # Other statements
 
@@ -157,6 +174,8 @@ class Script(Loops):
             return EXTERNAL
         if (text := _shell_text(words)) is not None:
             with self.apart(), self._with(prefix):
+                if name == "env":
+                    self._environment(words[1 : words.index(text)])
                 exported = self.scope.exported
                 self.scope.variables = {name: each for name, each in self.scope.variables.items() if name in exported}
                 self.scope.positional = ()
