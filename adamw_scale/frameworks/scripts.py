@@ -35,6 +35,10 @@ def read_script(document: Document, otherwise: str) -> Config:
     fields = read_optimizer(document, keys, call, made)
     schedule, _ = read_schedule(document)
     _take_peak(keys, fields, schedule)
+    if fields["peak_lr"] == 1.0 and any(each.last == "LambdaLR" for each in document.calls):  # code has the rate itself
+        keys.settle("peak_lr")
+        keys.unknown.append("peak_lr")
+        fields["peak_lr"] = None
     if any(keys.source(name) is not None for name in _SPARING) or _excludes(document):
         fields["groups"] = tuple(_not_known(group) for group in fields["groups"])
     end = schedule.pop("end_lr", None)

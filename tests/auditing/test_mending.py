@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+import shlex
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -276,3 +277,37 @@ def test_what_is_not_the_weight_decay_alone_is_not_written(text: str, said: str)
     read = partial(audit, suffix=".py", schedule="cosine", batch_size="0.5M", **WHERE)
     with pytest.raises(SpecError, match=said):
         mended(f"from torch.optim import Adam, AdamW\nWD = 0.1\nopt = {text}\n", read, to_recommendation=True)
+
+
+TORCH = (
+    "import torch\nmodel = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.LayerNorm(8))\n"
+    "decay = [p for p in model.parameters() if p.ndim > 1]\nno_decay = [p for p in model.parameters() if p.ndim < 2]\n"
+    "optimizer = torch.optim.AdamW(\n"
+    '    [{"params": decay, "weight_decay": 0.0123}, {"params": no_decay, "weight_decay": 0.0}], lr=2e-4\n)\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("framework", "text", "suffix"),
+    [("huggingface", CALL, ".py"), ("huggingface", SHELL, ".sh"), ("pytorch", TORCH, ".py")],
+)
+def test_the_library_itself_has_what_is_written(
+    framework: str, text: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built by transformers and torch from the mended text, for what decays and what does not."""
+    monkeypatch.chdir(tmp_path)
+    said = WHERE if framework == "huggingface" else {**WHERE, "batch_size": "131072", "schedule": "cosine"}
+    done = mended(text, partial(audit, framework=framework, suffix=suffix, **said), to_recommendation=True)
+    new = float(f"{done.audit.recommended:.3g}")
+    if suffix == ".sh":
+        transformers = pytest.importorskip("transformers")
+        words = shlex.split(done.text)[2:]
+        (arguments,) = transformers.HfArgumentParser(transformers.TrainingArguments).parse_args_into_dataclasses(words)
+        assert arguments.weight_decay == new
+        return
+    names: dict[str, Any] = {}
+    exec(done.text, names)  # this test's own text
+    if framework == "huggingface":
+        assert names["args"].weight_decay == new
+    else:
+        assert [group["weight_decay"] for group in names["optimizer"].param_groups] == [new, 0.0]

@@ -459,3 +459,10 @@ def test_a_cyclic_schedule_has_a_peak_of_its_own() -> None:
     """CyclicLR writes its own learning rates over the optimizer's."""
     cyclic = "s = torch.optim.lr_scheduler.CyclicLR(opt, base_lr=1e-5, max_lr=5e-3)\n"
     assert told(TORCH + BUILT + cyclic, "peak_lr") == UNKNOWN
+
+
+@pytest.mark.parametrize(("lr", "peak"), [("1.0", (None, "unknown")), ("1e-3", (1e-3, "read"))])
+def test_a_rate_that_a_function_makes_is_not_known(lr: str, peak: tuple[float | None, str]) -> None:
+    """An lr of 1 under a LambdaLR is none: its function has the rate."""
+    text = OPTIMIZER.replace("1e-3", lr) + "s = torch.optim.lr_scheduler.LambdaLR(opt, noam)\n"
+    assert told(text, "peak_lr") == peak
