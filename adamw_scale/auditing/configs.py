@@ -25,7 +25,7 @@ KEYS = {"weight_decay": DECAY_KEYS, "peak_lr": LR_KEYS, "schedule": SCHEDULE_KEY
 
 
 # What a schedule is besides its name; without one of them it is not known as a whole.
-SHAPE = frozenset({"final_lr_fraction", "decay_steps", "decay_fraction", "schedule_end"})  # warm-up is asked for alone
+SHAPE = frozenset({"decay_steps", "decay_fraction", "schedule_end"})  # warm-up and end are asked for alone
 
 
 class Said(Noun):
@@ -171,7 +171,7 @@ def without_the_unknown(config: Config) -> Config:
     if gone & SHAPE:
         gone.add("schedule")
     changes: dict[str, Any] = dict.fromkeys(gone)
-    changes["unknown"] = tuple(sorted(unknown | (gone & {"schedule"})))
+    changes["unknown"] = tuple(sorted(unknown | (gone & {"schedule", "final_lr_fraction"})))
     changes["defaults"] = tuple(field for field in config.defaults if field not in unknown)
     if "weight_decay" in unknown:
         spread = config.weight_decay or max(group.weight_decay for group in config.groups) or 1.0

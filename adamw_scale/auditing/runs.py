@@ -53,7 +53,7 @@ def described(
     if (
         run is None
         or run.peak_lr is None
-        or "--warmup" in asks
+        or {"--warmup", "--final-lr-fraction"} & asks.keys()
         or (config.schedule is None and "schedule" not in fields)
     ):
         return None, asks
@@ -170,6 +170,8 @@ def _asks(config: Config, unit: str) -> dict[str, str]:
         asks["--schedule"] = "the schedule is code, or of a name that is not known here"
     if set(WARMUPS) & set(config.unknown) and config.warmup_steps is None and config.warmup_fraction is None:
         asks["--warmup"] = "its warm-up is a default that is not known here"
+    if "final_lr_fraction" in config.unknown and config.schedule not in (None, "constant"):
+        asks["--final-lr-fraction"] = "where the learning rate ends is not known"
     if config.global_batch is None and config.batch_tokens is None:
         each = config.per_device_batch_size
         once = f", {config.repeats:g} of them for each row" if config.repeats else ""

@@ -295,10 +295,10 @@ def _own_optimizer(document: Document) -> str | None:
         given = call.keywords.get("optimizers", call.keywords.get("optimizer_cls_and_kwargs"))
         if call.name.rpartition(".")[2].endswith("Trainer") and given is not None and given != [None, None]:
             return str(given)
-    for path in document.content:
-        if path.rpartition(".")[2] == "optimizer" and "trainer" in path.rpartition(".")[0].lower() and built(document):
-            return "create_optimizer"
-    return "create_optimizer" if document.format == "Python" and _REPLACED.search(document.text) else None
+    if document.format != "Python":
+        return None
+    given_one = any(re.search(r"(?i)trainer\w*\.optimizer$", path) for path in document.content)
+    return "create_optimizer" if (given_one and built(document)) or _REPLACED.search(document.text) else None
 
 
 def _replaced(document: Document, arguments: Config, given: str) -> Config:

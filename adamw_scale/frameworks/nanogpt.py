@@ -105,6 +105,8 @@ class NanoGPT(Table):
         floor = self.number(keys, "final_lr", filling="final_lr_fraction")
         if keys.yes("decay_lr") is False:
             return {"schedule": "constant"}
+        if "decay_lr" not in keys:
+            keys.filled("schedule", "cosine", "decay_lr")
         warmup, last = self.number(keys, "warmup_steps"), steps or 0.0
         if floor is not None and floor == peak_lr:
             return {"schedule": "constant", "warmup_steps": warmup}
