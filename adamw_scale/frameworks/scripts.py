@@ -41,6 +41,10 @@ def read_script(document: Document, otherwise: str) -> Config:
         fields["peak_lr"] = None
     if any(keys.source(name) is not None for name in _SPARING) or _excludes(document):
         fields["groups"] = tuple(_not_known(group) for group in fields["groups"])
+    cycles = [each for each in document.calls if each.last == "OneCycleLR"]
+    if cycles and "betas" in fields and cycles[0].keywords.get("cycle_momentum") is not False:
+        message = "OneCycleLR also moves beta1, from 0.95 down to 0.85 and back, whatever is set"
+        keys.warning("betas-overridden", "cycle_momentum", message, fix="pass cycle_momentum=False")
     end = schedule.pop("end_lr", None)
     if end is not None and fields["peak_lr"]:
         schedule["final_lr_fraction"] = end / fields["peak_lr"]

@@ -21,6 +21,7 @@ import yaml
 from walking import STEPS, TinyLM, assert_walks_as_recommended, config_of, read, short
 
 from adamw_scale.auditing.configs import without_the_unknown
+from adamw_scale.auditing.runs import run_fields
 from adamw_scale.errors import SpecError
 from adamw_scale.frameworks import FRAMEWORKS
 from adamw_scale.frameworks.emission import emit
@@ -248,13 +249,14 @@ def test_durations_may_be_references_and_whole_numbers() -> None:
     assert read(part, "max_duration: 1_000tok\noptimizer: {lr: 1e-3}\n").total_tokens == 1000
 
 
-@pytest.mark.parametrize("key", ["t_warmup", "t_max"])
-def test_a_schedule_with_a_time_that_is_not_known_is_not_known(key: str) -> None:
-    """It is asked for."""
+@pytest.mark.parametrize(("key", "asked"), [("t_warmup", "--warmup"), ("t_max", "--schedule")])
+def test_a_schedule_with_a_time_that_is_not_known_is_not_known(key: str, asked: str) -> None:
+    """It is asked for: its warm-up, or all of it."""
     text = f"max_duration: 400ba\nscheduler: {{name: cosine_with_warmup, t_warmup: 4ba, {key}: later}}\n"
     text = text.replace("t_warmup: 4ba, t_warmup", "t_warmup")
     config = without_the_unknown(read(FRAMEWORKS["llm-foundry"](), text))
-    assert (config.schedule, config.total_steps) == (None, 400)
+    assert config.total_steps == 400
+    assert {"--warmup", "--schedule"} & run_fields(config, "tokens")[1].keys() == {asked}
 
 
 def test_intricate_patterns_are_left_out() -> None:

@@ -466,3 +466,10 @@ def test_a_rate_that_a_function_makes_is_not_known(lr: str, peak: tuple[float | 
     """An lr of 1 under a LambdaLR is none: its function has the rate."""
     text = OPTIMIZER.replace("1e-3", lr) + "s = torch.optim.lr_scheduler.LambdaLR(opt, noam)\n"
     assert told(text, "peak_lr") == peak
+
+
+@pytest.mark.parametrize(("said", "told"), [("", True), (", cycle_momentum=False", False)])
+def test_one_cycle_moves_the_momentum_too(said: str, told: bool) -> None:
+    """By default, whatever betas are written."""
+    text = OPTIMIZER + f"s = torch.optim.lr_scheduler.OneCycleLR(opt, max_lr=1e-3, total_steps=900{said})\n"
+    assert ("betas-overridden" in {each.code for each in found(text).findings}) == told
