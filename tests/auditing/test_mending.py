@@ -295,6 +295,7 @@ def test_the_library_itself_has_what_is_written(
     framework: str, text: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Built by transformers and torch from the mended text, for what decays and what does not."""
+    pytest.importorskip("transformers" if framework == "huggingface" else "torch")
     monkeypatch.chdir(tmp_path)
     said = WHERE if framework == "huggingface" else {**WHERE, "batch_size": "131072", "schedule": "cosine"}
     done = mended(text, partial(audit, framework=framework, suffix=suffix, **said), to_recommendation=True)
