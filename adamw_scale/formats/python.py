@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from adamw_scale.errors import SpecError
 from adamw_scale.formats.document import ANY_MORE, Call, Document, Unread, refuse_deep, without_duplicates
@@ -391,9 +391,8 @@ class _Values:
         if owner.call is not None and owner.scope is not None:
             if any(each.arg is None for each in owner.call.keywords):
                 raise ValueError("built from a mapping")
-            for keyword in owner.call.keywords:
-                if keyword.arg == attribute:
-                    return self.plain(keyword.value, owner.scope, ())
+            if (given := _argument(owner.call, attribute)) is not None:
+                return self.plain(given, owner.scope, ())
             place = own.fields.get(attribute, len(owner.call.args))
             if place < len(owner.call.args) and "__init__" not in own.methods:
                 return self.plain(owner.call.args[place], owner.scope, ())
@@ -453,13 +452,13 @@ class _Values:
 
     def _given_to(self, owner: _Owner, attribute: str) -> tuple[ast.expr, Scope] | None:
         """What an object's field holds: what the call that built it gives, else what the class makes by default."""
-        for keyword in owner.call.keywords if owner.call is not None else ():
-            if keyword.arg == attribute and owner.scope is not None:
-                return keyword.value, owner.scope
+        given = _argument(owner.call, attribute) if owner.call is not None else None
+        if given is not None and owner.scope is not None:
+            return given, owner.scope
         own = self._names.classes[owner.name]
         value = own.scope.given[attribute][-1].value if attribute in own.scope.given else None
-        if isinstance(value, ast.Call) and last(value.func).lower() == "field":
-            made = next((each.value for each in value.keywords if each.arg == "default_factory"), None)
+        if _is_field(value):
+            made = _argument(value, "default_factory")
             value = made.body if isinstance(made, ast.Lambda) else None
         return (value, own.scope) if isinstance(value, ast.Call) else None
 
@@ -574,12 +573,18 @@ def _items(node: ast.expr) -> dict[str, ast.expr] | None:
 
 def _field_default(value: ast.expr) -> ast.expr | None:
     """The default in a field(default=...) or Field(...); None for another value."""
-    if not isinstance(value, ast.Call) or last(value.func).lower() != "field":
+    if not _is_field(value):
         return None
-    for keyword in value.keywords:
-        if keyword.arg == "default":
-            return keyword.value
-    return value.args[0] if value.args else None
+    return _argument(value, "default") or (value.args[0] if value.args else None)
+
+
+def _is_field(value: ast.expr | None) -> TypeGuard[ast.Call]:
+    return isinstance(value, ast.Call) and last(value.func).lower() == "field"
+
+
+def _argument(call: ast.Call, name: str) -> ast.expr | None:
+    """What a call gives to an argument by name."""
+    return next((each.value for each in call.keywords if each.arg == name), None)
 
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {

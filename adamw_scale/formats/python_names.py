@@ -17,6 +17,7 @@ MOST_CALLS = 5_000  # of a text, with its dicts; the same have 3,000
 SHOWN = 80  # characters of source that stand for a value
 LONGEST_UNPARSED = 200  # characters of source that are put into standard form
 CHANGERS = frozenset({"update", "pop", "popitem", "setdefault", "clear", "__setitem__", "__delitem__"})  # of a dict
+GROUPS = "param_groups"  # ends the name of an optimizer's
 DATA_BASES = ("Arguments", "Config", "Args")  # ends of the names of classes whose fields are settings
 
 
@@ -191,7 +192,7 @@ def dotted(node: ast.AST | None) -> str | None:
     return ".".join([node.id, *reversed(parts)])
 
 
-def last(node: ast.expr) -> str:
+def last(node: ast.AST) -> str:
     """The last name of a path; empty for anything else."""
     return (dotted(node) or "").rpartition(".")[2]
 
@@ -328,7 +329,7 @@ class _Walker:
     def _loop(self, node: ast.For | ast.While | ast.AsyncFor, scope: Scope, branch: Branch) -> None:
         if not isinstance(node, ast.While):
             self._changed(node.target, scope, branch)
-            if any((dotted(each) or "").endswith("param_groups") for each in ast.walk(node.iter)):
+            if any(last(each).endswith(GROUPS) for each in ast.walk(node.iter)):
                 self._groups |= {each.id for each in ast.walk(node.target) if isinstance(each, ast.Name)}
         self.walk(node.test if isinstance(node, ast.While) else node.iter, scope, branch)
         self._each([*node.body, *node.orelse], scope, (*branch, (id(node), 0)))
@@ -356,7 +357,7 @@ class _Walker:
                 self._changed(target, scope, branch)
 
     def _on_assign(self, node: ast.Assign, scope: Scope, branch: Branch) -> None:
-        if (dotted(_held(node.value)) or "").endswith("param_groups"):
+        if last(_held(node.value)).endswith(GROUPS):
             self._groups |= {each.id for each in node.targets if isinstance(each, ast.Name)}
         for target in node.targets:
             self._give(target, node.value, scope, branch)
@@ -431,7 +432,7 @@ class _Walker:
             for each in items:
                 if each.arg is not None:
                     self._give(ast.Attribute(fields, each.arg), each.value, scope, branch)
-        elif holder in self._groups or holder.endswith("param_groups"):
+        elif self._is_group(held):
             for key in [each.arg for each in items]:
                 for name in ("lr", "weight_decay") if key is None else (key,):
                     self._names.regrouped.setdefault(name, node.lineno)
@@ -468,12 +469,15 @@ class _Walker:
         if owner is None and scope.kind != "class":
             self._names.assigned.setdefault(path, []).append(given)
 
+    def _is_group(self, node: ast.expr) -> bool:
+        """Whether something is an optimizer's groups, or one of them."""
+        return last(node).endswith(GROUPS) or dotted(node) in self._groups
+
     def _changed(self, target: ast.expr, scope: Scope, branch: Branch) -> None:
         """A name that code changes."""
-        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
-            holder = dotted(_held(target.value)) or ""
-            if holder in self._groups or holder.endswith("param_groups"):
-                self._names.regrouped.setdefault(str(target.slice.value), target.lineno)
+        key = target.slice if isinstance(target, ast.Subscript) else None
+        if isinstance(key, ast.Constant) and self._is_group(_held(target)):
+            self._names.regrouped.setdefault(str(key.value), target.lineno)
         inside = isinstance(target, ast.Subscript)
         while isinstance(target, ast.Subscript | ast.Starred):
             target = target.value
@@ -535,7 +539,7 @@ def _parameters(arguments: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | 
 
 def _argparse_option(node: ast.Call, *, flags: bool) -> Iterator[tuple[str, ast.expr | None]]:
     """An option of argparse, or of absl's flags, with its default."""
-    texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    texts = [text for each in node.args if (text := text_of(each)) is not None]
     keywords = {keyword.arg: keyword.value for keyword in node.keywords}
     if flags:
         if texts:
@@ -543,7 +547,8 @@ def _argparse_option(node: ast.Call, *, flags: bool) -> Iterator[tuple[str, ast.
         return
     dest = keywords.get("dest")
     named = next((text for text in texts if text.startswith("--")), texts[0] if texts else None)
-    name = dest.value if isinstance(dest, ast.Constant) and isinstance(dest.value, str) else named
+    told = text_of(dest)
+    name = named if told is None else told
     if name:
         action = keywords.get("action")
         off = isinstance(action, ast.Constant) and action.value == "store_true"

@@ -164,7 +164,7 @@ def part_of_run(time: Duration | None, total: Duration | None) -> dict[str, floa
 def _read_scheduler(document: Document, keys: Keys, total: Duration | None) -> dict[str, Any]:
     """Schedule fields from the call of one of Composer's classes; none where there is none."""
     for call in document.calls:
-        name = _SCHEDULES.get(call.name.rpartition(".")[2])
+        name = _SCHEDULES.get(call.last)
         if name is not None:
             own = keys.within(call.keywords)
             fields: dict[str, Any] = {"schedule": name, **part_of_run(read_time(own, "t_warmup"), total)}

@@ -222,7 +222,7 @@ class HuggingFace(Table):
 
     def find(self, document: Document) -> Keys:
         """Arguments of its class, and of those that are named after TrainingArguments, in Python."""
-        called = {call.name.rpartition(".")[2] for call in document.calls}
+        called = {call.last for call in document.calls}
         named = {name for name in called if name.endswith("TrainingArguments")}
         return keys_of(document, named | {self.arguments_class}, ("output_dir",))
 
@@ -277,7 +277,7 @@ class HuggingFace(Table):
         """LoRA by its keys, or the finetuning of a model that is named."""
         lora = ("lora_r", "lora_alpha", "lora_target_modules", "lora_rank", "lora_target")
         kind = keys.text("finetuning_type")
-        if any(call.name.rpartition(".")[2] in ("LoraConfig", "get_peft_model") for call in document.calls):
+        if any(call.last in ("LoraConfig", "get_peft_model") for call in document.calls):
             return "lora"
         if kind in (None, "lora") and (kind or any(key in keys for key in lora) or keys.yes("use_peft")):
             return "lora"
@@ -293,7 +293,7 @@ def _own_optimizer(document: Document) -> str | None:
     """What is passed to a Trainer as optimizers=(...), or that one makes its own; None where the arguments hold."""
     for call in document.calls:
         given = call.keywords.get("optimizers", call.keywords.get("optimizer_cls_and_kwargs"))
-        if call.name.rpartition(".")[2].endswith("Trainer") and given is not None and given != [None, None]:
+        if call.last.endswith("Trainer") and given is not None and given != [None, None]:
             return str(given)
     if document.format != "Python":
         return None

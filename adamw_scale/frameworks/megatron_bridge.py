@@ -156,7 +156,7 @@ def _python(document: Document) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fields that are given, and those that a recipe's function fills in."""
     given: dict[str, Any] = {}
     filled: dict[str, Any] = {}
-    calls = [(call.name.rpartition(".")[2], call.keywords) for call in document.calls]
+    calls = [(call.last, call.keywords) for call in document.calls]
     for name, keywords in calls:
         if name in RECIPES:
             recipe = RECIPES[name]
@@ -180,7 +180,7 @@ def _python(document: Document) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _unseen_base(document: Document, filled: dict[str, Any]) -> tuple[str, ...]:
     """The function that makes what is then changed, where it is not in the text, nor a recipe's that is known."""
-    if filled or any(call.name.rpartition(".")[2] in CONFIGS for call in document.calls):
+    if filled or any(call.last in CONFIGS for call in document.calls):
         return ()
     changed = {path.partition(".")[0] for path in document.content if "." in path}
     sources = [str(document.content[name]) for name in changed if isinstance(document.content.get(name), Unread)]
@@ -190,7 +190,7 @@ def _unseen_base(document: Document, filled: dict[str, Any]) -> tuple[str, ...]:
 def _note_recipe(keys: Keys, document: Document, given: dict[str, Any], filled: dict[str, Any]) -> None:
     """Arguments that a recipe's function does not have, and two decays of its own of which nobody wrote either."""
     for call in document.calls:
-        name = call.name.rpartition(".")[2]
+        name = call.last
         recipe = RECIPES.get(name, Recipe({}))
         for each in sorted(call.keywords.keys() & set(recipe.fixed)):
             message = f"{name} has no argument {each}, and refuses it: it always sets {recipe.defaults[each]}"

@@ -10,10 +10,9 @@ from typing import Any
 from adamw_scale.formats.document import Document
 from adamw_scale.frameworks.config import Config
 from adamw_scale.frameworks.megatron import Megatron
-from adamw_scale.frameworks.ms_swift import TUNER, MSSwift
+from adamw_scale.frameworks.ms_swift import TUNER, MSSwift, in_prompts
 from adamw_scale.frameworks.reading import Keys
 from adamw_scale.frameworks.table import key
-from adamw_scale.frameworks.trl import GENERATIONS, in_completions
 
 ADAPTERS = ("adapters", "mcore_adapter")  # that are trained on, whatever the tuner
 
@@ -59,7 +58,7 @@ class MegatronSwift(Megatron):
         """Epochs go before iterations, and batches of GRPO are in completions."""
         found, epochs = super().fields(keys, document), keys.number("num_train_epochs")
         found |= {"epochs": epochs, "total_steps": None} if epochs else {}
-        return found | in_completions(keys, GENERATIONS["grpo"] if keys.text("rlhf_type") == "grpo" else None)
+        return found | in_prompts(keys)
 
     def task(self, keys: Keys, document: Document) -> str | None:
         """All weights unless it says otherwise."""

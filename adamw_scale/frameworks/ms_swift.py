@@ -33,6 +33,11 @@ def _accumulation(keys: Keys) -> float | None:
     return None if devices is None else float(max(1, math.ceil(IN_ALL / each / devices)))
 
 
+def in_prompts(keys: Keys) -> dict[str, Any]:
+    """What an epoch is of GRPO, whose batches are in completions."""
+    return in_completions(keys, GENERATIONS["grpo"] if keys.text("rlhf_type") == "grpo" else None)
+
+
 class MSSwift(HuggingFace):
     """Arguments of `swift sft` for all weights."""
 
@@ -87,7 +92,7 @@ class MSSwift(HuggingFace):
         """With the processes that have sequences of their own, and batches of GRPO in completions."""
         processes, shared = _processes(keys), keys.number("sequence_parallel_size") or 1.0
         found = {**super().fields(keys, document), "devices": processes and max(1.0, processes / shared)}
-        return found | in_completions(keys, GENERATIONS["grpo"] if keys.text("rlhf_type") == "grpo" else None)
+        return found | in_prompts(keys)
 
     def task(self, keys: Keys, document: Document) -> str | None:
         """LoRA and the like by default."""

@@ -171,7 +171,7 @@ def _sections(document: Document) -> dict[str, Any]:
     scheduler: dict[str, Any] = {}
     overrides, stages, lengths = [], [], dict(document.content)
     for call in document.calls:
-        name = call.name.rpartition(".")[2]
+        name = call.last
         if name in OPTIMIZERS:
             optim = {**call.keywords, "type": name}
         elif name in SCHEDULERS or name in _OTHERS:

@@ -134,7 +134,7 @@ def _agreed(document: Document, keys: Keys, calls: list[Call], name: str) -> flo
         return None
     field = {"epochs": "epochs", "max_epochs": "epochs", "max_steps": "total_steps"}.get(name, "batch_size")
     if any(f"{call.name}.{place}" in document.overridable for call in calls for place in (name, "1")):
-        keys.changeable += [field, "per_device_batch_size"] if field == "batch_size" else [field]
+        _may_change(keys, field)
     return numbers.pop()
 
 
@@ -150,8 +150,13 @@ def _name(document: Document, keys: Keys, names: tuple[str, ...], field: str) ->
     if len(set(found.values())) != 1:
         return None
     if any(path in document.overridable for path in found):
-        keys.changeable += [field, "per_device_batch_size"] if field == "batch_size" else [field]
+        _may_change(keys, field)
     return next(iter(found.values()))
+
+
+def _may_change(keys: Keys, field: str) -> None:
+    """Remember that a value is a default; a batch may turn out to be that of a device."""
+    keys.changeable += [field, "per_device_batch_size"] if field == "batch_size" else [field]
 
 
 def _positive(keys: Keys, name: str) -> float | None:

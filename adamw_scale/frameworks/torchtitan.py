@@ -228,7 +228,7 @@ def _rows(document: Document, keys: Keys) -> list[_Row]:
     """The ParamGroupConfigs; without any, one row for everything as default_adamw and TOML have it."""
     rows = []
     for call in document.calls:
-        if call.name.rpartition(".")[2] == "ParamGroupConfig":
+        if call.last == "ParamGroupConfig":
             own, given = Keys(call.keywords), call.keywords.get("optimizer_kwargs", {})
             if not isinstance(given, dict):
                 raise SpecError("optimizer_kwargs is no plain dict: write lr and weight_decay of each group out")

@@ -96,7 +96,7 @@ def in_completions(keys: Keys, usual: float | None) -> dict[str, Any]:
 
 def _command(document: Document) -> str | None:
     """Which trainer the document is for: by the config it calls, or the command or script it runs."""
-    called = {call.name.rpartition(".")[2] for call in document.calls}
+    called = {call.last for call in document.calls}
     for command, (arguments_class, _) in CONFIGS.items():
         run = document.format == "shell arguments" and re.search(
             rf"(\btrl +|/|^){command}(\.py)?\s", document.text, re.MULTILINE
